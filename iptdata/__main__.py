@@ -1,0 +1,5 @@
+"""`python -m iptdata`."""
+
+from iptdata.cli import main
+
+main()

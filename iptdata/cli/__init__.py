@@ -1,0 +1,61 @@
+"""The command line: parse, call, print. Commands import what they need when they run, so that `--help` is quick."""
+
+import importlib
+import sys
+
+import click
+
+from iptdata import __version__
+from iptdata.errors import IptDataError
+
+_COMMANDS = {
+    "build": "Turn images into shards of corrupted/clean patch pairs.",
+    "recipes": "List the degradation recipes, or explain one.",
+    "inspect": "Look at the pairs of a corpus.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        return importlib.import_module(f"iptdata.cli.{cmd_name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="iptdata")
+def group() -> None:
+    """ImageNet to WebDataset shards of corrupted/clean patch pairs, one degradation recipe a task.
+
+    \b
+    Try it, nothing to download:
+      iptdata build --recipe rain
+      iptdata inspect corpus --preview preview.png
+    """
+
+
+def main() -> None:
+    """Run the command line: one line and the error's exit status for what a user can put right."""
+    try:
+        group(standalone_mode=False)
+    except click.Abort:
+        sys.exit(130)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except IptDataError as error:
+        click.echo(f"iptdata: {error}", err=True)
+        sys.exit(error.exit_status)
+    except BrokenPipeError:
+        sys.exit(141)

@@ -1,0 +1,123 @@
+"""`iptdata build`."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from iptdata.build.estimate import check_space
+from iptdata.build.plan import BuildOptions, make_plan
+from iptdata.build.rejects import RejectBudget
+from iptdata.build.run import Runner, Work, run, survey
+from iptdata.cli.console import console
+from iptdata.cli.progress import BuildProgress, print_estimate, print_plan, print_totals
+from iptdata.parallel import RayPool, cpus, run_here
+from iptdata.recipe import load_recipes
+from iptdata.source import SAMPLES, open_source
+from iptdata.storage import Storage
+
+
+@click.command(name="build", context_settings={"max_content_width": 110})
+@click.option(
+    "--recipe", "recipes", multiple=True, required=True, metavar="NAME", help="Recipe, suite or YAML file; may repeat."
+)
+@click.option(
+    "--source", default=SAMPLES, metavar="DIR", help="Folder of images.  [default: six photos that come with iptdata]"
+)
+@click.option(
+    "--out", default="corpus", show_default=True, metavar="DIR", help="Corpus; recipes and splits can be added later."
+)
+@click.option("--split", default="train", show_default=True, metavar="NAME", help="Split that the images go to.")
+@click.option("--holdout", default=0.0, metavar="SHARE", help="Send this share of the images to the split `val`.")
+@click.option("--limit", type=int, metavar="N", help="Use only N images, chosen by the seed.")
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Seed of the order, the boxes and the degradations.")
+@click.option("--patches-per-image", default=8, show_default=True, metavar="N", help="Patches cut from each image.")
+@click.option("--patch-size", type=int, metavar="PIXELS", help="Side of the corrupted patch.  [default: the recipe's, 48]")
+@click.option("--images-per-shard", default=512, show_default=True, metavar="N", help="Images whose pairs make one shard.")
+@click.option("--max-pixels", default=100_000_000, show_default=True, metavar="N", help="Drop pictures with more pixels.")
+@click.option("--keep-damaged", is_flag=True, help="Use what the decoder could save from damaged files.")
+@click.option(
+    "--max-rejects", default="10%", show_default=True, metavar="N|SHARE", help="Fail when a recipe drops more images."
+)
+@click.option("--workers", type=click.IntRange(0), metavar="N", help="Processes; 0 builds in this one.  [default: the CPUs]")
+@click.option("--address", metavar="auto|HOST:PORT", help="Join a running Ray cluster instead of starting workers here.")
+@click.option("--overwrite", is_flag=True, help="Replace the same recipe and split that was built differently.")
+@click.option("--force", is_flag=True, help="Start although the disk is too small for the estimate.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of time; write nothing.")
+def command(
+    recipes: tuple[str, ...],
+    source: str,
+    out: str,
+    patch_size: int | None,
+    max_rejects: str,
+    workers: int | None,
+    address: str | None,
+    overwrite: bool,
+    force: bool,
+    dry_run: bool,
+    **options: Any,
+) -> None:
+    """Turn a folder of images into shards of corrupted/clean patch pairs.
+
+    After an interruption, run the same command again: what is finished stays, the rest is built.
+
+    \b
+    Examples:
+      iptdata build --recipe rain
+      iptdata build --recipe ipt --source imagenet/train --holdout 0.01
+      iptdata build --recipe noise30 --recipe my-blur.yaml --source photos --dry-run
+    """
+    chosen = load_recipes(recipes)
+    if patch_size is not None:
+        chosen = [recipe.with_patch_size(patch_size) for recipe in chosen]
+    budget = RejectBudget.parse(max_rejects)
+    plan = make_plan(open_source(source), BuildOptions(**options))
+    work = survey(plan, chosen, Storage(out), overwrite=overwrite)
+    print_plan(work)
+    if dry_run:
+        print_estimate(work, workers or cpus())
+        return
+    if not force:
+        check_space(work)
+    _build(work, budget, cpus() if workers is None else workers, address)
+
+
+def _build(work: Work, budget: RejectBudget, workers: int, address: str | None) -> None:
+    work.out.make_folder()
+    try:
+        with work.out.locked(), _terminable(), _runner(work, workers, address) as runner, BuildProgress(work) as progress:
+            totals = run(work, runner, budget, progress.add)
+    except KeyboardInterrupt:
+        click.echo("\nInterrupted. Finished shards stay; run the same command again to go on.", err=True)
+        sys.exit(130)
+    print_totals(totals, progress, work.out.root)
+
+
+@contextmanager
+def _runner(work: Work, workers: int, address: str | None) -> Iterator[Runner]:
+    """Where units are built: in this process, or on Ray with no more local workers than there are units."""
+    if address is None and (workers == 0 or not work.missing):
+        yield run_here
+        return
+    with console().status("Starting Ray"):
+        pool = RayPool(workers=min(workers, len(work.missing)), address=address)
+    with pool:
+        yield pool.map
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM, which schedulers send, end a build as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)

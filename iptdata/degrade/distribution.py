@@ -1,0 +1,60 @@
+"""A parameter that is one number, or drawn anew for each patch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from iptdata import rng
+from iptdata.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Values to draw from: `kind` is "constant", "uniform" (low, high) or "choice" (any number of values)."""
+
+    kind: str
+    values: tuple[float, ...]
+
+    @classmethod
+    def parse(cls, value: Any) -> "Distribution":
+        """From what a recipe holds: `30`, `{uniform: [0, 50]}` or `{choice: [15, 25, 50]}`.
+
+        Raises:
+            RecipeError: for anything else.
+        """
+        if isinstance(value, Distribution):
+            return value
+        if _is_number(value):
+            return cls("constant", (float(value),))
+        if isinstance(value, dict) and len(value) == 1:
+            kind, values = next(iter(value.items()))
+            good = isinstance(values, list) and len(values) > 0 and all(_is_number(v) for v in values)
+            if good and kind == "choice":
+                return cls("choice", tuple(float(v) for v in values))
+            if good and kind == "uniform" and len(values) == 2 and values[0] < values[1]:
+                return cls("uniform", tuple(float(v) for v in values))
+        raise RecipeError(f"found {value!r}, allowed is a number, {{uniform: [low, high]}} or {{choice: [a, b, ...]}}")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return min(self.values), max(self.values)
+
+    def plain(self) -> Any:
+        """As `parse` takes it."""
+        return self.values[0] if self.kind == "constant" else {self.kind: list(self.values)}
+
+    def draw(self, words: np.ndarray, decimals: int) -> np.ndarray:
+        """One value a word (uint64, one axis), float64, rounded to `decimals`."""
+        if self.kind == "constant":
+            values = np.full(len(words), self.values[0])
+        elif self.kind == "choice":
+            values = np.array(self.values)[rng.integers(words, len(self.values))]
+        else:
+            low, high = self.values
+            values = low + (high - low) * rng.uniforms(words)
+        return np.round(values, decimals)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

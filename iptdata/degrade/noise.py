@@ -1,0 +1,58 @@
+"""Additive white Gaussian noise, the denoising task of the field."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import cv2
+import numpy as np
+
+from iptdata import rng
+from iptdata.degrade.distribution import Distribution
+from iptdata.degrade.step import Recorded, Values, check, parameter
+from iptdata.rng import Bits
+
+_SIGMA_DECIMALS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianNoise:
+    """Independent noise on each value: clip(round(clean + n), 0, 255), n ~ N(0, sigma^2).
+
+    A clean value is an integer, so round(c + n) = c + round(n), and round(n) is looked up by 16 random bits in a table
+    of rounded quantiles: exact to 2^-16 in probability.
+    """
+
+    version: ClassVar[int] = 1
+
+    sigma: Distribution = parameter("standard deviation of the noise, on 0..255", low=0, high=200)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sigma", Distribution.parse(self.sigma))
+        check(self)
+
+    @property
+    def recorded(self) -> tuple[Recorded, ...]:
+        low, high = self.sigma.bounds
+        meaning = "standard deviation of the noise"
+        return (Recorded(name="sigma", low=low, high=high, decimals=_SIGMA_DECIMALS, unit="0..255", meaning=meaning),)
+
+    def draw(self, bits: Bits) -> Values:
+        return {"sigma": self.sigma.draw(bits.words(0, 1)[:, 0], _SIGMA_DECIMALS)}
+
+    def apply(self, patches: np.ndarray, values: Values, bits: Bits) -> tuple[np.ndarray, Values]:
+        count = patches[0].size
+        indices = rng.quarters(bits.words(1, -(-count // 4)))[:, :count]
+        result = np.empty(patches.shape, np.uint8)
+        for patch, index, sigma, out in zip(patches, indices, values["sigma"], result, strict=True):
+            total = cv2.LUT(index, rounded_quantiles(float(sigma))).reshape(patch.shape)
+            total += patch
+            np.clip(total, 0, 255, out=total)
+            out[...] = total
+        return result, {}
+
+
+@lru_cache(maxsize=64)
+def rounded_quantiles(sigma: float) -> np.ndarray:
+    """round(sigma * z) for each quantile z of `rng.normal_table`: int16 (65536,). `sigma` at most 7000."""
+    return np.rint(sigma * rng.normal_table()).astype(np.int16)

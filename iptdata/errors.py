@@ -1,0 +1,47 @@
+"""Errors that a user can act on.
+
+A message says what was found, what was expected and what to do. The command line prints it as one line and ends with
+`exit_status`; nothing else in the package ends the process.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class IptDataError(Exception):
+    """Input, options or environment that the user can put right; the command ends with status 2."""
+
+    exit_status = 2
+
+
+class RecipeError(IptDataError):
+    """A recipe that does not exist or does not validate."""
+
+
+class SourceError(IptDataError):
+    """A source that is missing, empty or unreadable."""
+
+
+class ShardError(IptDataError):
+    """A shard, manifest or corpus that is damaged or not what it says."""
+
+
+class ConflictError(IptDataError):
+    """An output directory that holds the same recipe and split with another content."""
+
+
+class StorageError(IptDataError):
+    """A path that cannot be read or written, or a disk that is full."""
+
+
+class BuildFailed(IptDataError):
+    """A build that started and could not finish; the command ends with status 1."""
+
+    exit_status = 1
+
+
+def nearest(found: str, allowed: Iterable[str]) -> str:
+    """The allowed names as text, those most like `found` first."""
+    names = sorted(allowed)
+    close = get_close_matches(found, names, n=3, cutoff=0.4)
+    return ", ".join(close + [name for name in names if name not in close])

@@ -1,0 +1,68 @@
+"""The size of a picture from its first bytes, before anything is decoded."""
+
+import io
+import struct
+
+import simplejpeg
+from PIL import Image
+
+JPEG_MAGIC = b"\xff\xd8\xff"
+TIFF_MAGICS = (b"II*\0", b"MM\0*")
+_CMYK_COLORSPACES = ("CMYK", "YCCK")
+
+
+class UnknownFormat(ValueError):
+    """The bytes are not the start of a picture that we can name."""
+
+
+def is_jpeg(data: bytes) -> bool:
+    return data.startswith(JPEG_MAGIC)
+
+
+def is_tiff(data: bytes) -> bool:
+    return data.startswith(TIFF_MAGICS)
+
+
+def jpeg_header(data: bytes) -> tuple[int, int, bool]:
+    """Height, width and whether the JPEG is CMYK.
+
+    Raises:
+        ValueError: when there is no complete header.
+    """
+    height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+    return int(height), int(width), colorspace in _CMYK_COLORSPACES
+
+
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Height and width in pixels of a PNG, WebP, BMP, or whatever else Pillow opens.
+
+    Raises:
+        UnknownFormat: when the header is none of these or is cut short.
+    """
+    try:
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            width, height = struct.unpack_from(">II", data, 16)
+        elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            return _webp_size(data)
+        elif data.startswith(b"BM") and struct.unpack_from("<I", data, 14)[0] >= 40:
+            width, height = struct.unpack_from("<ii", data, 18)
+        else:
+            width, height = Image.open(io.BytesIO(data)).size
+    except Exception as error:
+        raise UnknownFormat(str(error)) from error
+    return abs(height), abs(width)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Sizes as in RFC 9649: lossy (VP8), lossless (VP8L) and extended (VP8X) files."""
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return height & 0x3FFF, width & 0x3FFF
+    if kind == b"VP8L":
+        packed = struct.unpack_from("<I", data, 21)[0]
+        return (packed >> 14 & 0x3FFF) + 1, (packed & 0x3FFF) + 1
+    if kind == b"VP8X":
+        low_width, high_width, low_height, high_height = struct.unpack_from("<HBHB", data, 24)
+        return (low_height | high_height << 16) + 1, (low_width | high_width << 16) + 1
+    raise UnknownFormat(f"WebP chunk {kind!r}")

@@ -1,0 +1,151 @@
+"""The one door through which recipes and suites come in: names of shipped ones and paths of YAML files."""
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import iptdata
+from iptdata.degrade import degradation
+from iptdata.errors import RecipeError, nearest
+from iptdata.recipe.recipe import Recipe
+
+_RECIPE_KEYS = {field.name for field in dataclasses.fields(Recipe)}
+_SUITE_KEYS = {"suite", "description", "recipes"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Recipes that are built together, in the order of a model's heads."""
+
+    name: str
+    description: str
+    recipes: tuple[Recipe, ...]
+
+
+def load_recipes(names: Iterable[str]) -> list[Recipe]:
+    """Recipes and suites by name or by path of a YAML file, each recipe once, in order.
+
+    Raises:
+        RecipeError: for an unknown name (the nearest ones are shown), an invalid file (file, key, found and allowed
+            are named), or two different recipes with one task.
+    """
+    found: dict[str, Recipe] = {}
+    for name in names:
+        loaded = load(name)
+        for recipe in loaded.recipes if isinstance(loaded, Suite) else (loaded,):
+            earlier = found.setdefault(recipe.task, recipe)
+            if earlier.hash != recipe.hash:
+                raise RecipeError(f"two different recipes are called {recipe.task!r}; give one of them another `task`")
+    return list(found.values())
+
+
+def load(name: str) -> Recipe | Suite:
+    """One recipe or suite by name or path.
+
+    Raises:
+        RecipeError: see `load_recipes`.
+    """
+    if name.endswith((".yaml", ".yml")) or os.sep in name:
+        return _load_file(Path(name))
+    if name not in shipped():
+        raise RecipeError(
+            f"no recipe is called {name!r}; there are: {nearest(name, shipped())} (or give the path of a .yaml file)"
+        )
+    return _load_file(shipped()[name])
+
+
+@lru_cache(maxsize=1)
+def shipped() -> dict[str, Path]:
+    """Files of the recipes and suites that come with the package, by name."""
+    package = Path(iptdata.__file__).parent
+    candidates = (package / "recipes", package.parent / "recipes")  # in a wheel; in a checkout
+    folder = next((path for path in candidates if (path / "ipt.yaml").is_file()), None)
+    if folder is None:
+        raise RecipeError(
+            f"the recipes of the package are missing, looked in {' and '.join(map(str, candidates))}; install it again"
+        )
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _load_file(path: Path) -> Recipe | Suite:
+    content = _read(path)
+    try:
+        return _suite(content, path) if "suite" in content else _recipe(content)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise RecipeError(f"{path}: cannot be read: {reason}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise RecipeError(f"{path}: not YAML{where}: {getattr(error, 'problem', None) or 'unreadable'}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path}: found {type(content).__name__}, expected the keys {', '.join(sorted(_RECIPE_KEYS))}")
+    return content
+
+
+def _suite(content: dict[str, Any], path: Path) -> Suite:
+    _check_keys(content, _SUITE_KEYS, {"suite", "recipes"})
+    names = content["recipes"]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise RecipeError(f"recipes: found {names!r}, allowed is a list of names or paths")
+    recipes = []
+    for name in names:
+        beside = path.parent / name
+        member = _load_file(beside) if name.endswith((".yaml", ".yml")) else load(name)
+        if isinstance(member, Suite):
+            raise RecipeError(f"recipes: found the suite {name!r}, allowed are recipes")
+        recipes.append(member)
+    return Suite(name=str(content["suite"]), description=str(content.get("description", "")), recipes=tuple(recipes))
+
+
+def _recipe(content: dict[str, Any]) -> Recipe:
+    _check_keys(content, _RECIPE_KEYS, {"task", "steps"})
+    steps = content["steps"]
+    if not isinstance(steps, list):
+        raise RecipeError(f"steps: found {steps!r}, allowed is a list of degradations")
+    rest = {key: value for key, value in content.items() if key != "steps"}
+    return Recipe(steps=tuple(_step(step, position) for position, step in enumerate(steps)), **rest)
+
+
+def _step(entry: Any, position: int) -> tuple[str, Any]:
+    where = f"steps.{position}"
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise RecipeError(f"{where}: found {entry!r}, allowed is `name: {{parameter: value}}`")
+    name, values = next(iter(entry.items()))
+    values = {} if values is None else values
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where}.{name}: found {values!r}, allowed are parameters, `name: value`")
+    try:
+        kind = degradation(str(name))
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
+    try:
+        fields = dataclasses.fields(kind)
+        required = {field.name for field in fields if field.default is dataclasses.MISSING}
+        _check_keys(values, {field.name for field in fields}, required)
+        return str(name), kind(**values)
+    except RecipeError as error:
+        raise RecipeError(f"{where}.{name}.{error}") from error
+
+
+def _check_keys(content: dict[str, Any], allowed: set[str], required: set[str]) -> None:
+    for key in content:
+        if key not in allowed:
+            raise RecipeError(f"{key}: unknown key, allowed are: {nearest(str(key), allowed)}")
+    for key in sorted(required - set(content)):
+        raise RecipeError(f"{key}: missing")

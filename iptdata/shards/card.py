@@ -1,0 +1,134 @@
+"""The dataset card of a corpus: `README.md` with the front matter that Hugging Face reads."""
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+
+class Totals(Protocol):
+    """What the card needs of a recipe and split."""
+
+    task: str
+    split: str
+    identity: dict[str, Any]
+    shards: int
+    pairs: int
+    bytes: int
+
+    @property
+    def psnr(self) -> float | None: ...
+
+
+_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "n>1B")
+
+_FLAGS = ("split", "seed", "limit", "holdout", "patches_per_image", "images_per_shard", "max_pixels")
+
+_TEXT = """\
+# Pairs of corrupted and clean patches
+
+Made with iptdata from {sources}. Whoever publishes this corpus publishes parts of those images; their licence applies.
+
+{table}
+
+Each pair is three members of a tar: `KEY.clean.npy` and `KEY.corrupted.npy` (uint8, RGB, height x width x 3) and `KEY.json`
+(recipe, label, crop box, drawn parameters). Beside each tar lies a Parquet manifest with one row a pair; `corpus.json` holds
+the recipes in full, `rejects.parquet` the images that were dropped and why.
+
+## Recipes
+
+{recipes}
+
+## Make it again
+
+{commands}
+
+The same source, options and versions of the decoding libraries ({decoders}) give the same bytes.
+
+## Read it
+
+```python
+import webdataset as wds
+
+shards = "{shards}"
+pairs = wds.WebDataset(shards, shardshuffle=False).decode().to_tuple("clean.npy", "corrupted.npy", "json")
+
+for clean, corrupted, record in pairs:
+    print(record["key"], record["params"])
+    print("clean", clean.shape, clean.dtype, "corrupted", corrupted.shape, corrupted.dtype)
+    break
+```
+"""
+
+
+def dataset_card(totals: Sequence[Totals]) -> str:
+    """The card of a corpus with these recipes and splits."""
+    if not totals:
+        return "# An empty corpus\n"
+    sources = sorted({total.identity["source"]["description"] for total in totals})
+    decoders = totals[0].identity["decoders"]
+    first = totals[0]
+    name = f"{first.task}/{first.split}/{first.task}-{first.split}"
+    last = f"{first.shards - 1:06d}"
+    text = _TEXT.format(
+        sources=" and ".join(sources),
+        table=_table(totals),
+        recipes=_recipes(totals),
+        commands=_commands(totals),
+        decoders=", ".join(f"{library} {version}" for library, version in decoders.items()),
+        shards=f"{name}-000000.tar" if first.shards == 1 else f"{name}-{{000000..{last}}}.tar",
+    )
+    return _front_matter(totals) + text
+
+
+def _front_matter(totals: Sequence[Totals]) -> str:
+    pairs = sum(total.pairs for total in totals)
+    size = _SIZES[min(max(int(math.log10(max(pairs, 1))) - 2, 0), len(_SIZES) - 1)]
+    lines = ["---", "license: other", "task_categories: [image-to-image]", "tags: [webdataset, image-restoration]"]
+    lines += [f"size_categories: ['{size}']", "configs:"]
+    for task in dict.fromkeys(total.task for total in totals):
+        lines += [f"- config_name: {task}", "  data_files:"]
+        for total in totals:
+            if total.task == task:
+                lines += [f"  - split: {total.split}", f"    path: {task}/{total.split}/*.tar"]
+    return "\n".join([*lines, "---", "", ""])
+
+
+def _table(totals: Sequence[Totals]) -> str:
+    lines = ["| recipe | split | pairs | shards | bytes | PSNR (dB) |", "| --- | --- | ---: | ---: | ---: | ---: |"]
+    for total in totals:
+        psnr = "" if total.psnr is None else f"{total.psnr:.2f}"
+        lines.append(f"| {total.task} | {total.split} | {total.pairs:,} | {total.shards:,} | {total.bytes:,} | {psnr} |")
+    return "\n".join(lines)
+
+
+def _recipes(totals: Sequence[Totals]) -> str:
+    recipes = {total.task: total.identity["recipe"] for total in totals}
+    lines = []
+    for task, recipe in recipes.items():
+        steps = "; ".join(f"{name} {json.dumps(values)}" for step in recipe["steps"] for name, values in step.items())
+        lines.append(f"- `{task}`: {recipe['description']} Scale {recipe['scale']}; {steps}.")
+    return "\n".join(lines)
+
+
+def _commands(totals: Sequence[Totals]) -> str:
+    """One command for all recipes that share their options."""
+    groups: dict[str, list[str]] = {}
+    for total in totals:
+        tail = _options(total.identity)
+        tasks = groups.setdefault(tail, [])
+        if total.task not in tasks:
+            tasks.append(total.task)
+    lines = [f"iptdata build {' '.join(f'--recipe {task}' for task in tasks)} {tail}" for tail, tasks in groups.items()]
+    return "```sh\n" + "\n".join(lines) + "\n```"
+
+
+def _options(identity: dict[str, Any]) -> str:
+    options = identity["options"] | {name: identity[name] for name in ("seed", "patches_per_image")}
+    parts = ["--source", shlex.quote(identity["source"]["option"])]
+    parts += ["--patch-size", str(identity["recipe"]["patch_size"])]
+    for name in _FLAGS:
+        if options[name]:
+            parts += [f"--{name.replace('_', '-')}", str(options[name])]
+    return " ".join(parts + (["--keep-damaged"] if options["keep_damaged"] else []))

@@ -1,0 +1,144 @@
+"""What stands at the top of a corpus: `corpus.json`, `rejects.parquet` and `README.md`, all derived from the manifests."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import iptdata
+from iptdata.shards.card import dataset_card
+from iptdata.shards.index import index_row, write_index
+from iptdata.shards.manifest import ShardInfo, read_info
+from iptdata.shards.record import SCHEMA_VERSION
+from iptdata.storage import Storage
+
+CORPUS = "corpus.json"
+REJECTS = "rejects.parquet"
+README = "README.md"
+_REJECT_COLUMNS = ("recipe", "split", "source", "reason", "detail")
+
+
+@dataclass(kw_only=True)
+class SplitTotals:
+    """Sums over the shards of one recipe and split.
+
+    Attributes:
+        identity: see `ShardInfo`; of the first shard.
+        rejected: images of which no pair was kept, by reason.
+        flat: patches that were dropped as flat from images that were kept.
+        squared_error: sum of the mean squared errors of the `compared` pairs.
+    """
+
+    task: str
+    split: str
+    identity: dict[str, Any]
+    shards: int = 0
+    pairs: int = 0
+    bytes: int = 0
+    images: int = 0
+    damaged_kept: int = 0
+    compared: int = 0
+    identical: int = 0
+    squared_error: float = 0.0
+    rejected: Counter[str] = field(default_factory=Counter)
+    flat: int = 0
+
+    def add(self, info: ShardInfo) -> None:
+        for name in ("pairs", "bytes", "images", "damaged_kept", "compared", "identical", "squared_error"):
+            setattr(self, name, getattr(self, name) + getattr(info, name))
+        self.shards += 1
+        for reject in info.rejects:
+            if reject.patches == info.identity["patches_per_image"]:
+                self.rejected[reject.reason] += 1
+            else:
+                self.flat += reject.patches
+
+    @property
+    def psnr(self) -> float | None:
+        """10 log10(255^2 / mean mse) in dB over the pairs with an mse above 0; None where there are none."""
+        return 10 * math.log10(65025 * self.compared / self.squared_error) if self.compared else None
+
+    def plain(self) -> dict[str, Any]:
+        """As `corpus.json` holds it."""
+        psnr = None if self.psnr is None else round(self.psnr, 4)
+        return {
+            "recipe": self.task,
+            "split": self.split,
+            "shards": self.shards,
+            "pairs": self.pairs,
+            "bytes": self.bytes,
+            "images": self.images,
+            "images_kept_although_damaged": self.damaged_kept,
+            "images_dropped": dict(sorted(self.rejected.items())),
+            "patches_dropped_as_flat": self.flat,
+            "psnr": psnr,
+            "pairs_without_difference": self.identical,
+            "made_with": {key: value for key, value in self.identity.items() if key != "recipe"},
+        }
+
+
+def finish_corpus(storage: Storage) -> list[SplitTotals]:
+    """Read the manifests of a corpus one by one and write all that is derived from them.
+
+    Returns:
+        totals of each recipe and split, in the order of their names.
+    """
+    totals: list[SplitTotals] = []
+    rejects: list[dict[str, Any]] = []
+    for task, split in split_folders(storage):
+        rows = []
+        for path in manifests(storage, task, split):
+            info = read_info(storage, path)
+            if not rows:
+                totals.append(SplitTotals(task=task, split=split, identity=info.identity))
+            totals[-1].add(info)
+            rejects += [{"recipe": task, "split": split} | vars(reject) for reject in info.rejects]
+            rows.append(index_row(info))
+        write_index(storage, f"{task}/{split}", rows)
+    _write_rejects(storage, rejects)
+    _write_corpus_json(storage, totals)
+    storage.write(README, dataset_card(totals).encode())
+    return totals
+
+
+def split_folders(storage: Storage) -> Iterator[tuple[str, str]]:
+    """Recipe and split of each folder that holds a finished shard."""
+    for task in storage.names():
+        for split in storage.names(task) if not task.endswith((".json", ".md", ".parquet")) else []:
+            if any(_is_manifest(name, task, split) for name in storage.names(f"{task}/{split}")):
+                yield task, split
+
+
+def manifests(storage: Storage, task: str, split: str) -> list[str]:
+    """Paths of the manifests of a recipe and split, in order."""
+    folder = f"{task}/{split}"
+    return [f"{folder}/{name}" for name in storage.names(folder) if _is_manifest(name, task, split)]
+
+
+def _is_manifest(name: str, task: str, split: str) -> bool:
+    return name.startswith(f"{task}-{split}-") and name.endswith(".parquet")
+
+
+def _write_rejects(storage: Storage, rejects: list[dict[str, Any]]) -> None:
+    columns = [(name, pa.string()) for name in _REJECT_COLUMNS]
+    schema = pa.schema([*columns, ("patches", pa.int32())])
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rejects, schema=schema), sink, compression="zstd")
+    storage.write(REJECTS, sink.getvalue().to_pybytes())
+
+
+def _write_corpus_json(storage: Storage, totals: list[SplitTotals]) -> None:
+    content = {
+        "schema": SCHEMA_VERSION,
+        "package": {"name": "iptdata", "version": iptdata.__version__},
+        "pairs": sum(total.pairs for total in totals),
+        "bytes": sum(total.bytes for total in totals),
+        "recipes": {total.task: total.identity["recipe"] for total in totals},
+        "splits": [total.plain() for total in totals],
+    }
+    storage.write(CORPUS, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,0 +1,149 @@
+"""Where every byte of a shard lies. The only module that knows offsets; docs/shard-format.md is its text.
+
+A sample is three tar members (clean.npy, corrupted.npy, json), each a 512-byte ustar header and its content padded to
+512 bytes. All samples of a shard have the same shapes and the same json size, so a sample has a constant length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+BLOCK = 512
+RECORD = 10_240
+NAME_BYTES = 100
+SUFFIXES = (b".clean.npy", b".corrupted.npy", b".json")
+MAX_KEY_BYTES = NAME_BYTES - max(map(len, SUFFIXES))
+_NPY_HEADER = 128
+_CHECKSUM = slice(148, 154)
+
+Shape = tuple[int, int, int]
+
+
+class Member(NamedTuple):
+    """Offset of a member's header in its sample, of its content, and the content's size in bytes."""
+
+    header: int
+    content: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The layout of one shard.
+
+    Attributes:
+        clean, corrupted: shapes (height, width, 3) of the two uint8 arrays.
+        json_size: bytes of the json member, a multiple of 512.
+    """
+
+    clean: Shape
+    corrupted: Shape
+    json_size: int
+
+    @cached_property
+    def members(self) -> tuple[Member, Member, Member]:
+        """Places of clean.npy, corrupted.npy and json in a sample."""
+        sizes = (_NPY_HEADER + _pixels(self.clean), _NPY_HEADER + _pixels(self.corrupted), self.json_size)
+        places, at = [], 0
+        for size in sizes:
+            places.append(Member(at, at + BLOCK, size))
+            at += BLOCK + round_up(size, BLOCK)
+        return places[0], places[1], places[2]
+
+    @cached_property
+    def stride(self) -> int:
+        """Bytes from one sample to the next."""
+        last = self.members[2]
+        return last.content + round_up(last.size, BLOCK)
+
+    def shard_bytes(self, pairs: int) -> int:
+        """Size of the tar with this many samples: two zero blocks end it, zeros fill the last record of 10,240 bytes."""
+        return round_up(pairs * self.stride + 2 * BLOCK, RECORD)
+
+    def trailer(self, pairs: int) -> bytes:
+        """What stands behind the last sample."""
+        return bytes(self.shard_bytes(pairs) - pairs * self.stride)
+
+    def clean_view(self, buffer: np.ndarray) -> np.ndarray:
+        """The clean patches in a buffer of whole samples (uint8, one axis): uint8 (N, H, W, 3), no copy."""
+        return self._pixel_view(buffer, self.members[0], self.clean)
+
+    def corrupted_view(self, buffer: np.ndarray) -> np.ndarray:
+        """The corrupted patches in a buffer of whole samples (uint8, one axis): uint8 (N, h, w, 3), no copy."""
+        return self._pixel_view(buffer, self.members[1], self.corrupted)
+
+    def json_view(self, buffer: np.ndarray) -> np.ndarray:
+        """The json members in a buffer of whole samples (uint8, one axis): uint8 (N, json_size), no copy."""
+        return self._view(buffer, self.members[2].content, (self.json_size,))
+
+    def blank(self, pairs: int) -> np.ndarray:
+        """A buffer of samples, uint8 (pairs * stride,), with everything in place that is the same in all of them."""
+        sample = np.zeros(self.stride, np.uint8)
+        shapes = (self.clean, self.corrupted, None)
+        for member, shape in zip(self.members, shapes, strict=True):
+            sample[member.header : member.header + BLOCK] = np.frombuffer(_header_template(member.size), np.uint8)
+            if shape is not None:
+                sample[member.content : member.content + _NPY_HEADER] = np.frombuffer(_npy_header(shape), np.uint8)
+        return np.tile(sample, pairs)
+
+    def write_names(self, buffer: np.ndarray, keys: Sequence[str]) -> None:
+        """Put names and checksums into the headers of a buffer made by `blank`, one key (plain ASCII) a sample."""
+        for member, suffix in zip(self.members, SUFFIXES, strict=True):
+            names = np.array([key.encode("ascii") + suffix for key in keys], f"S{NAME_BYTES}")
+            headers = self._view(buffer, member.header, (BLOCK,))
+            headers[:, :NAME_BYTES] = names.view(np.uint8).reshape(len(keys), NAME_BYTES)
+            template = np.frombuffer(_header_template(member.size), np.uint8)
+            total = int(template.sum(dtype=np.int64)) + ord(" ") + headers[:, :NAME_BYTES].sum(axis=1, dtype=np.int64)
+            headers[:, _CHECKSUM] = (total[:, None] >> np.arange(15, -1, -3) & 7) + ord("0")
+
+    def write_json(self, buffer: np.ndarray, texts: Sequence[bytes]) -> None:
+        """Put the json texts into a buffer, padded with spaces; each at most `json_size` bytes."""
+        padded = b"".join(text.ljust(self.json_size) for text in texts)
+        self.json_view(buffer)[...] = np.frombuffer(padded, np.uint8).reshape(len(texts), self.json_size)
+
+    def _pixel_view(self, buffer: np.ndarray, member: Member, shape: Shape) -> np.ndarray:
+        return self._view(buffer, member.content + _NPY_HEADER, shape)
+
+    def _view(self, buffer: np.ndarray, offset: int, shape: tuple[int, ...]) -> np.ndarray:
+        count = len(buffer) // self.stride
+        inner = np.zeros(shape, np.uint8).strides
+        if count == 0:
+            return np.empty((0, *shape), np.uint8)
+        return np.ndarray((count, *shape), np.uint8, buffer.data, offset, (self.stride, *inner))
+
+
+def round_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def _pixels(shape: Shape) -> int:
+    return shape[0] * shape[1] * shape[2]
+
+
+def _npy_header(shape: Shape) -> bytes:
+    """Version 1.0 of the npy format, padded to 128 bytes, as `numpy.save` writes it."""
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+    return b"\x93NUMPY\x01\x00" + (_NPY_HEADER - 10).to_bytes(2, "little") + text.ljust(_NPY_HEADER - 11).encode() + b"\n"
+
+
+def _header_template(size: int) -> bytes:
+    """A ustar header (POSIX.1-1988) without name and checksum: mode 0644, uid, gid and mtime 0, a regular file.
+
+    Six spaces stand for the digits of the checksum; its sum counts the field's last two bytes as spaces too.
+    """
+    fields = [
+        bytes(NAME_BYTES),
+        b"0000644\0",
+        b"0000000\0",
+        b"0000000\0",
+        b"%011o\0" % size,
+        b"00000000000\0",
+        b"      \0 ",
+        b"0",
+        bytes(100),
+        b"ustar\x0000",
+    ]
+    return b"".join(fields).ljust(BLOCK, b"\0")

@@ -1,0 +1,253 @@
+"""Files, local or behind any `pyarrow.fs` URL (s3://, gs://, hdfs://): the one place that opens them.
+
+Local writes are atomic and durable: a temporary name beside the target, fsync, rename, fsync of the folder. Object stores
+show a file only when it is complete, which comes to the same.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import IO, Protocol
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from iptdata.errors import StorageError
+
+TEMPORARY_SUFFIX = ".partial"
+
+
+class Sink(Protocol):
+    """Somewhere to write bytes to."""
+
+    def write(self, data: memoryview, /) -> object: ...
+
+
+class Storage:
+    """A directory, local or remote, addressed by paths relative to it with forward slashes.
+
+    Holds the text of its root alone, so that it can be sent to another process, which opens the file system anew.
+
+    Args:
+        root: a local path or a URL.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/") or "/"
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"root": self.root}
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.root
+
+    @property
+    def name(self) -> str:
+        """The last part of the root."""
+        return os.path.basename(os.path.abspath(self.root)) if self.is_local else self.root.rsplit("/", 1)[-1]
+
+    @cached_property
+    def _filesystem(self) -> pafs.FileSystem:
+        """The file system of a remote root."""
+        try:
+            filesystem, path = pafs.FileSystem.from_uri(self.root)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise StorageError(f"cannot open {self.root}: {error}") from error
+        return pafs.SubTreeFileSystem(path, filesystem)
+
+    def path(self, relative: str) -> str:
+        """The full path or URL of a file, for messages and for libraries that open it themselves."""
+        return f"{self.root}/{relative}" if relative else self.root
+
+    def exists(self, relative: str = "") -> bool:
+        if self.is_local:
+            return os.path.exists(self.path(relative))
+        return self._filesystem.get_file_info(relative).type != pafs.FileType.NotFound
+
+    def size(self, relative: str) -> int | None:
+        """Bytes of a file, None where there is none."""
+        if self.is_local:
+            path = self.path(relative)
+            return os.path.getsize(path) if os.path.isfile(path) else None
+        info = self._filesystem.get_file_info(relative)
+        return info.size if info.is_file else None
+
+    def names(self, relative: str = "") -> list[str]:
+        """Names in a folder, sorted; none where there is no folder."""
+        if self.is_local:
+            path = self.path(relative)
+            return sorted(os.listdir(path)) if os.path.isdir(path) else []
+        selector = pafs.FileSelector(relative, allow_not_found=True)
+        return sorted(info.base_name for info in self._filesystem.get_file_info(selector))
+
+    def walk(self) -> Iterator[tuple[str, int]]:
+        """Relative path and size of each file below the root, in no particular order.
+
+        Links are followed, a folder that was seen already is not entered again; a dangling link has size 0.
+        """
+        if self.is_local:
+            yield from _walk_local(self.root, "", set())
+            return
+        for info in self._filesystem.get_file_info(pafs.FileSelector("", recursive=True)):
+            if info.is_file:
+                yield info.path.lstrip("/"), info.size
+
+    def read(self, relative: str, offset: int = 0, length: int | None = None) -> bytes:
+        """`length` bytes from `offset` on, or all of them.
+
+        Raises:
+            StorageError: when the file cannot be read.
+        """
+        try:
+            if self.is_local:
+                with open(self.path(relative), "rb", buffering=0) as file:
+                    if offset:
+                        file.seek(offset)
+                    return file.read() if length is None else file.read(length)
+            with self._filesystem.open_input_file(relative) as file:
+                file.seek(offset)
+                return file.read() if length is None else file.read(length)
+        except OSError as error:
+            raise StorageError(f"cannot read {self.path(relative)}: {error.strerror or error}") from error
+
+    def open(self, relative: str) -> IO[bytes] | pa.NativeFile:
+        """A file opened for reading at any place."""
+        try:
+            return open(self.path(relative), "rb") if self.is_local else self._filesystem.open_input_file(relative)
+        except OSError as error:
+            raise StorageError(f"cannot open {self.path(relative)}: {error.strerror or error}") from error
+
+    def make_folder(self, relative: str = "") -> None:
+        """Make a folder and those above it; nothing happens where it exists."""
+        with _explained(self.path(relative)):
+            if self.is_local:
+                os.makedirs(self.path(relative), exist_ok=True)
+            else:
+                self._filesystem.create_dir(relative, recursive=True)
+
+    @contextmanager
+    def writing(self, relative: str) -> Iterator[Sink]:
+        """A new file that appears under its name only when the block ends without an error.
+
+        Raises:
+            StorageError: when it cannot be written, a full disk among the reasons.
+        """
+        with _explained(self.path(relative)):
+            if not self.is_local:
+                with self._filesystem.open_output_stream(relative) as stream:
+                    yield stream
+                return
+            target = self.path(relative)
+            folder, name = os.path.split(target)
+            temporary = f"{folder}/.{name}.{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}"
+            try:
+                with open(temporary, "xb", buffering=0) as file:
+                    yield _WholeWrites(file)
+                    os.fsync(file.fileno())
+                os.replace(temporary, target)
+            except BaseException:
+                if os.path.exists(temporary):
+                    os.unlink(temporary)
+                raise
+            _fsync_folder(folder)
+
+    def write(self, relative: str, data: bytes) -> None:
+        """Write a small file atomically, unless it holds these bytes already."""
+        if self.size(relative) == len(data) and self.read(relative) == data:
+            return
+        with self.writing(relative) as sink:
+            sink.write(memoryview(data))
+
+    def remove(self, relative: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+        with _explained(self.path(relative)):
+            if self.size(relative) is None:
+                return
+            if self.is_local:
+                os.unlink(self.path(relative))
+            else:
+                self._filesystem.delete_file(relative)
+
+    def free_bytes(self) -> int | None:
+        """Space left on the disk of a local root, None for a remote one."""
+        if not self.is_local:
+            return None
+        folder = os.path.abspath(self.root)
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        return shutil.disk_usage(folder).free
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold a lock on the root folder for the length of the block, so that two builds do not write into it.
+
+        The operating system lets go of it when the process dies; a remote root has none.
+
+        Raises:
+            StorageError: when another process holds it.
+        """
+        if not self.is_local:
+            yield
+            return
+        descriptor = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise StorageError(f"another build is writing to {self.root}; wait for it or choose another --out") from error
+        finally:
+            os.close(descriptor)
+
+
+class _WholeWrites:
+    """A raw file whose `write` does not return before every byte is written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, data: memoryview) -> None:
+        view = memoryview(data).cast("B")
+        while view:
+            view = view[self._file.write(view) :]
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"the disk is full: {path} could not be written; free some space, then go on") from error
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _fsync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _walk_local(root: str, relative: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, int]]:
+    folder = f"{root}/{relative}" if relative else root
+    status = os.stat(folder)
+    identity = (status.st_dev, status.st_ino)
+    if identity in seen:
+        return
+    seen.add(identity)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = f"{relative}/{entry.name}" if relative else entry.name
+            if entry.is_dir():
+                yield from _walk_local(root, path, seen)
+            elif entry.is_file():
+                yield path, entry.stat().st_size
+            else:
+                yield path, 0

@@ -1,0 +1,67 @@
+"""Fixtures: small sources made on the spot, builds in this process, and real data where `IPTDATA_SHARED` names it."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from iptdata.build.plan import BuildOptions, make_plan
+from iptdata.build.rejects import RejectBudget
+from iptdata.build.run import run, survey
+from iptdata.parallel import run_here
+from iptdata.recipe import load_recipes
+from iptdata.shards.corpus import SplitTotals
+from iptdata.source import open_source
+from iptdata.storage import Storage
+
+Build = Callable[..., list[SplitTotals]]
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of real images and benchmarks."""
+    folder = os.environ.get("IPTDATA_SHARED")
+    if not folder:
+        pytest.skip("IPTDATA_SHARED does not name the folder of real images and benchmarks")
+    return Path(folder)
+
+
+def natural_image(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Smooth random colours with some grain: uint8 (height, width, 3)."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 256, (height // 16 + 2, width // 16 + 2, 3), np.uint8)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    return np.clip(smooth + generator.integers(-8, 9, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def save(path: Path, image: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image[..., ::-1])
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A source of 12 JPEGs in three classes."""
+    root = tmp_path / "photos"
+    for number in range(12):
+        save(root / f"n0{number % 3}" / f"image_{number}.jpg", natural_image(240 + number, 260 - number, number))
+    return root
+
+
+def build(source: Path | str, out: Path, recipes: Sequence[str] = ("noise30",), **options: object) -> list[SplitTotals]:
+    """Build in this process; returns totals by recipe and split."""
+    budget = RejectBudget.parse(str(options.pop("max_rejects", "10%")))
+    overwrite = bool(options.pop("overwrite", False))
+    plan = make_plan(open_source(str(source)), BuildOptions(**options))  # pyright: ignore[reportArgumentType]
+    storage = Storage(str(out))
+    work = survey(plan, load_recipes(recipes), storage, overwrite=overwrite)
+    return run(work, run_here, budget, lambda _: None)
+
+
+def corpus_bytes(out: Path) -> dict[str, bytes]:
+    """All files of a corpus."""
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}

@@ -1,0 +1,65 @@
+"""Imports follow the road of a pair: a module may import from those below it, never from those above."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import iptdata
+
+PACKAGE = Path(iptdata.__file__).parent
+STAGES = [
+    {"cli", "__main__"},
+    {"train", "evaluate", "inspect"},
+    {"stream", "model"},
+    {"build"},
+    {"parallel"},
+    {"shards"},
+    {"source", "recipe"},
+    {"degrade"},
+    {"image", "storage", "rng", "clock"},
+    {"errors"},
+]
+LEVELS = {name: level for level, names in enumerate(STAGES) for name in names}
+ONLY_IN = {"ray": {"parallel"}, "click": {"cli"}, "rich": {"cli"}, "torch": {"stream", "model", "train", "evaluate"}}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def stage(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "iptdata":
+            names |= {f"iptdata.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down(path: Path) -> None:
+    own = stage(path)
+    if own == "__init__":
+        assert not imported(path)
+        return
+    for name in imported(path):
+        root, *rest = name.split(".")
+        if root == "iptdata" and rest and rest[0] in LEVELS and rest[0] != own:
+            assert LEVELS[rest[0]] > LEVELS[own] or {own, rest[0]} == {"cli", "__main__"}, f"{path.name} imports {name}"
+        if root in ONLY_IN:
+            assert own in ONLY_IN[root], f"{path} imports {root}"
+
+
+def test_every_module_has_its_place() -> None:
+    assert {stage(path) for path in FILES} - {"__init__"} <= set(LEVELS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_stay_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 320

@@ -1,0 +1,68 @@
+"""Bits come from Philox's raw words, whatever else is drawn beside them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iptdata import rng
+from iptdata.degrade import exact
+from iptdata.rng import Bits
+
+
+@given(st.integers(0, 2**100), st.integers(0, 50), st.integers(1, 40))
+def test_raw_words_are_those_of_philox(start: int, lane: int, count: int) -> None:
+    key = rng.digest(start, lane)
+    counter = np.array([start & (2**64 - 1), start >> 64, lane, 0], np.uint64)
+    fresh = np.random.Philox(key=np.frombuffer(key, "<u8"), counter=counter)
+    assert np.array_equal(rng.raw_words(key, count, lane=lane, start=start), fresh.random_raw(count))
+
+
+def test_raw_words_stay_what_they_are() -> None:
+    """Golden values: a corpus of an earlier version must be computable again."""
+    words = rng.raw_words(rng.digest("golden", 1), 3)
+    assert words.tolist() == GOLDEN
+
+
+GOLDEN = [16640977429816746294, 2706607446298567665, 536698071826368308]
+
+
+@pytest.mark.parametrize("patches", [[0], [3], [1, 2], [0, 5, 7]])
+def test_a_patch_has_its_words_whichever_others_are_drawn(patches: list[int]) -> None:
+    key = rng.digest("words")
+    every, some = Bits(key, range(9)), Bits(key, patches)
+    assert np.array_equal(every.words(2, 7)[patches], some.words(2, 7))
+    counts = np.arange(9) * 3 % 7
+    ends = np.cumsum(counts)
+    whole = every.ragged(1, counts)
+    expected = np.concatenate([whole[ends[p] - counts[p] : ends[p]] for p in patches])
+    assert np.array_equal(expected, some.ragged(1, counts[patches]))
+
+
+def test_digest_tells_lists_apart() -> None:
+    assert rng.digest("a", "bc") != rng.digest("ab", "c")
+    assert rng.digest(1, 2) == rng.digest("1", "2")
+
+
+def test_uniforms_and_integers() -> None:
+    words = rng.raw_words(rng.digest("uniform"), 100_000)
+    uniform = rng.uniforms(words)
+    assert uniform.min() >= 0
+    assert uniform.max() < 1
+    assert uniform.mean() == pytest.approx(0.5, abs=0.005)
+    counts = np.bincount(rng.integers(words, 7), minlength=7)
+    assert len(counts) == 7
+    assert counts == pytest.approx(100_000 / 7, rel=0.03)
+
+
+@given(st.floats(-700, 700))
+def test_exp(x: float) -> None:
+    assert float(exact.exp(x)) == pytest.approx(float(np.exp(x)), rel=2e-15)
+
+
+def test_poisson() -> None:
+    uniform = rng.uniforms(rng.raw_words(rng.digest("poisson"), 200_000))
+    for rate in (0.0, 0.3, 4.0, 90.0, 600.0):
+        counts = exact.poisson(np.full(2000, rate), uniform[:2000])
+        assert counts.mean() == pytest.approx(rate, abs=4 * (rate / 2000) ** 0.5 + 1e-9)
+        assert counts.var() == pytest.approx(rate, rel=0.15, abs=0.05)

@@ -4,12 +4,14 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from iptdata.degrade.bicubic import BicubicShrink
 from iptdata.degrade.noise import GaussianNoise
 from iptdata.errors import RecipeError, nearest
 
 ENTRY_POINT_GROUP = "iptdata.degradations"
 
 _BUILT_IN: dict[str, type] = {
+    "bicubic": BicubicShrink,
     "gaussian_noise": GaussianNoise,
 }
 

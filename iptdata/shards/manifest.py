@@ -67,7 +67,8 @@ class ShardInfo:
 
 def schema_of(recipe: Recipe) -> pa.Schema:
     """Columns of a manifest of this recipe."""
-    params = pa.struct([(name, pa.float64()) for _, name, _ in recipe.recorded])
+    fields = [(name, pa.float64()) for _, name, _ in recipe.recorded]
+    params = [("params", pa.struct(fields))] if fields else []  # Parquet has no empty struct
     box = [(side, pa.int32()) for side in ("top", "left", "height", "width")]
     return pa.schema(
         [
@@ -76,7 +77,7 @@ def schema_of(recipe: Recipe) -> pa.Schema:
             ("label", pa.string()),
             ("patch", pa.int32()),
             *box,
-            ("params", params),
+            *params,
             ("uid", pa.uint64()),
             ("clean_std", pa.float64()),
             ("mse", pa.float64()),

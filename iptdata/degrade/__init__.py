@@ -6,6 +6,7 @@ from typing import Any
 
 from iptdata.degrade.bicubic import BicubicShrink
 from iptdata.degrade.noise import GaussianNoise
+from iptdata.degrade.rain import RainStreaks
 from iptdata.errors import RecipeError, nearest
 
 ENTRY_POINT_GROUP = "iptdata.degradations"
@@ -13,6 +14,7 @@ ENTRY_POINT_GROUP = "iptdata.degradations"
 _BUILT_IN: dict[str, type] = {
     "bicubic": BicubicShrink,
     "gaussian_noise": GaussianNoise,
+    "rain_streaks": RainStreaks,
 }
 
 

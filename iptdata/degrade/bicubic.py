@@ -35,7 +35,7 @@ class BicubicShrink:
     def recorded(self) -> tuple[Recorded, ...]:
         return ()
 
-    def draw(self, bits: Bits) -> Values:  # noqa: ARG002 - nothing is random
+    def draw(self, bits: Bits) -> Values:
         return {}
 
     def apply_image(
@@ -44,8 +44,8 @@ class BicubicShrink:
         corners: np.ndarray,
         size: int,
         scale: int,
-        values: Values,  # noqa: ARG002
-        bits: Bits,  # noqa: ARG002
+        values: Values,
+        bits: Bits,
     ) -> tuple[np.ndarray, Values]:
         kernel = _kernel(Fraction(1, scale))
         top, left = corners.min(axis=0).tolist()

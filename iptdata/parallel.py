@@ -12,13 +12,11 @@ from iptdata.errors import BuildFailed, IptDataError
 J = TypeVar("J")
 R = TypeVar("R")
 
-# One thread a worker: the workers themselves fill the cores. glibc keeps freed memory for the next image.
+# One BLAS thread a worker: the workers themselves fill the cores.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": "268435456",
-    "MALLOC_TRIM_THRESHOLD_": "268435456",
 }
 _LOST_WORKER_RETRIES = 3
 _OBJECT_STORE_BYTES = 128 << 20

@@ -19,13 +19,8 @@ _RAGGED_STRIDE = 1 << 32
 
 
 def digest(*parts: object, size: int = 16) -> bytes:
-    """BLAKE2b of `size` bytes over the text of the parts, each preceded by its length so that no two lists collide."""
-    state = hashlib.blake2b(digest_size=size)
-    for part in parts:
-        text = str(part).encode("utf-8", "surrogateescape")
-        state.update(b"%d:" % len(text))
-        state.update(text)
-    return state.digest()
+    """BLAKE2b of `size` bytes over the parts (text and plain numbers) as Python writes a tuple of them in ASCII."""
+    return hashlib.blake2b(ascii(parts).encode(), digest_size=size).digest()
 
 
 def hash64(*parts: object) -> int:

@@ -43,13 +43,13 @@ class GaussianNoise:
     def apply(self, patches: np.ndarray, values: Values, bits: Bits) -> tuple[np.ndarray, Values]:
         count = patches[0].size
         indices = rng.quarters(bits.words(1, -(-count // 4)))[:, :count]
-        result = np.empty(patches.shape, np.uint8)
-        for patch, index, sigma, out in zip(patches, indices, values["sigma"], result, strict=True):
-            total = cv2.LUT(index, rounded_quantiles(float(sigma))).reshape(patch.shape)
-            total += patch
-            np.clip(total, 0, 255, out=total)
-            out[...] = total
-        return result, {}
+        noise = np.empty(indices.shape, np.int16)
+        for sigma in set(values["sigma"].tolist()):
+            rows = values["sigma"] == sigma
+            noise[rows] = cv2.LUT(indices[rows], rounded_quantiles(sigma))
+        noise += patches.reshape(noise.shape)
+        np.minimum(np.maximum(noise, 0, out=noise), 255, out=noise)
+        return noise.astype(np.uint8).reshape(patches.shape), {}
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,8 @@ float32, the rotation has coordinates in 1/32 pixel and values in 1/16 grey leve
 exact too, and the layer is rounded once before it is added.
 """
 
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -24,7 +26,7 @@ REACH = 64
 MAX_ANGLE = 30.0
 _MIN_AMPLITUDE = 0.5
 _DRAWN = ("angle", "level", "density", "length")
-_DECIMALS = {"angle": 2, "level": 2, "density": 3, "length": 2}
+_DECIMALS = {"angle": 2, "level": 2, "density": 1, "length": 2}
 _MAX_LEVEL, _MAX_DENSITY, _MAX_LENGTH = 9999.0, 200.0, 999.0
 _MAX_STREAKS = 99_999
 
@@ -32,10 +34,10 @@ _ALONG_UNIT = 32  # of a grey level
 _ACROSS_UNIT = 512
 _SHEET_UNIT = 16  # of a grey level
 _SHEET_LIMIT = 1023 * _SHEET_UNIT
-_ANGLE_STEPS = 4  # a degree
+_TURNS_A_DEGREE = 4
 _COORDINATE_UNIT = 32
-_TAPER_ENTRIES = 4096
-_GAUSS_RANGE, _GAUSS_ENTRIES_PER_UNIT = 8, 512
+_FRACTIONS = 8  # of a pixel
+_LENGTHS, _WIDTHS = 193, 97
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,46 +89,54 @@ class RainStreaks:
 
     def draw(self, bits: Bits) -> Values:
         z = rng.normals(rng.quarters(bits.words(0, 1)))
+        logarithms = [self.level_mu, self.density_mu, self.length_mu] + [self.level_sd, self.density_sd, self.length_sd] * z[
+            :, 1:
+        ]
+        level, density, length = exact.exp(logarithms).T
         drawn = {
-            "angle": np.clip(self.angle_sd * z[:, 0], -MAX_ANGLE, MAX_ANGLE),
-            "level": np.minimum(exact.exp(self.level_mu + self.level_sd * z[:, 1]), _MAX_LEVEL),
-            "density": np.minimum(exact.exp(self.density_mu + self.density_sd * z[:, 2]), _MAX_DENSITY),
-            "length": np.minimum(exact.exp(self.length_mu + self.length_sd * z[:, 3]), _MAX_LENGTH),
+            "angle": np.minimum(np.maximum(self.angle_sd * z[:, 0], -MAX_ANGLE), MAX_ANGLE),
+            "level": np.minimum(level, _MAX_LEVEL),
+            "density": np.minimum(density, _MAX_DENSITY),
+            "length": np.minimum(length, _MAX_LENGTH),
         }
         return {name: np.round(drawn[name], _DECIMALS[name]) for name in _DRAWN}
 
     def apply(self, patches: np.ndarray, values: Values, bits: Bits) -> tuple[np.ndarray, Values]:
-        layers, streaks = self.layers(patches.shape[1], values, bits)
-        total = patches + layers[..., None]
-        np.minimum(total, 255, out=total)
-        return total.astype(np.uint8), {"streaks": streaks, "layer_mean": np.round(layers.mean(axis=(1, 2)), 2)}
+        count, size = patches.shape[:2]
+        layers, streaks = self.layers(size, values, bits)
+        mean = layers.reshape(count, -1).sum(axis=1, dtype=np.float64) / size**2
+        grey = np.minimum(layers, 255, out=layers).astype(np.uint8).reshape(-1, size)
+        rain = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB).reshape(-1, size * 3)
+        corrupted = cv2.add(patches.reshape(-1, size * 3), rain)
+        return corrupted.reshape(patches.shape), {"streaks": streaks, "layer_mean": np.round(mean, 2)}
 
     def layers(self, size: int, values: Values, bits: Bits) -> tuple[np.ndarray, np.ndarray]:
-        """The grey layers of N patches: int16 (N, size, size), not negative, and the streaks in each: int (N,)."""
+        """The grey layers of N patches: float32 (N, size, size), whole numbers from 0, and the streaks in each: int (N,)."""
         count = len(values["angle"])
         canvas = canvas_size(size)
         z = rng.normals(rng.quarters(bits.words(1, -(-self.sheets // 4)))[:, : self.sheets])
-        angles = values["angle"][:, None] + self.jitter * z
-        steps = np.rint(angles * _ANGLE_STEPS).astype(int)
-        rate = values["density"][:, None] / self.sheets * (canvas * (canvas + 2 * REACH) / 48**2)
-        uniform = rng.uniforms(bits.words(2, self.sheets))
-        numbers = exact.poisson(np.broadcast_to(rate, uniform.shape).ravel(), uniform.ravel()).reshape(count, self.sheets)
-        along, across, ends = self._profiles(numbers, canvas, values, bits)
-        layers = np.empty((count, size, size), np.int16)
-        turned = np.empty((size, size), np.float32)
-        begin = 0
-        for patch in range(count):
-            layer = np.zeros((size, size), np.float32)
-            for sheet in range(self.sheets):
-                end = ends[patch * self.sheets + sheet]
-                if end > begin:
-                    plane = along[begin:end].T @ across[begin:end]
-                    np.minimum(np.rint(plane, out=plane), _SHEET_LIMIT, out=plane)
-                    layer += cv2.remap(plane, *rotation(int(steps[patch, sheet]), size), cv2.INTER_LINEAR, dst=turned)
-                begin = end
-            layers[patch] = np.rint(layer * (1 / _SHEET_UNIT))
-        per_sheet = np.diff(ends, prepend=0).reshape(count, self.sheets)
-        return layers, per_sheet.sum(axis=1)
+        turns = np.rint((values["angle"][:, None] + self.jitter * z) * _TURNS_A_DEGREE).astype(int).ravel().tolist()
+        along, across, ends = self._profiles(self._numbers(canvas, values, bits), canvas, values, bits)
+
+        planes = np.zeros((len(turns), canvas, canvas), np.float32)
+        for plane, begin, end in zip(planes, [0, *ends], ends, strict=False):
+            np.matmul(along[begin:end].T, across[begin:end], out=plane)
+        np.minimum(np.rint(planes, out=planes), _SHEET_LIMIT, out=planes)
+        turned = np.empty((len(turns), size, size), np.float32)
+        for plane, turn, out in zip(planes, turns, turned, strict=True):
+            cv2.remap(plane, *rotation(turn, size), cv2.INTER_LINEAR, dst=out)
+        layers = turned.reshape(count, self.sheets, size, size).sum(axis=1)
+        layers *= 1 / _SHEET_UNIT
+        totals = ends[self.sheets - 1 :: self.sheets]
+        streaks = np.array([total - before for total, before in zip(totals, [0, *totals], strict=False)])
+        return np.rint(layers, out=layers), streaks
+
+    def _numbers(self, canvas: int, values: Values, bits: Bits) -> np.ndarray:
+        """How many streaks have their centre on or near the canvas of each sheet: int (N, sheets)."""
+        area = canvas * (canvas + 2 * REACH) / 48**2
+        uniforms = rng.uniforms(bits.words(2, self.sheets)).tolist()
+        tables = [exact.poisson_table(density / self.sheets * area) for density in values["density"].tolist()]
+        return np.array([[bisect_right(table, u) for u in row] for table, row in zip(tables, uniforms, strict=True)])
 
     def _profiles(
         self, numbers: np.ndarray, canvas: int, values: Values, bits: Bits
@@ -134,8 +144,8 @@ class RainStreaks:
         """Profiles of all streaks that touch their canvas, sheet by sheet, and where each sheet ends.
 
         Returns:
-            float32 (streaks, canvas) twice: along the streak, times its peak, and across it, integers that multiply to
-            units of 1/1024 of a sheet's unit; and the running totals of streaks by sheet.
+            float32 (streaks, canvas) twice: along the streak, times its peak, and across it; both are integers in units
+            that multiply to 1/1024 of a sheet's unit; and the running totals of streaks by sheet.
         """
         per_patch = numbers.sum(axis=1)
         words = bits.ragged(3, 2 * per_patch).reshape(-1, 2)
@@ -144,33 +154,72 @@ class RainStreaks:
         y = (words[:, 1] >> np.uint64(32)) * ((canvas + 2 * REACH) / 2.0**32) - REACH
         q = np.sqrt(1 - self.rho * self.rho)
         near = self.rho * u
-        factors = exact.exp(
-            np.concatenate([self.spread_l * (near + q * e1), self.spread_a * (near + q * e2), self.spread_w * (near + q * e3)])
-        ).reshape(3, -1)
-        length = np.minimum(np.repeat(values["length"], per_patch) * factors[0], 2 * REACH)
-        peak = np.minimum(np.repeat(values["level"], per_patch) * factors[1], self.cap)
-        width = self.width * factors[2]
-        touching = (np.abs(y - canvas / 2) <= (canvas + length) / 2) & (peak >= _MIN_AMPLITUDE)
+        spread = [self.spread_l * (near + q * e1), self.spread_a * (near + q * e2), self.spread_w * (near + q * e3)]
+        length, peak, width = exact.exp(np.stack(spread))
+        length *= np.repeat(values["length"], per_patch)
+        peak *= np.repeat(values["level"], per_patch)
+        touching = (np.abs(y - canvas / 2) <= (canvas + np.minimum(length, 2 * REACH)) / 2) & (peak >= _MIN_AMPLITUDE)
         sheet = np.repeat(np.arange(numbers.size), numbers.ravel())[touching]
         ends = np.cumsum(np.bincount(sheet, minlength=numbers.size)).tolist()
 
-        grid = np.arange(canvas, dtype=np.float32)
-        x, y, length, peak, width = (v[touching].astype(np.float32)[:, None] for v in (x, y, length, peak, width))
-        along = grid - y
-        along *= 2 / length
-        along *= along
-        np.subtract(1, along, out=along)
-        np.maximum(along, 0, out=along)
-        along *= _TAPER_ENTRIES
-        along = taper_table(self.taper)[along.astype(np.int16)]
-        along *= peak * _ALONG_UNIT
-        np.rint(along, out=along)
-        across = grid - x
-        across /= width
-        across *= across
-        np.minimum(across, 2 * _GAUSS_RANGE, out=across)
-        across *= _GAUSS_ENTRIES_PER_UNIT / 2
-        return along, gauss_table()[across.astype(np.int16)], ends
+        x, y, length, peak, width = (values[touching] for values in (x, y, length, peak, width * self.width))
+        along = along_profiles(self.taper, canvas).at(y, length)
+        along *= (np.minimum(peak, self.cap) * _ALONG_UNIT).astype(np.float32)[:, None]
+        return np.rint(along, out=along), across_profiles(canvas).at(x, width), ends
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Profiles of every extent and place, tabulated, so that those of all streaks are one gather.
+
+    Attributes:
+        extents: float64 (E,), ascending, in equal ratios; an extent is rounded down to one of them.
+        windows: float32 (E, fractions, shifts, canvas): the profile about a point `fraction` to the right of pixel
+            `shift`, as seen from pixel 0 to `canvas`; overlapping views of one table.
+        margin: the shift of pixel 0.
+    """
+
+    extents: np.ndarray
+    windows: np.ndarray
+    margin: int
+
+    @classmethod
+    def tabulate(
+        cls, profile: Callable[[np.ndarray, float], np.ndarray], extents: np.ndarray, canvas: int, margin: int
+    ) -> "Profiles":
+        """From `profile(distance, extent)`; centres lie within `margin` pixels of the canvas."""
+        distance = (
+            np.arange(-(canvas + margin), canvas + margin + 1)[None] - (np.arange(_FRACTIONS)[:, None] + 0.5) / _FRACTIONS
+        )
+        table = np.stack([profile(distance, extent) for extent in extents.tolist()]).astype(np.float32)
+        return cls(extents, np.lib.stride_tricks.sliding_window_view(table, canvas, axis=2)[:, :, ::-1], margin)
+
+    def at(self, centre: np.ndarray, extent: np.ndarray) -> np.ndarray:
+        """Profiles of N streaks: float32 (N, canvas)."""
+        whole = np.floor(centre)
+        fraction = ((centre - whole) * _FRACTIONS).astype(np.intp)
+        level = np.maximum(np.searchsorted(self.extents, extent, side="right") - 1, 0)
+        return self.windows[level, fraction, whole.astype(np.intp) + self.margin + 1]
+
+
+@lru_cache(maxsize=16)
+def along_profiles(taper: float, canvas: int) -> Profiles:
+    """max(0, 1 - (2 d / L)^2) ^ taper for lengths from 1/2 to 2 * REACH: multiples of 2**-16."""
+
+    def profile(distance: np.ndarray, length: float) -> np.ndarray:
+        return np.rint(np.maximum(1 - (2 * distance / length) ** 2, 0) ** taper * 65536) / 65536
+
+    return Profiles.tabulate(profile, np.geomspace(0.5, 2 * REACH, _LENGTHS), canvas, REACH)
+
+
+@lru_cache(maxsize=4)
+def across_profiles(canvas: int) -> Profiles:
+    """exp(-d^2 / (2 S^2)) for widths S from 1/16 to 16, in steps of 1/512 and units that make sheets' units."""
+
+    def profile(distance: np.ndarray, width: float) -> np.ndarray:
+        return np.rint(np.exp(-0.5 * (distance / width) ** 2) * _ACROSS_UNIT) * (_SHEET_UNIT / (_ALONG_UNIT * _ACROSS_UNIT))
+
+    return Profiles.tabulate(profile, np.geomspace(1 / 16, 16, _WIDTHS), canvas, 0)
 
 
 def canvas_size(size: int) -> int:
@@ -178,27 +227,13 @@ def canvas_size(size: int) -> int:
     return int(np.ceil(size * np.sqrt(2))) + 2
 
 
-@lru_cache(maxsize=16)
-def taper_table(taper: float) -> np.ndarray:
-    """u ** taper at u = 0, 1/4096, ..., 1: float32, a multiple of 2**-16."""
-    u = np.arange(_TAPER_ENTRIES + 1) / _TAPER_ENTRIES
-    return (np.rint(u**taper * 65536) / 65536).astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def gauss_table() -> np.ndarray:
-    """exp(-v) at v = 0, 1/512, ..., 8, in units of 1/512, divided by what makes products units of a sheet: float32."""
-    v = np.arange(_GAUSS_RANGE * _GAUSS_ENTRIES_PER_UNIT + 1) / _GAUSS_ENTRIES_PER_UNIT
-    return (np.rint(np.exp(-v) * _ACROSS_UNIT) * (_SHEET_UNIT / (_ALONG_UNIT * _ACROSS_UNIT))).astype(np.float32)
-
-
 @lru_cache(maxsize=1024)
-def rotation(step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel of a patch lies on its canvas turned by step / 4 degrees: x and y, float32 (size, size).
+def rotation(turn: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel of a patch lies on its canvas turned by turn / 4 degrees: x and y, float32 (size, size).
 
     Multiples of 1/32 pixel.
     """
-    angle = np.deg2rad(step / _ANGLE_STEPS)
+    angle = np.deg2rad(turn / _TURNS_A_DEGREE)
     centred = np.arange(size) - (size - 1) / 2
     i, j = np.meshgrid(centred, centred, indexing="ij")
     middle = (canvas_size(size) - 1) / 2

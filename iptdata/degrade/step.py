@@ -6,7 +6,7 @@ was used, so that a recorded pair can be derived again. Counting, naming and sto
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeGuard
 
 import numpy as np
 
@@ -81,7 +81,6 @@ class _Step(Protocol):
         ...
 
 
-@runtime_checkable
 class PatchStep(_Step, Protocol):
     """A degradation that needs nothing but the patch."""
 
@@ -99,7 +98,6 @@ class PatchStep(_Step, Protocol):
         ...
 
 
-@runtime_checkable
 class ImageStep(_Step, Protocol):
     """A degradation that needs the surroundings of a patch, or shrinks it; it can only be a recipe's first step."""
 
@@ -121,3 +119,8 @@ class ImageStep(_Step, Protocol):
 
 
 Step = PatchStep | ImageStep
+
+
+def needs_image(step: Step) -> TypeGuard[ImageStep]:
+    """Whether a step works on the whole image."""
+    return hasattr(step, "apply_image")

@@ -9,7 +9,7 @@ from typing import Any
 
 from iptdata import rng
 from iptdata.degrade.distribution import Distribution
-from iptdata.degrade.step import ImageStep, Recorded, Step
+from iptdata.degrade.step import Recorded, Step, needs_image
 from iptdata.errors import RecipeError
 
 TASK_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -51,11 +51,11 @@ class Recipe:
         _expect(number and 0 <= self.min_std < 128, "min_std", self.min_std, "a number from 0 to 128")
         _expect(len(self.steps) > 0, "steps", [], "at least one degradation")
         for position, (name, step) in enumerate(self.steps):
-            if isinstance(step, ImageStep):
+            if needs_image(step):
                 _expect(
                     position == 0, f"steps.{position}", name, "a degradation of patches; this one can only be the first step"
                 )
-        if self.scale > 1 and not isinstance(self.steps[0][1], ImageStep):
+        if self.scale > 1 and not needs_image(self.steps[0][1]):
             raise RecipeError(
                 f"steps.0: found {self.steps[0][0]!r}, allowed with scale {self.scale} is one that shrinks, such as 'bicubic'"
             )

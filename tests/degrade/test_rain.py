@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from iptdata.degrade.rain import MAX_ANGLE, RainStreaks, gauss_table, rotation, taper_table
+from iptdata.degrade.rain import MAX_ANGLE, RainStreaks, across_profiles, along_profiles, rotation
 from iptdata.degrade.step import Values
 from iptdata.recipe import load_recipes
 from iptdata.rng import Bits, digest
 from tests.conftest import build
 
 GOLDEN = {
-    "rain": "72638838d7119706172c4195eb05faef1a79de526eedcf79addcf666f37eac1c",
-    "rain-heavy": "15a7cbb158a8f616ae34d2773de8f94d2b889e97e33ccbb7dc5fbb0870d2a215",
+    "rain": "de2f38e431168251ea20074bbe013bccd121ffd437f328d95083a3279e16314a",
+    "rain-heavy": "c637a1e3e651c56944abed1d8b173d1bc380e6bec6bdbd805586dfe9d4d72c1d",
 }
 
 
@@ -87,10 +87,21 @@ def test_rotation_is_exact_bilinear_interpolation() -> None:
         assert np.array_equal(cv2.remap(plane.astype(np.float32), *maps, cv2.INTER_LINEAR), expected)
 
 
-def test_products_of_tables_are_exact_in_float32() -> None:
-    assert np.all(gauss_table() * 1024 == np.rint(gauss_table() * 1024))
-    assert gauss_table().max() == 0.5
-    assert taper_table(0.6)[[0, -1]].tolist() == [0, 1]
+def test_products_of_profiles_are_exact_in_float32() -> None:
+    """Integers up to 8160 times multiples of 1/1024 up to 1/2."""
+    table = across_profiles(70).windows
+    assert np.all(table * 1024 == np.rint(table * 1024))
+    assert table.max() == 0.5
+
+
+def test_profiles_are_where_they_should_be() -> None:
+    centre, length = np.array([10.3, -20.1, 69.9, 120.0]), np.array([17.0, 60.0, 3.0, 128.0])
+    profiles = along_profiles(0.6, 70).at(centre, length)
+    distance = np.arange(70) - centre[:, None]
+    expected = np.maximum(1 - (2 * distance / length[:, None]) ** 2, 0) ** 0.6
+    assert np.abs(profiles - expected).max() < 0.12
+    assert np.abs(profiles.sum(axis=1) - expected.sum(axis=1)).max() < 0.05 * expected.sum()
+    assert profiles[0].argmax() == 10
 
 
 @pytest.mark.parametrize(("name", "target"), [("rain", "rain100l"), ("rain-heavy", "rain100h")])

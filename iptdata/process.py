@@ -1,0 +1,24 @@
+"""How a process that degrades images is set up."""
+
+import ctypes
+import ctypes.util
+import sys
+from functools import lru_cache
+
+import cv2
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 64 << 20
+
+
+@lru_cache(maxsize=1)
+def tune() -> None:
+    """One OpenCV thread, since workers fill the cores; and glibc keeps freed memory for the next image.
+
+    Without the latter every array above 128 KiB is mapped, zeroed and unmapped again, which doubles the time of a
+    bicubic shrink. Elsewhere than on glibc nothing is set.
+    """
+    cv2.setNumThreads(1)
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(ctypes.util.find_library("c")), "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES // 2)
+        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

@@ -70,7 +70,7 @@ def shipped() -> dict[str, Path]:
         raise RecipeError(
             f"the recipes of the package are missing, looked in {' and '.join(map(str, candidates))}; install it again"
         )
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def _load_file(path: Path) -> Recipe | Suite:

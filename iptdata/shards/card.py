@@ -108,7 +108,7 @@ def _recipes(totals: Sequence[Totals]) -> str:
     lines = []
     for task, recipe in recipes.items():
         steps = "; ".join(f"{name} {json.dumps(values)}" for step in recipe["steps"] for name, values in step.items())
-        lines.append(f"- `{task}`: {recipe['description']} Scale {recipe['scale']}; {steps}.")
+        lines.append(f"- `{task}`: {recipe['description']}. Scale {recipe['scale']}; {steps}.")
     return "\n".join(lines)
 
 

@@ -1,0 +1,80 @@
+"""`iptdata recipes`."""
+
+import dataclasses
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from iptdata.build.unit import layout_of
+from iptdata.cli.console import amount
+from iptdata.degrade.distribution import Distribution
+from iptdata.recipe import Recipe, Suite, load, shipped
+
+_IMAGENET_PAIRS = 1_281_167 * 8
+
+
+@click.command(name="recipes")
+@click.argument("name", required=False)
+def command(name: str | None) -> None:
+    """List the recipes and suites, or show one with its parameters explained.
+
+    \b
+    Examples:
+      iptdata recipes
+      iptdata recipes rain
+      iptdata recipes my-recipe.yaml
+    """
+    out = Console(highlight=False)
+    if name is None:
+        out.print(_list())
+        out.print("`iptdata recipes NAME` explains one; bytes are for all of ImageNet-1k with 8 patches an image.")
+        return
+    found = load(name)
+    for recipe in found.recipes if isinstance(found, Suite) else (found,):
+        _explain(out, recipe)
+
+
+def _list() -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("recipe", "clean", "corrupted", "bytes a pair", "ImageNet"):
+        table.add_column(column, justify="left" if column == "recipe" else "right", no_wrap=True)
+    table.add_column("what it is")
+    loaded = [load(name) for name in shipped()]
+    for recipe in [entry for entry in loaded if isinstance(entry, Recipe)]:
+        stride = layout_of(recipe).stride
+        sides = [f"{side}x{side}" for side in (recipe.clean_size, recipe.patch_size)]
+        table.add_row(recipe.task, *sides, f"{stride:,}", amount(stride * _IMAGENET_PAIRS), recipe.description)
+    for suite in [entry for entry in loaded if isinstance(entry, Suite)]:
+        stride = sum(layout_of(recipe).stride for recipe in suite.recipes)
+        names = " ".join(recipe.task for recipe in suite.recipes)
+        table.add_row(suite.name, "", "", f"{stride:,}", amount(stride * _IMAGENET_PAIRS), f"{suite.description}: {names}")
+    return table
+
+
+def _explain(out: Console, recipe: Recipe) -> None:
+    out.print(f"[bold]{recipe.task}[/]  {recipe.description}")
+    clean, corrupted = recipe.clean_size, recipe.patch_size
+    out.print(f"clean {clean}x{clean}, corrupted {corrupted}x{corrupted}, min_std {recipe.min_std:g}")
+    for name, step in recipe.steps:
+        summary = (type(step).__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
+        out.print(f"\n{name}: {summary}")
+        table = _parameters(step)
+        if table.row_count:
+            out.print(table)
+
+
+def _parameters(step: Any) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("", "value", "allowed", "unit", "meaning"):
+        table.add_column(column)
+    for field in dataclasses.fields(step):
+        value = getattr(step, field.name)
+        shown = value.plain() if isinstance(value, Distribution) else value
+        allowed = f"{field.metadata['low']:g} to {field.metadata['high']:g}"
+        table.add_row(field.name, str(shown), allowed, field.metadata["unit"], field.metadata["meaning"])
+    for recorded in step.recorded:
+        table.add_row(recorded.name, "stored", f"{recorded.low:g} to {recorded.high:g}", recorded.unit, recorded.meaning)
+    return table

@@ -1,0 +1,88 @@
+"""Reading shards: a mapped file seen as strided arrays, no parsing and no copy."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from iptdata.errors import ShardError
+from iptdata.shards.index import INDEX
+from iptdata.shards.manifest import ShardInfo, read_info
+from iptdata.storage import Storage
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A finished shard.
+
+    Attributes:
+        stem: path without extension, relative to the storage.
+    """
+
+    storage: Storage
+    stem: str
+
+    @cached_property
+    def info(self) -> ShardInfo:
+        """What the manifest says.
+
+        Raises:
+            ShardError: when the manifest is damaged, or the tar is missing or has another size than it says.
+        """
+        info = read_info(self.storage, f"{self.stem}.parquet")
+        size = self.storage.size(f"{self.stem}.tar")
+        if size != info.bytes:
+            found = "missing" if size is None else f"{size:,} bytes long"
+            path = self.storage.path(f"{self.stem}.tar")
+            raise ShardError(f"{path} is {found}, its manifest says {info.bytes:,} bytes; build it again")
+        return info
+
+    @cached_property
+    def clean(self) -> np.ndarray:
+        """Clean patches: uint8 (N, H, W, 3), read from the file as they are used."""
+        return self.info.layout.clean_view(self._samples)
+
+    @cached_property
+    def corrupted(self) -> np.ndarray:
+        """Corrupted patches: uint8 (N, h, w, 3), read from the file as they are used."""
+        return self.info.layout.corrupted_view(self._samples)
+
+    def rows(self) -> pa.Table:
+        """The manifest, one row a pair."""
+        with self.storage.open(f"{self.stem}.parquet") as file:
+            return pq.read_table(file)
+
+    @cached_property
+    def _samples(self) -> np.ndarray:
+        length = self.info.pairs * self.info.stride
+        if self.storage.is_local and length:
+            return np.memmap(self.storage.path(f"{self.stem}.tar"), np.uint8, "r", shape=(length,))
+        return np.frombuffer(self.storage.read(f"{self.stem}.tar", 0, length), np.uint8)
+
+
+def find_shards(path: str) -> list[Shard]:
+    """The finished shards of a corpus, of a recipe's or split's folder below it, or one tar; in order of their names.
+
+    Raises:
+        ShardError: when there are none.
+    """
+    if path.endswith(".tar"):
+        folder, _, name = path.rpartition("/")
+        storage, stems = Storage(folder or "."), [name.removesuffix(".tar")]
+        if storage.size(f"{stems[0]}.parquet") is None:
+            raise ShardError(f"{path} has no manifest beside it ({stems[0]}.parquet); it is missing or not finished")
+    else:
+        storage = Storage(path)
+        if not storage.exists():
+            raise ShardError(f"{path} does not exist; expected a corpus directory or a .tar in one")
+        stems = sorted(name.removesuffix(".parquet") for name, _ in storage.walk() if _is_manifest(name))
+    if not stems:
+        raise ShardError(f"{path} holds no finished shard; build one with `iptdata build --recipe rain --out {path}`")
+    return [Shard(storage, stem) for stem in stems]
+
+
+def _is_manifest(path: str) -> bool:
+    name = path.rsplit("/", 1)[-1]
+    return name.endswith(".parquet") and name not in (INDEX, "rejects.parquet") and not name.startswith(".")

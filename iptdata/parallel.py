@@ -59,6 +59,8 @@ class RayPool:
             for name, value in WORKER_ENVIRONMENT.items():
                 os.environ.setdefault(name, value)
         self._ray = importlib.import_module("ray")
+        # Ray has no public switch for what it prints when a worker dies; the job is retried, or `map` says so.
+        importlib.import_module("ray._private.worker")._worker_logs_enabled = False
         self._local = address is None
         try:
             self._connect(workers, address)
@@ -125,6 +127,9 @@ class RayPool:
         except (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
             tries = _LOST_WORKER_RETRIES + 1
             raise BuildFailed(f"a unit lost its worker {tries} times, perhaps out of memory; try fewer --workers") from error
+        except errors.RayError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise BuildFailed(f"Ray failed: {reason}; finished shards stay, run the same command again to go on") from error
 
 
 def _ray_folder(temporary: str) -> str:

@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+import tempfile
+import traceback
 
 import click
 
@@ -57,5 +59,17 @@ def main() -> None:
     except IptDataError as error:
         click.echo(f"iptdata: {error}", err=True)
         sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
+    except Exception as error:  # noqa: BLE001 - a fault of ours: one line for the user, the rest into a file for us
+        click.echo(f"iptdata: unexpected {type(error).__name__}: {error}; details in {_save_details()}", err=True)
+        sys.exit(1)
+
+
+def _save_details() -> str:
+    """Write the current traceback to a file that can go with a bug report."""
+    with tempfile.NamedTemporaryFile("w", prefix="iptdata-error-", suffix=".txt", delete=False) as file:
+        file.write(f"iptdata {__version__}, {sys.version}\n{' '.join(sys.argv)}\n\n{traceback.format_exc()}")
+    return file.name

@@ -83,13 +83,13 @@ def command(
         return
     if not force:
         check_space(work)
-    _build(work, budget, cpus() if workers is None else workers, address)
+    _build(work, budget, workers, address)
 
 
-def _build(work: Work, budget: RejectBudget, workers: int, address: str | None) -> None:
+def _build(work: Work, budget: RejectBudget, workers: int | None, address: str | None) -> None:
     work.out.make_folder()
     try:
-        with work.out.locked(), _terminable(), _runner(work, workers, address) as runner, BuildProgress(work) as progress:
+        with work.out.locked(), _runner(work, workers, address) as runner, _terminable(), BuildProgress(work) as progress:
             totals = run(work, runner, budget, progress.add)
     except KeyboardInterrupt:
         click.echo("\nInterrupted. Finished shards stay; run the same command again to go on.", err=True)
@@ -98,20 +98,24 @@ def _build(work: Work, budget: RejectBudget, workers: int, address: str | None) 
 
 
 @contextmanager
-def _runner(work: Work, workers: int, address: str | None) -> Iterator[Runner]:
-    """Where units are built: in this process, or on Ray with no more local workers than there are units."""
-    if address is None and (workers == 0 or not work.missing):
+def _runner(work: Work, workers: int | None, address: str | None) -> Iterator[Runner]:
+    """Where units are built: in this process, or on Ray with no more local workers than there are units.
+
+    Without `--workers` a single unit is built here too, since Ray takes seconds to start.
+    """
+    units = len(work.missing)
+    if address is None and (workers == 0 or units == 0 or (workers is None and units == 1)):
         yield run_here
         return
     with console().status("Starting Ray"):
-        pool = RayPool(workers=min(workers, len(work.missing)), address=address)
+        pool = RayPool(workers=min(workers or cpus(), units), address=address)
     with pool:
         yield pool.map
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM, which schedulers send, end a build as Ctrl-C does."""
+    """Let SIGTERM, which schedulers send, end a build as Ctrl-C does; entered after Ray, which sets a handler too."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

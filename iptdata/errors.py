@@ -31,7 +31,13 @@ class ConflictError(IptDataError):
 
 
 class StorageError(IptDataError):
-    """A path that cannot be read or written, or a disk that is full."""
+    """A path that cannot be read or written."""
+
+
+class DiskFull(StorageError):
+    """A disk that was filled by a build under way; the command ends with status 1."""
+
+    exit_status = 1
 
 
 class BuildFailed(IptDataError):

@@ -17,7 +17,7 @@ from typing import IO, Protocol
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from iptdata.errors import StorageError
+from iptdata.errors import DiskFull, StorageError
 
 TEMPORARY_SUFFIX = ".partial"
 
@@ -223,7 +223,9 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(f"the disk is full: {path} could not be written; free some space, then go on") from error
+            raise DiskFull(
+                f"the disk is full: {path} could not be written; free some space, then run the command again"
+            ) from error
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 

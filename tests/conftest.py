@@ -26,7 +26,7 @@ def shared() -> Path:
     folder = os.environ.get("IPTDATA_SHARED")
     if not folder:
         pytest.skip("IPTDATA_SHARED does not name the folder of real images and benchmarks")
-    return Path(folder)
+    return Path(folder).resolve()
 
 
 def natural_image(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -17,7 +17,7 @@ STAGES = [
     {"shards"},
     {"source", "recipe"},
     {"degrade"},
-    {"image", "storage", "rng", "clock", "process"},
+    {"image", "storage", "rng", "clock", "process", "units"},
     {"errors"},
 ]
 LEVELS = {name: level for level, names in enumerate(STAGES) for name in names}

@@ -81,13 +81,13 @@ def command(
     if dry_run:
         print_estimate(work, workers or cpus())
         return
+    work.out.make_folder()
     if not force:
         check_space(work)
     _build(work, budget, workers, address)
 
 
 def _build(work: Work, budget: RejectBudget, workers: int | None, address: str | None) -> None:
-    work.out.make_folder()
     try:
         with work.out.locked(), _runner(work, workers, address) as runner, _terminable(), BuildProgress(work) as progress:
             totals = run(work, runner, budget, progress.add)

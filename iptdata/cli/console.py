@@ -8,23 +8,3 @@ from rich.console import Console
 @lru_cache(maxsize=1)
 def console() -> Console:
     return Console(stderr=True, highlight=False)
-
-
-def amount(size: float) -> str:
-    """Bytes for people: `67.1 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.2f} TB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: `42 s`, `3 min 20 s`, `5 h 12 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -14,8 +14,9 @@ from rich.table import Table
 from iptdata.build.estimate import bytes_needed, estimate_seconds
 from iptdata.build.run import Work
 from iptdata.build.unit import Report
-from iptdata.cli.console import amount, console, duration
+from iptdata.cli.console import console
 from iptdata.shards.corpus import SplitTotals
+from iptdata.units import amount, duration
 
 _LINE_EVERY_SECONDS = 10.0
 

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from iptdata.build.unit import layout_of
-from iptdata.cli.console import amount
 from iptdata.degrade.distribution import Distribution
 from iptdata.recipe import Recipe, Suite, load, shipped
+from iptdata.units import amount
 
 _IMAGENET_PAIRS = 1_281_167 * 8
 

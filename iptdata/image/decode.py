@@ -1,6 +1,7 @@
 """Decoding: always RGB uint8, greyscale stacked to three channels, EXIF orientation and alpha ignored."""
 
 import io
+import warnings
 from dataclasses import dataclass
 
 import cv2
@@ -9,20 +10,24 @@ import PIL
 import simplejpeg
 from PIL import Image, ImageFile
 
-from iptdata.image.header import UnknownFormat, is_jpeg, is_tiff, jpeg_header, picture_size
+from iptdata.image.header import is_jpeg, is_tiff, jpeg_header, picture_size
 
 _CV2_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
-Image.MAX_IMAGE_PIXELS = None
+_DETAIL_CHARACTERS = 200
+_SIGNS_OF_TRUNCATION = ("premature end", "truncated")
+
+Image.MAX_IMAGE_PIXELS = None  # the header is checked before, see `decode`
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters is returned as damage
 
 
 class Unusable(Exception):
-    """An image that gives no pixels: `reason` is one of unreadable, damaged, too many pixels."""
+    """An image that gives no pixels: `reason` is unreadable, truncated, damaged or too many pixels."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
-        self.detail = detail
+        self.detail = " ".join(detail.split())[:_DETAIL_CHARACTERS]
 
 
 @dataclass(frozen=True)
@@ -51,14 +56,12 @@ def decode(data: bytes, *, max_pixels: int = 100_000_000, keep_damaged: bool = F
     Raises:
         Unusable: with the reason.
     """
-    if is_jpeg(data):
-        return _decode_jpeg(data, max_pixels, keep_damaged)
     try:
-        height, width = picture_size(data)
-    except UnknownFormat as error:
-        raise Unusable("unreadable", f"no picture format found ({error})") from error
-    _check_pixels(height, width, max_pixels)
-    return _decode_other(data, keep_damaged)
+        return _decode_jpeg(data, max_pixels, keep_damaged) if is_jpeg(data) else _decode_other(data, max_pixels, keep_damaged)
+    except Unusable:
+        raise
+    except Exception as error:
+        raise Unusable("unreadable", f"{type(error).__name__}: {error}") from error
 
 
 def _check_pixels(height: int, width: int, max_pixels: int) -> None:
@@ -67,10 +70,7 @@ def _check_pixels(height: int, width: int, max_pixels: int) -> None:
 
 
 def _decode_jpeg(data: bytes, max_pixels: int, keep_damaged: bool) -> Decoded:
-    try:
-        height, width, cmyk = jpeg_header(data)
-    except ValueError as error:
-        raise Unusable("unreadable", str(error)) from error
+    height, width, cmyk = jpeg_header(data)
     _check_pixels(height, width, max_pixels)
     if cmyk:
         return _decode_pillow(data, keep_damaged)
@@ -78,16 +78,14 @@ def _decode_jpeg(data: bytes, max_pixels: int, keep_damaged: bool) -> Decoded:
         return Decoded(simplejpeg.decode_jpeg(data, "RGB"))
     except ValueError as error:
         damage = str(error)
-    try:
-        saved = simplejpeg.decode_jpeg(data, "RGB", strict=False)
-    except ValueError as error:
-        raise Unusable("unreadable", str(error)) from error
+    saved = simplejpeg.decode_jpeg(data, "RGB", strict=False)
     if not keep_damaged:
-        raise Unusable("damaged", damage)
+        raise Unusable(_kind(damage), damage)
     return Decoded(saved, damage)
 
 
-def _decode_other(data: bytes, keep_damaged: bool) -> Decoded:
+def _decode_other(data: bytes, max_pixels: int, keep_damaged: bool) -> Decoded:
+    _check_pixels(*picture_size(data), max_pixels)
     if is_tiff(data) and Image.open(io.BytesIO(data)).mode in ("RGBA", "RGBX", "LA", "CMYK"):
         return _decode_pillow(data, keep_damaged)  # OpenCV multiplies a TIFF's colour with its alpha
     try:
@@ -107,13 +105,15 @@ def _decode_pillow(data: bytes, keep_damaged: bool) -> Decoded:
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
         saved = _pillow_pixels(data)
-    except Exception as error:
-        raise Unusable("unreadable", str(error)) from error
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
     if not keep_damaged:
-        raise Unusable("damaged", damage)
+        raise Unusable(_kind(damage), damage)
     return Decoded(saved, damage)
+
+
+def _kind(damage: str) -> str:
+    return "truncated" if any(sign in damage.lower() for sign in _SIGNS_OF_TRUNCATION) else "damaged"
 
 
 def _pillow_pixels(data: bytes) -> np.ndarray:

@@ -11,10 +11,6 @@ TIFF_MAGICS = (b"II*\0", b"MM\0*")
 _CMYK_COLORSPACES = ("CMYK", "YCCK")
 
 
-class UnknownFormat(ValueError):
-    """The bytes are not the start of a picture that we can name."""
-
-
 def is_jpeg(data: bytes) -> bool:
     return data.startswith(JPEG_MAGIC)
 
@@ -37,19 +33,16 @@ def picture_size(data: bytes) -> tuple[int, int]:
     """Height and width in pixels of a PNG, WebP, BMP, or whatever else Pillow opens.
 
     Raises:
-        UnknownFormat: when the header is none of these or is cut short.
+        Exception: of any kind when the header is none of these or is cut short.
     """
-    try:
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            width, height = struct.unpack_from(">II", data, 16)
-        elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-            return _webp_size(data)
-        elif data.startswith(b"BM") and struct.unpack_from("<I", data, 14)[0] >= 40:
-            width, height = struct.unpack_from("<ii", data, 18)
-        else:
-            width, height = Image.open(io.BytesIO(data)).size
-    except Exception as error:
-        raise UnknownFormat(str(error)) from error
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        width, height = struct.unpack_from(">II", data, 16)
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _webp_size(data)
+    elif data.startswith(b"BM") and struct.unpack_from("<I", data, 14)[0] >= 40:
+        width, height = struct.unpack_from("<ii", data, 18)
+    else:
+        width, height = Image.open(io.BytesIO(data)).size
     return abs(height), abs(width)
 
 
@@ -65,4 +58,4 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if kind == b"VP8X":
         low_width, high_width, low_height, high_height = struct.unpack_from("<HBHB", data, 24)
         return (low_height | high_height << 16) + 1, (low_width | high_width << 16) + 1
-    raise UnknownFormat(f"WebP chunk {kind!r}")
+    raise ValueError(f"unknown WebP chunk {kind!r}")

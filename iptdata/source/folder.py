@@ -1,5 +1,7 @@
 """A directory of images, such as ImageNet's `train`: the label is the name of the parent folder."""
 
+import os
+
 from iptdata.errors import SourceError
 from iptdata.source.listing import Image, Listing
 from iptdata.storage import Storage
@@ -46,7 +48,7 @@ class Folder:
             if is_utf8(path):
                 files.append((path, self._label(path), size))
             else:
-                unusable.append((path.encode("utf-8", "backslashreplace").decode(), "file name is not UTF-8"))
+                unusable.append((os.fsencode(path).decode("utf-8", "backslashreplace"), "file name is not UTF-8"))
         if not files:
             raise SourceError(
                 f"source {self.storage.root} holds no image; looked for {' '.join(EXTENSIONS)} in all folders below"

@@ -1,0 +1,168 @@
+"""The commands as a user meets them: help, results, and one clear line for each mistake."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import corpus_bytes, natural_image, save
+
+
+def iptdata(*arguments: object, cwd: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "iptdata", *map(str, arguments)]
+    environ = os.environ | {"COLUMNS": "120"} | environment
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environ, timeout=120, check=False)
+
+
+def fails(*arguments: object, status: int = 2, cwd: Path | None = None, **environment: str) -> str:
+    """The one line on standard error."""
+    result = iptdata(*arguments, cwd=cwd, **environment)
+    assert result.returncode == status, result.stderr
+    assert "Traceback" not in result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith(("iptdata: ", "Error: "))
+    return last
+
+
+def test_help_without_heavy_imports() -> None:
+    result = iptdata("--help")
+    assert result.returncode == 0
+    assert "build" in result.stdout
+    code = "import sys, iptdata.cli; print([m for m in ('numpy', 'cv2', 'torch', 'ray', 'pyarrow', 'webdataset') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+    code = code.replace("iptdata.cli;", "iptdata.cli.build;").replace("'numpy', 'cv2', ", "").replace("'pyarrow', ", "")
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize("command", ["build", "recipes", "inspect"])
+def test_help_of_commands(command: str) -> None:
+    result = iptdata(command, "-h")
+    assert result.returncode == 0
+    assert "Example" in result.stdout
+
+
+def test_a_person_with_nothing_at_all(tmp_path: Path) -> None:
+    result = iptdata("build", "--recipe", "rain", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"rain +train +48 +1 +788\.5 kB +\d\d\.\d\d +none", result.stdout)
+    assert "iptdata inspect corpus --preview preview.png" in result.stderr
+    result = iptdata("inspect", "corpus", "--preview", "p.png", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert Image.open(tmp_path / "p.png").size[0] > 1000
+    before = corpus_bytes(tmp_path / "corpus")
+    again = iptdata("build", "--recipe", "rain", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "1 shards are there already" in again.stderr
+    assert corpus_bytes(tmp_path / "corpus") == before
+
+
+def test_the_readme_of_a_corpus_reads_a_shard(tmp_path: Path) -> None:
+    assert iptdata("build", "--recipe", "sr2", "--out", "c", "--images-per-shard", 3, cwd=tmp_path).returncode == 0
+    text = (tmp_path / "c" / "README.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    assert len(code.strip().splitlines()) <= 10
+    shown = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "c", capture_output=True, text=True, check=True)
+    assert "clean (96, 96, 3) uint8 corrupted (48, 48, 3) uint8" in shown.stdout
+    command = re.findall(r"```sh\niptdata (.*?)\n```", text)[0]
+    assert iptdata(*command.split(), "--out", "again", cwd=tmp_path).returncode == 0
+    assert corpus_bytes(tmp_path / "c") == corpus_bytes(tmp_path / "again")
+
+
+def test_recipes() -> None:
+    listed = iptdata("recipes").stdout
+    assert re.search(r"sr4 +192x192 +48x48 +120,320 +1\.23 TB", listed)
+    assert re.search(r"ipt +278,528 +2\.85 TB", listed)
+    shown = iptdata("recipes", "rain").stdout
+    assert re.search(r"taper +0\.599 .*exponent of the profile", shown)
+    assert "sr3" in iptdata("recipes", "ipt").stdout
+    assert "there are: noise30" in fails("recipes", "nois30")
+
+
+def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
+    result = iptdata("build", "--recipe", "ipt", "--source", photos, "--out", tmp_path / "out", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"sr4 +1 +96 +11\.6 MB", result.stdout)
+    assert re.search(r"1 units, .* free, about .* with \d+ workers\. Nothing was written", result.stdout)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "rian"], "no recipe is called 'rian'; there are: rain"),
+        (["--recipe", "none.yaml"], "none.yaml: cannot be read: No such file"),
+        (
+            ["--recipe", "rain", "--source", "nowhere"],
+            "source nowhere does not exist; give a directory of images, or `samples`",
+        ),
+        (["--recipe", "rain", "--source", "."], "holds no image; looked for .jpg"),
+        (["--recipe", "rain", "--holdout", "2"], "--holdout: found 2.0, allowed is 0.0 to 0.999"),
+        (["--recipe", "rain", "--max-rejects", "lots"], "--max-rejects: found 'lots'"),
+        (["--recipe", "rain", "--patch-size", "0"], "patch_size: found 0"),
+        (["--recipe", "rain", "--workers", "-1"], "Invalid value for '--workers'"),
+        (["--recipe", "rain", "--out", "/proc/nowhere"], "cannot write /proc/nowhere"),
+        ([], "Missing option '--recipe'"),
+    ],
+)
+def test_mistakes(tmp_path: Path, arguments: list[str], message: str) -> None:
+    assert message in fails("build", *arguments, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_mistakes(photos: Path, tmp_path: Path) -> None:
+    assert "does not exist" in fails("inspect", tmp_path / "none", "--preview", "x.png")
+    assert "expected a name that ends in .png" in fails("inspect", tmp_path, "--preview", "x.gif")
+    assert "holds no finished shard" in fails("inspect", photos, "--preview", "x.png")
+    base = ("build", "--recipe", "noise30", "--source", photos, "--out", tmp_path / "out", "--workers", 0)
+    assert iptdata(*base).returncode == 0
+    assert "seed: 0 there, 1 wanted" in fails(*base, "--seed", 1)
+    assert "cannot write" in fails("inspect", tmp_path / "out", "--preview", "/proc/x.png")
+    (tmp_path / "out/noise30/train/noise30-train-000000.parquet").write_bytes(b"no parquet")
+    assert "is damaged or no manifest of iptdata" in fails("inspect", tmp_path / "out", "--preview", "x.png")
+
+
+def test_a_build_that_drops_too_much_fails(tmp_path: Path) -> None:
+    save(tmp_path / "s" / "c" / "tiny.png", natural_image(10, 10))
+    save(tmp_path / "s" / "c" / "good.png", natural_image(100, 100))
+    line = fails("build", "--recipe", "rain", "--source", "s", cwd=tmp_path, status=1)
+    assert "1 of 2 images were dropped (too small 1), more than --max-rejects 10.0%" in line
+
+
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0 or not Path("/proc/mounts").exists(), reason="needs to mount a small disk"
+)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_full_disk(photos: Path, tmp_path: Path, workers: int) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=False, capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount a small disk")
+    try:
+        options = ("--recipe", "sr4", "--source", photos, "--out", disk / "out", "--images-per-shard", 1, "--workers", workers)
+        assert re.search(r"needs 0\.0 GB|the build needs .* free some space", fails("build", *options))
+        line = fails("build", *options, "--force")
+        assert "the disk is full" in line
+        assert not list(disk.rglob("*.partial")) or workers
+        done = {path.stem for path in disk.rglob("*-[0-9]*.parquet")}
+        assert done <= {path.stem for path in disk.rglob("*.tar")}
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_long_tmpdir(photos: Path, tmp_path: Path) -> None:
+    """Too long for the sockets of Ray."""
+    long = tmp_path / ("t" * 100)
+    long.mkdir()
+    options = ("--recipe", "noise30", "--source", photos, "--out", tmp_path / "out", "--images-per-shard", 4, "--workers", 2)
+    result = iptdata("build", *options, TMPDIR=str(long))
+    assert result.returncode == 0, result.stderr
+    assert len(result.stderr.splitlines()) == 3, result.stderr
+
+
+def test_a_cluster_that_is_not_there(photos: Path, tmp_path: Path) -> None:
+    options = ("--recipe", "noise30", "--source", photos, "--out", tmp_path / "out", "--address", "auto")
+    assert "cannot join the Ray cluster at auto" in fails("build", *options)

@@ -1,0 +1,114 @@
+"""One door for recipes: names, suites and files; what is wrong is said with file, key, found and allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from iptdata.errors import RecipeError
+from iptdata.recipe import Recipe, Suite, load, load_recipes, shipped
+
+ALL = ["noise10", "noise15", "noise25", "noise30", "noise50", "noise70", "rain", "rain-heavy", "sr2", "sr3", "sr4"]
+
+
+def test_what_is_shipped() -> None:
+    assert sorted(shipped()) == sorted([*ALL, "ipt"])
+    for name in ALL:
+        recipe = load(name)
+        assert isinstance(recipe, Recipe)
+        assert (recipe.task, recipe.patch_size) == (name, 48)
+    assert [load_recipes([f"sr{n}"])[0].clean_size for n in (2, 3, 4)] == [96, 144, 192]
+
+
+def test_suite_in_the_order_of_the_heads() -> None:
+    suite = load("ipt")
+    assert isinstance(suite, Suite)
+    assert [recipe.task for recipe in suite.recipes] == ["sr2", "sr3", "sr4", "rain", "noise30", "noise50"]
+    assert [recipe.task for recipe in load_recipes(["noise50", "ipt"])] == ["noise50", "sr2", "sr3", "sr4", "rain", "noise30"]
+
+
+def test_unknown_name_shows_the_nearest() -> None:
+    with pytest.raises(RecipeError, match="no recipe is called 'nose30'; there are: noise30, "):
+        load("nose30")
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "task: a\nsteps: [{gaussian_noise: {sigma: 300}}]",
+            r"steps\.0\.gaussian_noise\.sigma: found .*300.*allowed is .* 0 to 200",
+        ),
+        ("task: a\nsteps: [{gaussian_noise: {sgma: 3}}]", r"steps\.0\.gaussian_noise\.sgma: unknown key, allowed are: sigma"),
+        ("task: a\nsteps: [{gaussian_noise: {}}]", r"steps\.0\.gaussian_noise\.sigma: missing"),
+        (
+            "task: a\nsteps: [{gausian_noise: {sigma: 3}}]",
+            r"steps\.0: found degradation 'gausian_noise', allowed are: gaussian_noise",
+        ),
+        ("task: a\nsteps: [{rain_streaks: {sheets: 1.5}}]", r"missing"),
+        ("task: A b\nsteps: [{gaussian_noise: {sigma: 3}}]", r"task: found 'A b'"),
+        ("task: a\nscale: 5\nsteps: [bicubic]", r"scale: found 5, allowed is 1, 2, 3, 4, 8"),
+        ("task: a\nscale: 2\nsteps: [{gaussian_noise: {sigma: 3}}]", r"steps\.0: found 'gaussian_noise', allowed with scale 2"),
+        ("task: a\nscale: 2\nsteps: [bicubic, bicubic]", r"steps\.1: found 'bicubic'.*first step"),
+        ("task: a\nsteps: []", "steps: found .*at least one"),
+        ("task: a\nsteps: 3", "steps: found 3"),
+        ("task: a\nsteps: [3]", r"steps\.0: found 3"),
+        ("task: a\nsteps: [{gaussian_noise: 3}]", r"steps\.0\.gaussian_noise: found 3"),
+        ("task: a\nmin_std: -1\nsteps: [{gaussian_noise: {sigma: 3}}]", "min_std: found -1"),
+        ("task: a\npatch_size: 0\nsteps: [{gaussian_noise: {sigma: 3}}]", "patch_size: found 0"),
+        ("task: a\ncolour: red\nsteps: [{gaussian_noise: {sigma: 3}}]", "colour: unknown key, allowed are: "),
+        ("steps: [{gaussian_noise: {sigma: 3}}]", "task: missing"),
+        ("task: [", r"not YAML in line 1"),
+        ("- 1", "found list, expected the keys"),
+        ("", "found NoneType"),
+        ("suite: s\nrecipes: []", "recipes: found"),
+        ("suite: s\nrecipes: [ipt]", "found the suite 'ipt'"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(RecipeError, match=message) as raised:
+        load(path)
+    assert str(raised.value).startswith(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot be read: No such file"):
+        load(str(tmp_path / "none.yaml"))
+
+
+def test_two_recipes_with_one_task(tmp_path: Path) -> None:
+    path = write(tmp_path, "task: noise30\nsteps: [{gaussian_noise: {sigma: 31}}]")
+    with pytest.raises(RecipeError, match="two different recipes are called 'noise30'"):
+        load_recipes(["noise30", path])
+
+
+def test_suite_file_takes_its_neighbours(tmp_path: Path) -> None:
+    write(tmp_path, "task: mine\nsteps: [{gaussian_noise: {sigma: {uniform: [0, 50]}}}]")
+    (tmp_path / "both.yaml").write_text("suite: both\nrecipes: [mine.yaml, rain]")
+    assert [recipe.task for recipe in load_recipes([str(tmp_path / "both.yaml")])] == ["mine", "rain"]
+
+
+def test_hash_is_of_what_pairs_depend_on(tmp_path: Path) -> None:
+    def hash_of(text: str) -> str:
+        recipe = load(write(tmp_path, text))
+        assert isinstance(recipe, Recipe)
+        return recipe.hash
+
+    plain = hash_of("task: a\nsteps: [{gaussian_noise: {sigma: 3}}]")
+    assert hash_of("task: a\ndescription: words\nscale: 1\nsteps: [{gaussian_noise: {sigma: 3.0}}]") == plain
+    assert hash_of("task: a\nsteps: [{gaussian_noise: {sigma: 4}}]") != plain
+    assert hash_of("task: b\nsteps: [{gaussian_noise: {sigma: 3}}]") != plain
+    assert hash_of("task: a\nmin_std: 2\nsteps: [{gaussian_noise: {sigma: 3}}]") != plain
+
+
+def test_a_name_that_two_steps_record_is_stored_twice(tmp_path: Path) -> None:
+    recipe = load(write(tmp_path, "task: a\nsteps: [{gaussian_noise: {sigma: 3}}, {gaussian_noise: {sigma: 4}}]"))
+    assert isinstance(recipe, Recipe)
+    assert [name for _, name, _ in recipe.recorded] == ["sigma", "sigma_2"]

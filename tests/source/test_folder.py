@@ -1,0 +1,97 @@
+"""Folders of images: what is found, in which order, under which names."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from iptdata.errors import SourceError
+from iptdata.source import open_source
+from iptdata.source.folder import Folder
+from iptdata.source.listing import unique_keys
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+
+
+def test_walk_in_sorted_order(tmp_path: Path) -> None:
+    touch(tmp_path, "b/2.JPEG", "b/1.jpg", "a/x.png", "a/deep/y.webp", "z.bmp", "c/t.tif", "c/t.tiff", "c/u.jpeg")
+    touch(tmp_path, "b/readme.txt", "b/.hidden.jpg", "b/picture.gif")
+    listing = Folder(str(tmp_path)).list()
+    keys = listing.keys
+    classes = ["deep/y.webp", "a/x.png", "b/1.jpg", "b/2.JPEG", "c/t.tif", "c/t.tiff", "c/u.jpeg"]
+    assert keys == [*classes, f"{tmp_path.name}/z.bmp"]
+    image = listing.images([keys.index("b/2.JPEG")])[0]
+    assert (image.label, image.container, image.offset, image.length) == ("b", "b/2.JPEG", 0, 8)
+    assert Folder(str(tmp_path)).read(image) == b"b/2.JPEG"
+
+
+def test_equal_names_are_told_apart(tmp_path: Path) -> None:
+    touch(tmp_path, "one/cat/1.jpg", "two/cat/1.jpg", "one/cat/2.jpg")
+    listing = Folder(str(tmp_path)).list()
+    assert listing.keys == ["cat/1.jpg@one/cat", "cat/2.jpg", "cat/1.jpg@two/cat"]
+    assert listing.ambiguous == 2
+
+
+def test_shortest_parent_path() -> None:
+    images = [("c", "x/a/b/c/1.jpg"), ("c", "y/a/b/c/1.jpg"), ("c", "1.jpg"), ("d", "d/1.jpg")]
+    keys, ambiguous = unique_keys(images)
+    assert len(set(keys)) == 4
+    assert keys[3] == "d/1.jpg"
+    assert ambiguous == 3
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    touch(tmp_path / "real", "c/1.jpg")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "c" / "loop").symlink_to(source)
+    (source / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    assert Folder(str(source)).list().keys == ["source/dangling.jpg", "c/1.jpg"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.uname().sysname == "Darwin", reason="needs a file system of bytes")
+def test_name_that_is_not_utf8_is_listed_apart(tmp_path: Path) -> None:
+    touch(tmp_path, "a/good.jpg")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a/b\xff.jpg")).write_bytes(b"x")
+    listing = Folder(str(tmp_path)).list()
+    assert listing.keys == ["a/good.jpg"]
+    assert listing.unusable == (("a/b\\xff.jpg", "file name is not UTF-8"),)
+
+
+def test_missing_empty_or_a_file(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="does not exist"):
+        open_source(str(tmp_path / "nothing")).list()
+    with pytest.raises(SourceError, match="holds no image"):
+        open_source(str(tmp_path)).list()
+    touch(tmp_path, "x.jpg")
+    with pytest.raises(SourceError, match="is a file"):
+        open_source(str(tmp_path / "x.jpg")).list()
+
+
+def test_samples_and_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "samples/mine.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert len(open_source("samples").list()) == 6
+    assert open_source("./samples").list().keys == ["samples/mine.jpg"]
+    assert (open_source("samples").option, open_source("./samples").option) == ("samples", "./samples")
+
+
+def test_fingerprint_sees_names_and_sizes(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "a/2.jpg")
+    before = Folder(str(tmp_path)).list().fingerprint()
+    assert Folder(str(tmp_path)).list().fingerprint() == before
+    (tmp_path / "a/2.jpg").write_bytes(b"longer than before")
+    assert Folder(str(tmp_path)).list().fingerprint() != before
+
+
+def test_a_url(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg")
+    source = open_source(f"file://{tmp_path}")
+    listing = source.list()
+    assert listing.keys == ["a/1.jpg"]
+    assert source.read(listing.images([0])[0]) == b"a/1.jpg"

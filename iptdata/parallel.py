@@ -60,7 +60,7 @@ class RayPool:
                 os.environ.setdefault(name, value)
         self._ray = importlib.import_module("ray")
         # Ray has no public switch for what it prints when a worker dies; the job is retried, or `map` says so.
-        importlib.import_module("ray._private.worker")._worker_logs_enabled = False
+        vars(importlib.import_module("ray._private.worker"))["_worker_logs_enabled"] = False
         self._local = address is None
         try:
             self._connect(workers, address)

@@ -223,9 +223,7 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(
-                f"the disk is full: {path} could not be written; free some space, then run the command again"
-            ) from error
+            raise DiskFull(f"the disk is full: {path} could not be written; free some space and go on") from error
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 

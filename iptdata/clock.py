@@ -1,9 +1,7 @@
 """Where the time of a build goes, by stage."""
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 
 class Stopwatch:
@@ -15,12 +13,29 @@ class Stopwatch:
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
-        self.seconds: dict[str, float] = defaultdict(float)
+        self._stages: dict[str, _Stage] = {}
 
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = self._now()
-        try:
-            yield
-        finally:
-            self.seconds[stage] += self._now() - start
+    def __call__(self, stage: str) -> "_Stage":
+        found = self._stages.get(stage)
+        if found is None:
+            found = self._stages[stage] = _Stage(self._now)
+        return found
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        return {name: stage.seconds for name, stage in self._stages.items()}
+
+
+class _Stage:
+    """One stage as a context manager; not to be entered twice at a time."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._start = 0.0
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._start = self._now()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += self._now() - self._start

@@ -19,6 +19,7 @@ _STEP_LOW = float.fromhex("0x1.a39ef35793c76p-39")
 _ROOTS = np.array([float(Decimal(2) ** (Decimal(j) / _ENTRIES)) for j in range(_ENTRIES)])
 
 _NEGLIGIBLE = 1e-20
+_LOG_STEPS = 1 << 30
 
 
 def exp(x: np.ndarray | list[float] | float) -> np.ndarray:
@@ -37,6 +38,11 @@ def exp(x: np.ndarray | list[float] | float) -> np.ndarray:
         series *= r
     series += 1.0
     return np.ldexp(series * _ROOTS[k & (_ENTRIES - 1)], k >> 6)
+
+
+def log(x: np.ndarray) -> np.ndarray:
+    """Natural logarithm snapped to 2**-30, which takes away what C libraries disagree on; `x` at least 1e-6 is taken."""
+    return np.rint(np.log(np.maximum(x, 1e-6)) * _LOG_STEPS) / _LOG_STEPS
 
 
 @lru_cache(maxsize=4096)

@@ -55,4 +55,4 @@ class GaussianNoise:
 @lru_cache(maxsize=64)
 def rounded_quantiles(sigma: float) -> np.ndarray:
     """round(sigma * z) for each quantile z of `rng.normal_table`: int16 (65536,). `sigma` at most 7000."""
-    return np.rint(sigma * rng.normal_table()).astype(np.int16)
+    return np.rint(sigma * rng.normal_table().astype(np.float64)).astype(np.int16)

@@ -24,7 +24,7 @@ from iptdata.rng import Bits
 
 REACH = 64
 MAX_ANGLE = 30.0
-_MIN_AMPLITUDE = 0.5
+_MIN_LOG_PEAK = -0.6931471805599453  # half a grey level
 _DRAWN = ("angle", "level", "density", "length")
 _DECIMALS = {"angle": 2, "level": 2, "density": 1, "length": 2}
 _MAX_LEVEL, _MAX_DENSITY, _MAX_LENGTH = 9999.0, 200.0, 999.0
@@ -112,60 +112,82 @@ class RainStreaks:
 
     def layers(self, size: int, values: Values, bits: Bits) -> tuple[np.ndarray, np.ndarray]:
         """The grey layers of N patches: float32 (N, size, size), whole numbers from 0, and the streaks in each: int (N,)."""
-        count = len(values["angle"])
         canvas = canvas_size(size)
-        z = rng.normals(rng.quarters(bits.words(1, -(-self.sheets // 4)))[:, : self.sheets])
-        turns = np.rint((values["angle"][:, None] + self.jitter * z) * _TURNS_A_DEGREE).astype(int).ravel().tolist()
-        along, across, ends = self._profiles(self._numbers(canvas, values, bits), canvas, values, bits)
+        capacity = self._capacity(canvas)
+        words = bits.words(1, self.sheets * 2 + capacity * 2)
+        z = rng.normals(rng.quarters(words[:, : self.sheets])[:, ::4])
+        turns = np.rint((values["angle"][:, None] + self.jitter * z) * _TURNS_A_DEGREE).astype(int).tolist()
+        uniforms = rng.uniforms(words[:, self.sheets : 2 * self.sheets]).tolist()
+        numbers = self._numbers(uniforms, values["density"].tolist(), canvas, capacity)
+        streak_words = words[:, 2 * self.sheets :].reshape(len(words), capacity, 2)
+        along, across, ends = self._profiles(numbers, canvas, values, streak_words)
 
-        planes = np.zeros((len(turns), canvas, canvas), np.float32)
-        for plane, begin, end in zip(planes, [0, *ends], ends, strict=False):
-            np.matmul(along[begin:end].T, across[begin:end], out=plane)
-        np.minimum(np.rint(planes, out=planes), _SHEET_LIMIT, out=planes)
-        turned = np.empty((len(turns), size, size), np.float32)
-        for plane, turn, out in zip(planes, turns, turned, strict=True):
-            cv2.remap(plane, *rotation(turn, size), cv2.INTER_LINEAR, dst=out)
-        layers = turned.reshape(count, self.sheets, size, size).sum(axis=1)
+        layers = np.empty((len(words), size, size), np.float32)
+        plane, turned = np.empty((canvas, canvas), np.float32), np.empty((size, size), np.float32)
+        begin = 0
+        for layer, patch_ends, patch_turns in zip(layers, ends, turns, strict=True):
+            layer[...] = 0
+            for end, turn in zip(patch_ends, patch_turns, strict=True):
+                if end > begin:
+                    np.matmul(along[begin:end].T, across[begin:end], out=plane)
+                    np.minimum(np.rint(plane, out=plane), _SHEET_LIMIT, out=plane)
+                    layer += cv2.remap(plane, *rotation(turn, size), cv2.INTER_LINEAR, dst=turned)
+                begin = end
         layers *= 1 / _SHEET_UNIT
-        totals = ends[self.sheets - 1 :: self.sheets]
+        totals = [patch_ends[-1] for patch_ends in ends]
         streaks = np.array([total - before for total, before in zip(totals, [0, *totals], strict=False)])
         return np.rint(layers, out=layers), streaks
 
-    def _numbers(self, canvas: int, values: Values, bits: Bits) -> np.ndarray:
-        """How many streaks have their centre on or near the canvas of each sheet: int (N, sheets)."""
-        area = canvas * (canvas + 2 * REACH) / 48**2
-        uniforms = rng.uniforms(bits.words(2, self.sheets)).tolist()
-        tables = [exact.poisson_table(density / self.sheets * area) for density in values["density"].tolist()]
-        return np.array([[bisect_right(table, u) for u in row] for table, row in zip(tables, uniforms, strict=True)])
+    def _rate(self, density: float, canvas: int) -> float:
+        """Expected streaks with their centre on or near the canvas of one sheet."""
+        return density / self.sheets * (canvas * (canvas + 2 * REACH) / 48**2)
+
+    def _capacity(self, canvas: int) -> int:
+        """Streaks that a patch has words for: more do not occur, the chance is below 1e-20."""
+        densest = min(float(exact.exp(self.density_mu + 4.4 * self.density_sd)), _MAX_DENSITY)
+        rate = self.sheets * self._rate(densest, canvas)
+        return int(rate + 10 * rate**0.5) + 20
+
+    def _numbers(self, uniforms: list[list[float]], densities: list[float], canvas: int, capacity: int) -> list[list[int]]:
+        """Streaks of each sheet of each patch: N lists of `sheets` counts."""
+        tables = [exact.poisson_table(self._rate(density, canvas)) for density in densities]
+        most = capacity // self.sheets
+        return [[min(bisect_right(table, u), most) for u in row] for table, row in zip(tables, uniforms, strict=True)]
 
     def _profiles(
-        self, numbers: np.ndarray, canvas: int, values: Values, bits: Bits
-    ) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        self, numbers: list[list[int]], canvas: int, values: Values, words: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
         """Profiles of all streaks that touch their canvas, sheet by sheet, and where each sheet ends.
+
+        Args:
+            words: uint64 (N, capacity, 2): four normals of 16 bits, and 32 bits each for x and y.
 
         Returns:
             float32 (streaks, canvas) twice: along the streak, times its peak, and across it; both are integers in units
-            that multiply to 1/1024 of a sheet's unit; and the running totals of streaks by sheet.
+            that multiply to 1/1024 of a sheet's unit; and the running totals of streaks, N lists of `sheets`.
         """
-        per_patch = numbers.sum(axis=1)
-        words = bits.ragged(3, 2 * per_patch).reshape(-1, 2)
-        u, e1, e2, e3 = rng.normals(rng.quarters(words[:, 0]).reshape(-1, 4)).T
-        x = (words[:, 1] & np.uint64(0xFFFFFFFF)) * (canvas / 2.0**32)
-        y = (words[:, 1] >> np.uint64(32)) * ((canvas + 2 * REACH) / 2.0**32) - REACH
+        per_patch = np.array([sum(row) for row in numbers])
+        patch = np.repeat(np.arange(len(numbers)), per_patch)
+        drawn = words[np.arange(words.shape[1]) < per_patch[:, None]]
+        u, e1, e2, e3 = rng.normals(rng.quarters(drawn[:, 0]).reshape(-1, 4)).T
+        x = (drawn[:, 1] & np.uint64(0xFFFFFFFF)) * (canvas / 2.0**32)
+        y = (drawn[:, 1] >> np.uint64(32)) * ((canvas + 2 * REACH) / 2.0**32) - REACH
         q = np.sqrt(1 - self.rho * self.rho)
         near = self.rho * u
-        spread = [self.spread_l * (near + q * e1), self.spread_a * (near + q * e2), self.spread_w * (near + q * e3)]
-        length, peak, width = exact.exp(np.stack(spread))
-        length *= np.repeat(values["length"], per_patch)
-        peak *= np.repeat(values["level"], per_patch)
-        touching = (np.abs(y - canvas / 2) <= (canvas + np.minimum(length, 2 * REACH)) / 2) & (peak >= _MIN_AMPLITUDE)
-        sheet = np.repeat(np.arange(numbers.size), numbers.ravel())[touching]
-        ends = np.cumsum(np.bincount(sheet, minlength=numbers.size)).tolist()
+        log_length = exact.log(values["length"])[patch] + self.spread_l * (near + q * e1)
+        log_peak = exact.log(values["level"])[patch] + self.spread_a * (near + q * e2)
+        lengths, widths = along_profiles(self.taper, canvas), across_profiles(canvas)
+        level = lengths.level(log_length)
+        reach = (canvas + lengths.extents[level]) / 2
+        touching = np.flatnonzero((np.abs(y - canvas / 2) <= reach) & (log_peak >= _MIN_LOG_PEAK))
+        sheet = np.repeat(np.arange(len(numbers) * self.sheets), [count for row in numbers for count in row])[touching]
+        ends = np.cumsum(np.bincount(sheet, minlength=len(numbers) * self.sheets)).reshape(-1, self.sheets).tolist()
 
-        x, y, length, peak, width = (values[touching] for values in (x, y, length, peak, width * self.width))
-        along = along_profiles(self.taper, canvas).at(y, length)
-        along *= (np.minimum(peak, self.cap) * _ALONG_UNIT).astype(np.float32)[:, None]
-        return np.rint(along, out=along), across_profiles(canvas).at(x, width), ends
+        along = lengths.at(y[touching], level[touching])
+        peak = np.minimum(exact.exp(log_peak[touching]), self.cap) * _ALONG_UNIT
+        along *= peak.astype(np.float32)[:, None]
+        log_width = exact.log(np.array(self.width)) + self.spread_w * (near + q * e3)[touching]
+        return np.rint(along, out=along), widths.at(x[touching], widths.level(log_width)), ends
 
 
 @dataclass(frozen=True)
@@ -173,7 +195,7 @@ class Profiles:
     """Profiles of every extent and place, tabulated, so that those of all streaks are one gather.
 
     Attributes:
-        extents: float64 (E,), ascending, in equal ratios; an extent is rounded down to one of them.
+        extents: float64 (E,), ascending in equal ratios.
         windows: float32 (E, fractions, shifts, canvas): the profile about a point `fraction` to the right of pixel
             `shift`, as seen from pixel 0 to `canvas`; overlapping views of one table.
         margin: the shift of pixel 0.
@@ -185,21 +207,28 @@ class Profiles:
 
     @classmethod
     def tabulate(
-        cls, profile: Callable[[np.ndarray, float], np.ndarray], extents: np.ndarray, canvas: int, margin: int
+        cls, profile: Callable[[np.ndarray, float], np.ndarray], extents: tuple[float, float, int], canvas: int, margin: int
     ) -> "Profiles":
-        """From `profile(distance, extent)`; centres lie within `margin` pixels of the canvas."""
+        """From `profile(distance, extent)`; extents from, to and how many; centres lie within `margin` of the canvas."""
+        low, high, count = extents
+        ladder = low * np.exp(np.arange(count) * np.log(high / low) / (count - 1))
         distance = (
             np.arange(-(canvas + margin), canvas + margin + 1)[None] - (np.arange(_FRACTIONS)[:, None] + 0.5) / _FRACTIONS
         )
-        table = np.stack([profile(distance, extent) for extent in extents.tolist()]).astype(np.float32)
-        return cls(extents, np.lib.stride_tricks.sliding_window_view(table, canvas, axis=2)[:, :, ::-1], margin)
+        table = np.stack([profile(distance, extent) for extent in ladder.tolist()]).astype(np.float32)
+        return cls(ladder, np.lib.stride_tricks.sliding_window_view(table, canvas, axis=2)[:, :, ::-1], margin)
 
-    def at(self, centre: np.ndarray, extent: np.ndarray) -> np.ndarray:
+    def level(self, logarithm: np.ndarray) -> np.ndarray:
+        """Index of the nearest extent to e**logarithm."""
+        count = len(self.extents)
+        low, high = np.log(self.extents[[0, -1]]).tolist()
+        index = (logarithm - low) * ((count - 1) / (high - low)) + 0.5
+        return np.minimum(np.maximum(index, 0), count - 1).astype(np.intp)
+
+    def at(self, centre: np.ndarray, level: np.ndarray) -> np.ndarray:
         """Profiles of N streaks: float32 (N, canvas)."""
-        whole = np.floor(centre)
-        fraction = ((centre - whole) * _FRACTIONS).astype(np.intp)
-        level = np.maximum(np.searchsorted(self.extents, extent, side="right") - 1, 0)
-        return self.windows[level, fraction, whole.astype(np.intp) + self.margin + 1]
+        eighths = np.floor(centre * _FRACTIONS).astype(np.intp)
+        return self.windows[level, eighths % _FRACTIONS, eighths // _FRACTIONS + self.margin + 1]
 
 
 @lru_cache(maxsize=16)
@@ -209,7 +238,7 @@ def along_profiles(taper: float, canvas: int) -> Profiles:
     def profile(distance: np.ndarray, length: float) -> np.ndarray:
         return np.rint(np.maximum(1 - (2 * distance / length) ** 2, 0) ** taper * 65536) / 65536
 
-    return Profiles.tabulate(profile, np.geomspace(0.5, 2 * REACH, _LENGTHS), canvas, REACH)
+    return Profiles.tabulate(profile, (0.5, 2 * REACH, _LENGTHS), canvas, REACH)
 
 
 @lru_cache(maxsize=4)
@@ -219,7 +248,7 @@ def across_profiles(canvas: int) -> Profiles:
     def profile(distance: np.ndarray, width: float) -> np.ndarray:
         return np.rint(np.exp(-0.5 * (distance / width) ** 2) * _ACROSS_UNIT) * (_SHEET_UNIT / (_ALONG_UNIT * _ACROSS_UNIT))
 
-    return Profiles.tabulate(profile, np.geomspace(1 / 16, 16, _WIDTHS), canvas, 0)
+    return Profiles.tabulate(profile, (1 / 16, 16, _WIDTHS), canvas, 0)
 
 
 def canvas_size(size: int) -> int:

@@ -1,0 +1,190 @@
+"""How fast does `iptdata build` turn images into pairs, beside its floor and beside what a user would write?
+
+    python benchmarks/build.py --source imagenet/train --images 1000 --workers 2
+
+Everything runs in this one call on the same images, in the same number of processes, in turns; medians of the rounds are
+printed, and ratios. The floor of a build is to read and decode each image once and to hash, write and sync as many bytes as
+the build writes, with no crop, no degradation and no layout.
+"""
+
+import argparse
+import logging
+import multiprocessing
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+
+from floor import Unit, run_floor
+from peers import ray_data, tar_writer_unit
+
+from iptdata.build.plan import BuildOptions, Plan, make_plan
+from iptdata.build.rejects import RejectBudget
+from iptdata.build.run import run, survey
+from iptdata.build.unit import Report, layout_of
+from iptdata.parallel import RayPool
+from iptdata.recipe import load_recipes
+from iptdata.source import open_source
+from iptdata.storage import Storage
+
+BUILDS = {"noise30": ["noise30"], "rain": ["rain"], "suite ipt": ["ipt"]}
+TARGETS = {"noise30": 0.75, "rain": 0.60, "suite ipt": 0.45}
+
+
+def linked_source(source: Path, count: int, folder: Path) -> Path:
+    """A folder of `count` links to the images of a source, which are repeated when there are fewer."""
+    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    for number in range(count):
+        path = paths[number % len(paths)]
+        link = folder / f"{path.parent.name}" / f"{number:06d}_{path.name}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path.resolve())
+    return folder
+
+
+class Bench:
+    """The measured ways of building, and what they took."""
+
+    def __init__(self, plan: Plan, scratch: Path, workers: int) -> None:
+        self.plan = plan
+        self.scratch = scratch
+        self.workers = workers
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+        self.stages: dict[str, dict[str, float]] = {}
+        self.bytes_a_pair: dict[str, float] = {}
+
+    def measure(self, name: str, work: Callable[[Path], Any]) -> None:
+        """Time one run in an empty folder; what was written is removed and synced away before the next."""
+        folder = self.scratch / "out"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        os.sync()
+        start = time.perf_counter()
+        work(folder)
+        self.seconds[name].append(time.perf_counter() - start)
+
+    def build(self, name: str, pool: RayPool, folder: Path) -> None:
+        stages: dict[str, float] = defaultdict(float)
+
+        def note(report: Report) -> None:
+            for stage, seconds in report.seconds.items():
+                stages[stage] += seconds
+
+        work = survey(self.plan, load_recipes(BUILDS[name]), Storage(str(folder)))
+        totals = run(work, pool.map, RejectBudget.parse("100%"), note)
+        self.stages[name] = stages
+        self.bytes_a_pair[name] = sum(total.bytes for total in totals) / sum(total.pairs for total in totals)
+
+    def floor(self, name: str, pool: Any, folder: Path) -> None:
+        layouts = [layout_of(recipe) for recipe in load_recipes(BUILDS[name])]
+        units = []
+        for unit in self.plan.units():
+            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.indices)]
+            pairs = len(images) * self.plan.options.patches_per_image
+            shards = [(f"{folder}/{unit.number}-{i}.tar", layout.shard_bytes(pairs)) for i, layout in enumerate(layouts)]
+            units.append(Unit(images, shards))
+        run_floor(pool, units)
+
+    def tar_writer(self, kind: str, pool: Any, folder: Path) -> None:
+        jobs = []
+        for unit in self.plan.units():
+            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.indices)]
+            jobs.append((unit.number, images, f"{folder}/{unit.number}.tar", kind))
+        pairs = sum(pool.imap_unordered(tar_writer_unit, jobs))
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        self.bytes_a_pair[f"pool + TarWriter, {kind}"] = size / pairs
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.seconds[name])
+
+
+def measure_all(bench: Bench, rounds: int) -> float:
+    """Run everything in turns; returns the seconds that Ray and the first imports in its workers took."""
+    started = time.perf_counter()
+    with RayPool(workers=bench.workers) as pool, multiprocessing.get_context("spawn").Pool(bench.workers) as processes:
+        for _ in pool.map(warm_up, range(4 * bench.workers)):
+            pass
+        start_up = time.perf_counter() - started
+        list(processes.imap_unordered(warm_up, range(4 * bench.workers)))
+        for _ in range(rounds):
+            for name in BUILDS:
+                bench.measure(f"floor of {name}", lambda folder, n=name: bench.floor(n, processes, folder))
+                bench.measure(name, lambda folder, n=name: bench.build(n, pool, folder))
+            for kind in ("png", "npy"):
+                bench.measure(f"pool + TarWriter, {kind}", lambda folder, k=kind: bench.tar_writer(k, processes, folder))
+        measure_ray_data(bench, rounds)
+    return start_up
+
+
+def measure_ray_data(bench: Bench, rounds: int) -> None:
+    try:
+        import pandas as pd  # noqa: PLC0415
+    except ImportError:
+        print("Ray Data is not measured: it needs pandas")
+        return
+    print(f"Ray Data runs with pandas {pd.__version__}")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    for _ in range(rounds):
+        bench.measure("Ray Data", lambda folder: ray_data(bench.plan.source.storage.root, str(folder), bench.workers))
+
+
+def warm_up(_: int) -> None:
+    """Import what a worker needs, long enough for every worker to get one."""
+    import iptdata.build.unit  # noqa: F401, PLC0415
+
+    time.sleep(0.3)
+
+
+def report(bench: Bench, start_up: float) -> None:
+    images, per_image = bench.plan.images, bench.plan.options.patches_per_image
+    noise = bench.median("noise30")
+    print(f"\n{images} images, {per_image} patches each, {bench.workers} processes; start of Ray {start_up:.1f} s, left out\n")
+    print(f"{'':<24}{'seconds':>9}{'images/s':>10}{'pairs/s':>10}{'bytes/pair':>12}{'of floor':>10}{'noise30 is':>12}")
+    for name, seconds in bench.seconds.items():
+        median = statistics.median(seconds)
+        pairs = (
+            images
+            * per_image
+            * len(load_recipes(BUILDS[name.removeprefix("floor of ")]) if "T" not in name and "R" not in name else [0])
+        )
+        size = f"{bench.bytes_a_pair[name]:,.0f}" if name in bench.bytes_a_pair else ""
+        share = f"{bench.median(f'floor of {name}') / median:.2f}" if name in BUILDS else ""
+        times = f"{median / noise:.1f}x faster" if "Tar" in name or "Ray" in name else ""
+        print(f"{name:<24}{median:>9.2f}{images / median:>10.0f}{pairs / median:>10,.0f}{size:>12}{share:>10}{times:>12}")
+    print("\nmilliseconds an image in each worker, by stage")
+    stages = list(dict.fromkeys(stage for found in bench.stages.values() for stage in found))
+    print(f"{'':<12}" + "".join(f"{stage:>10}" for stage in stages))
+    for name, found in bench.stages.items():
+        print(f"{name:<12}" + "".join(f"{found[stage] / images * 1e3:>10.3f}" for stage in stages))
+    for name, target in TARGETS.items():
+        share = bench.median(f"floor of {name}") / bench.median(name)
+        print(f"{name}: {share:.2f} of its floor, wanted {target:.2f}: {'reached' if share >= target else 'MISSED'}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--source", type=Path, default=Path("iptdata/source/samples"), help="folder of JPEGs, repeated as needed"
+    )
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images-per-shard", type=int, default=128)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        source = linked_source(options.source, options.images, Path(name) / "source")
+        plan = make_plan(open_source(str(source)), BuildOptions(images_per_shard=options.images_per_shard))
+        bench = Bench(plan, Path(name), options.workers)
+        start_up = measure_all(bench, options.rounds)
+    report(bench, start_up)
+
+
+if __name__ == "__main__":
+    main()

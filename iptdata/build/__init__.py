@@ -1,0 +1,1 @@
+"""Building a corpus: a plan of units, a pure function that builds one, and a driver that hands them out."""

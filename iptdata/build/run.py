@@ -1,0 +1,188 @@
+"""The driver: what is to do, what is done already, and handing out the rest."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iptdata.build.plan import Plan, Unit
+from iptdata.build.rejects import RejectBudget
+from iptdata.build.unit import Job, Report, Task, build_unit, layout_of
+from iptdata.errors import BuildFailed, ConflictError
+from iptdata.image.decode import decoder_versions
+from iptdata.recipe import Recipe
+from iptdata.shards.corpus import SplitTotals, finish_corpus, manifests
+from iptdata.shards.manifest import read_info
+from iptdata.storage import TEMPORARY_SUFFIX, Storage
+
+Runner = Callable[[Callable[[Job], Report], Iterable[Job]], Iterator[Report]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A build before it starts.
+
+    Attributes:
+        missing: units with something to build, and the recipes that each still lacks.
+        finished: images in units that are complete.
+        shards_done: shards that are there already.
+    """
+
+    plan: Plan
+    recipes: Sequence[Recipe]
+    out: Storage
+    missing: list[tuple[Unit, list[Recipe]]]
+    finished: int
+    shards_done: int
+    overwrite: bool
+
+    @property
+    def images(self) -> int:
+        """Images still to read."""
+        return sum(len(unit.indices) for unit, _ in self.missing)
+
+    def shards(self, recipe: Recipe) -> int:
+        """Shards of a recipe still to write."""
+        return sum(recipe in lacking for _, lacking in self.missing)
+
+    def images_lacking(self, recipe: Recipe) -> int:
+        """Images of the units in which a recipe is still to be built."""
+        return sum(len(unit.indices) for unit, lacking in self.missing if recipe in lacking)
+
+    def bytes_needed(self, recipe: Recipe) -> int:
+        """Bytes of the shards of a recipe still to write when no image is dropped; about 150 a pair for the manifest."""
+        per_image = self.plan.options.patches_per_image
+        layout = layout_of(recipe)
+        pairs = [len(unit.indices) * per_image for unit, lacking in self.missing if recipe in lacking]
+        return sum(layout.shard_bytes(count) + 150 * count for count in pairs)
+
+
+def identity_of(plan: Plan, recipe: Recipe) -> dict[str, Any]:
+    """All that the pairs of a recipe depend on, as its manifests hold it. No time, host name or worker count."""
+    options = plan.options.plain()
+    return {
+        "recipe": recipe.plain(),
+        "recipe_hash": recipe.hash,
+        "patches_per_image": options.pop("patches_per_image"),
+        "seed": options.pop("seed"),
+        "options": options,
+        "source": plan.source_identity(),
+        "decoders": decoder_versions(),
+    }
+
+
+def survey(plan: Plan, recipes: Sequence[Recipe], out: Storage, *, overwrite: bool = False) -> Work:
+    """Look at what `out` holds already.
+
+    Raises:
+        ConflictError: when it holds one of the recipes and splits with another content and `overwrite` is off.
+    """
+    finished_stems: set[str] = set()
+    for recipe in recipes if not overwrite else ():
+        for split in plan.splits:
+            finished_stems |= _finished_stems(plan, recipe, split, out)
+    missing, finished = [], 0
+    for unit in plan.units():
+        lacking = [recipe for recipe in recipes if unit.stem(recipe.task) not in finished_stems]
+        if lacking:
+            missing.append((unit, lacking))
+        else:
+            finished += len(unit.indices)
+    return Work(
+        plan=plan,
+        recipes=recipes,
+        out=out,
+        missing=missing,
+        finished=finished,
+        shards_done=len(finished_stems),
+        overwrite=overwrite,
+    )
+
+
+def run(work: Work, runner: Runner, budget: RejectBudget, on_report: Callable[[Report], None]) -> list[SplitTotals]:
+    """Build what is missing, then write what is derived from the manifests.
+
+    Args:
+        runner: maps `build_unit` over jobs, in this process or on Ray.
+        on_report: called after each unit.
+
+    Returns:
+        totals of the recipes and splits that were asked for.
+
+    Raises:
+        BuildFailed: when more images were dropped than the budget allows.
+    """
+    plan, out = work.plan, work.out
+    folders = [f"{recipe.task}/{split}" for recipe in work.recipes for split in plan.splits]
+    for folder in folders:
+        out.make_folder(folder)
+        _clear(out, folder, everything=work.overwrite)
+    for report in runner(build_unit, _jobs(work)):
+        for _, info in report.shards:
+            budget.count(info)
+        budget.check()
+        on_report(report)
+    for folder in folders:
+        _clear(out, folder, everything=False)
+    tasks = {recipe.task for recipe in work.recipes}
+    totals = [total for total in finish_corpus(out) if total.task in tasks and total.split in plan.splits]
+    for total in totals:
+        budget.judge(total)
+    if not any(total.pairs for total in totals):
+        raise BuildFailed(f"no image gave a pair: {plan.images} read, all dropped; {out.path('rejects.parquet')} says why")
+    return totals
+
+
+def _jobs(work: Work) -> Iterator[Job]:
+    plan = work.plan
+    identities = {recipe.task: identity_of(plan, recipe) for recipe in work.recipes}
+    for unit, lacking in work.missing:
+        yield Job(
+            number=unit.number,
+            images=plan.listing.images(unit.indices),
+            tasks=[Task(recipe=recipe, stem=unit.stem(recipe.task), identity=identities[recipe.task]) for recipe in lacking],
+            source=plan.source,
+            out=work.out,
+            seed=plan.options.seed,
+            patches_per_image=plan.options.patches_per_image,
+            max_pixels=plan.options.max_pixels,
+            keep_damaged=plan.options.keep_damaged,
+        )
+
+
+def _finished_stems(plan: Plan, recipe: Recipe, split: str, out: Storage) -> set[str]:
+    """Shards that are there, complete, and what is wanted."""
+    wanted = identity_of(plan, recipe)
+    stems = set()
+    for path in manifests(out, recipe.task, split):
+        info = read_info(out, path)
+        if _flat(info.identity) != _flat(wanted):
+            _refuse(out.path(path), _flat(info.identity), _flat(wanted))
+        stem = path.removesuffix(".parquet")
+        if out.size(f"{stem}.tar") == info.bytes:
+            stems.add(stem)
+    return stems
+
+
+def _refuse(path: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    keys = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
+    keys = [key for key in keys if key != "recipe_hash"] or keys
+    changes = "; ".join(f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} wanted" for key in keys)
+    raise ConflictError(f"{path} was built differently ({changes}); choose another --out or --split, or --overwrite what is there")
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots; a recipe's description, on which no pair depends, is left out."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif prefix + key != "recipe.description":
+            flat[prefix + key] = value
+    return flat
+
+
+def _clear(out: Storage, folder: str, *, everything: bool) -> None:
+    """Take away what a killed process left in a folder, or all that is there, manifests first."""
+    names = [name for name in out.names(folder) if everything or name.endswith(TEMPORARY_SUFFIX)]
+    for name in sorted(names, key=lambda name: not name.endswith(".parquet")):
+        out.remove(f"{folder}/{name}")

@@ -1,0 +1,202 @@
+"""One unit: some images, all recipes, one shard and manifest for each. A pure function but for the files it writes."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from iptdata.build.crop import Cropper, TooSmall
+from iptdata.build.pairs import Pairs, make_pairs
+from iptdata.clock import Stopwatch
+from iptdata.errors import StorageError
+from iptdata.image.decode import Decoded, Unusable, decode
+from iptdata.process import tune
+from iptdata.recipe import Recipe
+from iptdata.shards.keys import pair_keys
+from iptdata.shards.layout import Layout
+from iptdata.shards.manifest import Reject, ShardInfo, write_manifest
+from iptdata.shards.record import SCHEMA_VERSION, RecordFormat
+from iptdata.shards.writer import Batch, ShardWriter, writing_shard
+from iptdata.source import Image, Source
+from iptdata.storage import Storage
+
+CHUNK_IMAGES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One recipe in one unit: the shard to write.
+
+    Attributes:
+        stem: path of the shard in the corpus, without its extension.
+        identity: see `ShardInfo`.
+    """
+
+    recipe: Recipe
+    stem: str
+    identity: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that `build_unit` needs; small enough to send to another machine."""
+
+    number: int
+    images: Sequence[Image]
+    tasks: Sequence[Task]
+    source: Source
+    out: Storage
+    seed: int
+    patches_per_image: int
+    max_pixels: int
+    keep_damaged: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a unit came to: the shards written, and seconds by stage."""
+
+    images: int
+    shards: list[tuple[str, ShardInfo]]
+    seconds: dict[str, float]
+
+
+@dataclass
+class _Shard:
+    """A shard in the making."""
+
+    task: Task
+    layout: Layout
+    record: RecordFormat
+    writer: ShardWriter
+    batches: list[Batch] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+
+def layout_of(recipe: Recipe) -> Layout:
+    """The layout of a recipe's shards."""
+    size, small = recipe.clean_size, recipe.patch_size
+    return Layout(clean=(size, size, 3), corrupted=(small, small, 3), json_size=RecordFormat(recipe).size)
+
+
+def build_unit(job: Job, watch: Stopwatch | None = None) -> Report:
+    """Read, decode, crop, degrade and write the images of a unit; one decode serves every recipe.
+
+    Raises:
+        StorageError: when a shard cannot be written. What is unfinished then leaves no file.
+    """
+    tune()
+    watch = watch or Stopwatch()
+    damaged_kept = 0
+    with ExitStack() as open_shards:
+        shards = [_open_shard(job, task, open_shards, watch) for task in job.tasks]
+        for start in range(0, len(job.images), CHUNK_IMAGES):
+            for image in job.images[start : start + CHUNK_IMAGES]:
+                decoded = _decoded(job, image, shards, watch)
+                if decoded is not None:
+                    damaged_kept += decoded.damage is not None
+                    _add_pairs(job, image, decoded.pixels, shards, watch)
+            for shard in shards:
+                shard.writer.append(shard.batches)
+                shard.batches.clear()
+        for shard in shards:
+            shard.writer.finish()
+        with watch("sync"):
+            open_shards.close()
+    with watch("manifest"):
+        written = [(shard.task.stem, _write_manifest(job, shard, damaged_kept)) for shard in shards]
+    return Report(images=len(job.images), shards=written, seconds=watch.seconds)
+
+
+def _open_shard(job: Job, task: Task, stack: ExitStack, watch: Stopwatch) -> _Shard:
+    layout = layout_of(task.recipe)
+    writer = stack.enter_context(writing_shard(job.out, f"{task.stem}.tar", layout, watch))
+    return _Shard(task, layout, RecordFormat(task.recipe), writer)
+
+
+def _decoded(job: Job, image: Image, shards: Sequence[_Shard], watch: Stopwatch) -> Decoded | None:
+    """The pixels of an image, or None after noting for every recipe why there are none."""
+    try:
+        with watch("read"):
+            data = job.source.read(image)
+        with watch("decode"):
+            return decode(data, max_pixels=job.max_pixels, keep_damaged=job.keep_damaged)
+    except Unusable as error:
+        reason, detail = error.reason, error.detail
+    except StorageError as error:
+        cause = error.__cause__
+        reason, detail = "unreadable", getattr(cause, "strerror", None) or "the file cannot be read"
+    for shard in shards:
+        shard.rejects.append(Reject(image.key, reason, detail, job.patches_per_image))
+    return None
+
+
+def _add_pairs(job: Job, image: Image, pixels: np.ndarray, shards: Sequence[_Shard], watch: Stopwatch) -> None:
+    cropper = Cropper(pixels, image.key, job.seed, job.patches_per_image)
+    for shard in shards:
+        try:
+            with watch("crop"):
+                crops = cropper.crops(shard.task.recipe)
+        except TooSmall as error:
+            shard.rejects.append(Reject(image.key, "too small", str(error), job.patches_per_image))
+            continue
+        if crops.flat:
+            detail = f"standard deviation below {shard.task.recipe.min_std:g}"
+            shard.rejects.append(Reject(image.key, "flat", detail, crops.flat))
+        with watch("degrade"):
+            pairs = make_pairs(cropper, shard.task.recipe, image.key, job.seed)
+        with watch("lay out"):
+            shard.batches.append(_batch(image, pairs, shard.record))
+
+
+def _batch(image: Image, pairs: Pairs, record: RecordFormat) -> Batch:
+    crops = pairs.crops
+    count = len(crops.numbers)
+    keys = pair_keys(image.key, crops.numbers)
+    boxes = pairs.boxes
+    top, left, height, width = boxes.T.tolist()
+    rows = {
+        "key": keys,
+        "source": [image.key] * count,
+        "label": [image.label] * count,
+        "patch": crops.numbers,
+        "top": top,
+        "left": left,
+        "height": height,
+        "width": width,
+        "params": {name: values.tolist() for name, values in pairs.values.items()},
+        "uid": crops.uids,
+        "clean_std": crops.std.tolist(),
+        "mse": pairs.mse if pairs.mse is not None else [None] * count,
+    }
+    texts = record.encode(keys, image.label, crops.numbers, boxes, pairs.values)
+    return Batch(clean=crops.clean, corrupted=pairs.corrupted, keys=keys, texts=texts, rows=rows)
+
+
+def _write_manifest(job: Job, shard: _Shard, damaged_kept: int) -> ShardInfo:
+    layout, writer = shard.layout, shard.writer
+    errors = [mse for mse in writer.columns.get("mse", []) if mse is not None]
+    info = ShardInfo(
+        schema=SCHEMA_VERSION,
+        name=shard.task.stem.rsplit("/", 1)[-1],
+        pairs=writer.pairs,
+        bytes=layout.shard_bytes(writer.pairs),
+        sha256=writer.sha256,
+        clean=layout.clean,
+        corrupted=layout.corrupted,
+        json_size=layout.json_size,
+        stride=layout.stride,
+        identity=shard.task.identity,
+        unit=job.number,
+        images=len(job.images),
+        damaged_kept=damaged_kept,
+        compared=sum(mse > 0 for mse in errors),
+        identical=sum(mse == 0 for mse in errors),
+        squared_error=float(sum(errors)),
+        rejects=tuple(shard.rejects),
+    )
+    write_manifest(job.out, f"{shard.task.stem}.parquet", writer.columns, shard.task.recipe, info)
+    return info
+

@@ -36,6 +36,7 @@ from iptdata.storage import Storage
 
 BUILDS = {"noise30": ["noise30"], "rain": ["rain"], "suite ipt": ["ipt"]}
 TARGETS = {"noise30": 0.75, "rain": 0.60, "suite ipt": 0.45}
+PEERS = ("pool + TarWriter, png", "pool + TarWriter, npy", "Ray Data")
 
 
 def linked_source(source: Path, count: int, folder: Path) -> Path:
@@ -102,24 +103,32 @@ class Bench:
         self.bytes_a_pair[f"pool + TarWriter, {kind}"] = size / pairs
 
     def median(self, name: str) -> float:
+        """Seconds."""
         return statistics.median(self.seconds[name])
 
+    def ratio(self, first: str, second: str) -> float:
+        """Median of first / second, round by round, so that a drift of the machine's speed drops out."""
+        return statistics.median(a / b for a, b in zip(self.seconds[first], self.seconds[second], strict=True))
 
-def measure_all(bench: Bench, rounds: int) -> float:
-    """Run everything in turns; returns the seconds that Ray and the first imports in its workers took."""
+
+def measure_all(bench: Bench, rounds: int, peers: bool) -> float:
+    """Run everything in turns, after a round that does not count; returns the seconds until Ray and its workers stood."""
     started = time.perf_counter()
     with RayPool(workers=bench.workers) as pool, multiprocessing.get_context("spawn").Pool(bench.workers) as processes:
         for _ in pool.map(warm_up, range(4 * bench.workers)):
             pass
         start_up = time.perf_counter() - started
         list(processes.imap_unordered(warm_up, range(4 * bench.workers)))
-        for _ in range(rounds):
+        for number in range(rounds + 1):
             for name in BUILDS:
                 bench.measure(f"floor of {name}", lambda folder, n=name: bench.floor(n, processes, folder))
                 bench.measure(name, lambda folder, n=name: bench.build(n, pool, folder))
-            for kind in ("png", "npy"):
+            for kind in ("png", "npy") if peers else ():
                 bench.measure(f"pool + TarWriter, {kind}", lambda folder, k=kind: bench.tar_writer(k, processes, folder))
-        measure_ray_data(bench, rounds)
+            if number == 0:
+                bench.seconds.clear()  # caches and tables were cold
+        if peers:
+            measure_ray_data(bench, rounds)
     return start_up
 
 
@@ -144,45 +153,40 @@ def warm_up(_: int) -> None:
 
 def report(bench: Bench, start_up: float) -> None:
     images, per_image = bench.plan.images, bench.plan.options.patches_per_image
-    noise = bench.median("noise30")
     print(f"\n{images} images, {per_image} patches each, {bench.workers} processes; start of Ray {start_up:.1f} s, left out\n")
-    print(f"{'':<24}{'seconds':>9}{'images/s':>10}{'pairs/s':>10}{'bytes/pair':>12}{'of floor':>10}{'noise30 is':>12}")
-    for name, seconds in bench.seconds.items():
-        median = statistics.median(seconds)
-        pairs = (
-            images
-            * per_image
-            * len(load_recipes(BUILDS[name.removeprefix("floor of ")]) if "T" not in name and "R" not in name else [0])
-        )
+    print(f"{'':<24}{'seconds':>9}{'images/s':>10}{'pairs/s':>10}{'bytes/pair':>12}{'of floor':>10}{'noise30 is':>14}")
+    for name in bench.seconds:
+        median = bench.median(name)
+        recipes = len(load_recipes(BUILDS[name])) if name in BUILDS else 1
+        rate = "" if name.startswith("floor") else f"{images * per_image * recipes / median:,.0f}"
         size = f"{bench.bytes_a_pair[name]:,.0f}" if name in bench.bytes_a_pair else ""
-        share = f"{bench.median(f'floor of {name}') / median:.2f}" if name in BUILDS else ""
-        times = f"{median / noise:.1f}x faster" if "Tar" in name or "Ray" in name else ""
-        print(f"{name:<24}{median:>9.2f}{images / median:>10.0f}{pairs / median:>10,.0f}{size:>12}{share:>10}{times:>12}")
+        share = f"{bench.ratio(f'floor of {name}', name):.2f}" if name in BUILDS else ""
+        faster = f"{bench.ratio(name, 'noise30'):.1f}x faster" if name in PEERS else ""
+        print(f"{name:<24}{median:>9.2f}{images / median:>10.0f}{rate:>10}{size:>12}{share:>10}{faster:>14}")
     print("\nmilliseconds an image in each worker, by stage")
     stages = list(dict.fromkeys(stage for found in bench.stages.values() for stage in found))
     print(f"{'':<12}" + "".join(f"{stage:>10}" for stage in stages))
     for name, found in bench.stages.items():
         print(f"{name:<12}" + "".join(f"{found[stage] / images * 1e3:>10.3f}" for stage in stages))
     for name, target in TARGETS.items():
-        share = bench.median(f"floor of {name}") / bench.median(name)
+        share = bench.ratio(f"floor of {name}", name)
         print(f"{name}: {share:.2f} of its floor, wanted {target:.2f}: {'reached' if share >= target else 'MISSED'}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--source", type=Path, default=Path("iptdata/source/samples"), help="folder of JPEGs, repeated as needed"
-    )
-    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--source", type=Path, default=Path("iptdata/source/samples"), help="JPEGs, repeated as needed")
+    parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images-per-shard", type=int, default=128)
+    parser.add_argument("--images-per-shard", type=int, default=512)
+    parser.add_argument("--no-peers", action="store_true", help="only builds and their floors")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         source = linked_source(options.source, options.images, Path(name) / "source")
         plan = make_plan(open_source(str(source)), BuildOptions(images_per_shard=options.images_per_shard))
         bench = Bench(plan, Path(name), options.workers)
-        start_up = measure_all(bench, options.rounds)
+        start_up = measure_all(bench, options.rounds, not options.no_peers)
     report(bench, start_up)
 
 

@@ -1,10 +1,10 @@
 """The least that any builder must do: read and decode each image, then hash, write and sync as many bytes as it writes."""
 
 import hashlib
-import multiprocessing
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ class Unit:
 
 def floor_unit(unit: Unit) -> None:
     """Interleaved as a build does it: a chunk of images, then their share of each shard."""
-    files = [Path(f"{path}.partial").open("wb", buffering=0) for path, _ in unit.shards]
+    files = [Path(f"{path}.partial").open("wb", buffering=0) for path, _ in unit.shards]  # noqa: SIM115
     hashes = [hashlib.sha256() for _ in files]
     for number, path in enumerate(unit.images, 1):
         simplejpeg.decode_jpeg(Path(path).read_bytes(), "RGB")
@@ -39,7 +39,7 @@ def floor_unit(unit: Unit) -> None:
         Path(f"{path}.partial").replace(path)
 
 
-def run_floor(pool: "multiprocessing.pool.Pool", units: Sequence[Unit]) -> None:
+def run_floor(pool: Pool, units: Sequence[Unit]) -> None:
     """All units in the processes of a pool."""
     for _ in pool.imap_unordered(floor_unit, units):
         pass

@@ -48,9 +48,8 @@ def ray_data(source: str, target: str, workers: int) -> None:
     import ray.data  # noqa: PLC0415
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    images = ray.data.read_images(
-        source, mode="RGB", include_paths=True, override_num_blocks=2 * workers, file_extensions=["JPEG"]
-    )
+    options = {"mode": "RGB", "include_paths": True, "file_extensions": ["JPEG", "jpg"]}
+    images = ray.data.read_images(source, override_num_blocks=2 * workers, **options)
     images.flat_map(_rows).write_webdataset(target)
 
 

@@ -42,25 +42,25 @@ def raw_words(key: bytes, count: int, *, lane: int = 0, start: int = 0) -> np.nd
 
 
 class Bits:
-    """The random words of the patches of one image for one purpose.
+    """The random words of patches, of one image or of several, for one purpose.
 
     Args:
-        key: 16 bytes that name the stream, from `digest`.
-        patches: patch numbers, ascending.
+        streams: for each image the 16 bytes that name its stream, from `digest`, and its patch numbers, ascending.
     """
 
-    def __init__(self, key: bytes, patches: Sequence[int]) -> None:
-        self.key = key
-        self.patches = patches
+    def __init__(self, streams: Sequence[tuple[bytes, Sequence[int]]]) -> None:
+        self._streams = [(key, patches) for key, patches in streams if len(patches)]
 
     def words(self, lane: int, count: int) -> np.ndarray:
         """`count` words a patch: uint64, shape (patches, count); patch p has words p * ceil(count / 4) * 4 onwards."""
-        quads = -(-count // 4)
-        first, last = self.patches[0], self.patches[-1]
-        block = raw_words(self.key, (last - first + 1) * quads * 4, lane=lane, start=first * quads).reshape(-1, quads * 4)
-        if len(self.patches) <= last - first:
-            block = block[np.asarray(self.patches) - first]
-        return block[:, :count]
+        blocks = [_block(key, patches, lane, -(-count // 4)) for key, patches in self._streams]
+        return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks))[:, :count]
+
+
+def _block(key: bytes, patches: Sequence[int], lane: int, quads: int) -> np.ndarray:
+    first, last = patches[0], patches[-1]
+    block = raw_words(key, (last - first + 1) * quads * 4, lane=lane, start=first * quads).reshape(-1, quads * 4)
+    return block if len(patches) == len(block) else block[np.asarray(patches) - first]
 
 
 def uniforms(words: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ GOLDEN = [10762258149780363833, 2788202172623420835, 8913583271925810034]
 @pytest.mark.parametrize("patches", [[0], [3], [1, 2], [0, 5, 7]])
 def test_a_patch_has_its_words_whichever_others_are_drawn(patches: list[int]) -> None:
     key = rng.digest("words")
-    every, some = Bits(key, range(9)), Bits(key, patches)
+    every, some = Bits([(key, range(9))]), Bits([(key, patches)])
     assert np.array_equal(every.words(2, 7)[patches], some.words(2, 7))
 
 

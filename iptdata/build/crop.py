@@ -1,7 +1,9 @@
 """Where patches are cut from an image."""
 
 import hashlib
+import math
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -50,7 +52,7 @@ class Cropper:
 
     def __init__(self, image: np.ndarray, source_key: str, seed: int, count: int) -> None:
         self._image = image
-        self._source_key = source_key
+        self.source_key = source_key
         self._seed = seed
         self._count = count
         self._cut: dict[tuple[int, int, float], Crops] = {}
@@ -76,9 +78,10 @@ class Cropper:
         if min(height, width) // scale * scale < size:
             raise TooSmall(f"{width}x{height}, a clean patch takes {size}x{size}")
         room = np.array([height // scale, width // scale]) - size // scale + 1
-        bits = Bits(rng.digest("box", self._seed, self._source_key, size, scale), range(self._count))
+        bits = Bits([(rng.digest("box", self._seed, self.source_key, size, scale), range(self._count))])
         corners = rng.integers(bits.words(0, 2), room)
-        clean = np.stack([self._patch(corner, size, scale) for corner in corners])
+        clean = np.empty((self._count, size, size, 3), np.uint8)
+        self._cut_patches(clean, corners * scale, range(self._count))
         std = patch_std(clean)
         if min_std > 0:
             for attempt in range(1, FLAT_REDRAWS + 1):
@@ -86,19 +89,22 @@ class Cropper:
                 if not len(flat):
                     break
                 corners[flat] = rng.integers(bits.words(attempt, 2), room)[flat]
-                for i in flat:
-                    clean[i] = self._patch(corners[i], size, scale)
+                self._cut_patches(clean, corners * scale, flat)
                 std[flat] = patch_std(clean[flat])
         kept = np.flatnonzero(std >= min_std)
         if len(kept) < self._count:
             corners, clean, std = corners[kept], clean[kept], std[kept]
-        key = rng.digest("uid", self._source_key, size)
+        key = rng.digest("uid", self.source_key, size)
         uids = [_uid(key, top, left) for top, left in (corners * scale).tolist()]
         return Crops(kept.tolist(), corners, clean, std, uids, self._count - len(kept))
 
-    def _patch(self, corner: np.ndarray, size: int, scale: int) -> np.ndarray:
-        top, left = (corner * scale).tolist()
-        return self._image[top : top + size, left : left + size]
+    def _cut_patches(self, clean: np.ndarray, corners: np.ndarray, which: Iterable[int]) -> None:
+        """Fill some of the patches from where they lie in the image."""
+        size = clean.shape[1]
+        places = corners.tolist()
+        for i in which:
+            top, left = places[i]
+            clean[i] = self._image[top : top + size, left : left + size]
 
 
 def _uid(key: bytes, top: int, left: int) -> int:
@@ -107,7 +113,7 @@ def _uid(key: bytes, top: int, left: int) -> int:
 
 def patch_std(patches: np.ndarray) -> np.ndarray:
     """Standard deviation over all values of each of N contiguous uint8 patches, from exact integer sums: float64 (N,)."""
-    flat = patches.reshape(len(patches), 1, -1)
+    flat = patches.reshape(len(patches), 1, math.prod(patches.shape[1:]))
     count = flat.shape[2]
     total = np.array([cv2.sumElems(patch)[0] for patch in flat])
     squares = np.rint([cv2.norm(patch, cv2.NORM_L2SQR) for patch in flat])
@@ -116,6 +122,6 @@ def patch_std(patches: np.ndarray) -> np.ndarray:
 
 def mean_squared_errors(first: np.ndarray, second: np.ndarray) -> list[float]:
     """Over all values of each pair of N contiguous uint8 patches, 0..65025, from exact integer sums."""
-    shape = (len(first), 1, -1)
+    shape = (len(first), 1, math.prod(first.shape[1:]))
     pairs = zip(first.reshape(shape), second.reshape(shape), strict=True)
     return [round(cv2.norm(one, two, cv2.NORM_L2SQR)) / one.size for one, two in pairs]

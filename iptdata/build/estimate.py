@@ -1,6 +1,6 @@
 """What a build will take: bytes, and seconds from building a few pairs in memory."""
 
-from iptdata.build.crop import Cropper, TooSmall
+from iptdata.build.crop import TooSmall
 from iptdata.build.pairs import make_pairs
 from iptdata.build.run import Work
 from iptdata.clock import Stopwatch
@@ -45,9 +45,8 @@ def estimate_seconds(work: Work, workers: int) -> float | None:
             with watch("probe"):
                 data = plan.source.read(image)
                 pixels = decode(data, max_pixels=options.max_pixels, keep_damaged=options.keep_damaged).pixels
-                cropper = Cropper(pixels, image.key, options.seed, options.patches_per_image)
                 for recipe in work.recipes:
-                    make_pairs(cropper, recipe, image.key, options.seed)
+                    make_pairs(pixels, recipe, image.key, options.seed, options.patches_per_image)
             used += 1
         except (Unusable, StorageError, TooSmall):
             continue

@@ -1,5 +1,6 @@
 """(image, recipe, source key, seed) -> pairs: what a corpus holds, with no file and no process in sight."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -36,26 +37,80 @@ class Pairs:
         return np.column_stack([self.crops.corners * scale, np.full((len(self.crops.numbers), 2), size)])
 
 
-def make_pairs(cropper: Cropper, recipe: Recipe, source_key: str, seed: int) -> Pairs:
-    """Cut and degrade the patches of one image.
+@dataclass(frozen=True)
+class Begun:
+    """The patches of one image on their way: what needed the image is done, the image can go.
+
+    Attributes:
+        patches: uint8 (N, p, p, 3), what the degradations of patches begin with.
+        recorded: what the first step recorded, if it worked on the image.
+    """
+
+    source_key: str
+    crops: Crops
+    patches: np.ndarray
+    recorded: tuple[Values, ...] = ()
+
+
+def make_pairs(image: np.ndarray, recipe: Recipe, source_key: str, seed: int, count: int) -> Pairs:
+    """The pairs of one image.
+
+    Args:
+        image: uint8 (H, W, 3).
+        count: patches an image.
+
+    Raises:
+        TooSmall: when the image has no room for a patch.
+    """
+    return finish([begin(Cropper(image, source_key, seed, count), recipe, seed)], recipe, seed)[0]
+
+
+def begin(cropper: Cropper, recipe: Recipe, seed: int) -> Begun:
+    """Cut the patches of an image and do what needs the whole image.
 
     Raises:
         TooSmall: when the image has no room for a patch.
     """
     crops = cropper.crops(recipe)
-    patches = crops.clean
-    recorded: list[Values] = []
+    step = recipe.steps[0][1]
+    if not needs_image(step):
+        return Begun(cropper.source_key, crops, crops.clean)
     if not crops.numbers:
-        empty = {name: np.empty(0) for _, name, _ in recipe.recorded}
-        return Pairs(crops, patches[:, :: recipe.scale, :: recipe.scale], empty, [])
-    for position, (_, step) in enumerate(recipe.steps):
-        bits = Bits(rng.digest("degrade", seed, recipe.hash, source_key, position), crops.numbers)
+        return Begun(cropper.source_key, crops, crops.clean[:, :: recipe.scale, :: recipe.scale], ({},))
+    bits = Bits([(_stream(seed, recipe, cropper.source_key, 0), crops.numbers)])
+    values = step.draw(bits)
+    image = cropper.scaled_image(recipe.scale)
+    patches, measured = step.apply_image(image, crops.corners, recipe.patch_size, recipe.scale, values, bits)
+    return Begun(cropper.source_key, crops, patches, (values | measured,))
+
+
+def finish(begun: Sequence[Begun], recipe: Recipe, seed: int) -> list[Pairs]:
+    """Do the degradations of patches, those of several images at once: numpy's overhead is paid once.
+
+    Returns:
+        the pairs of each image, which do not depend on the others.
+    """
+    counts = [len(one.crops.numbers) for one in begun]
+    patches = begun[0].patches if len(begun) == 1 else np.concatenate([one.patches for one in begun])
+    first = len(begun[0].recorded)
+    recorded: list[Values] = []
+    for position, (_, step) in enumerate(recipe.steps[first:], first):
+        if not len(patches):
+            recorded.append({field.name: np.empty(0) for field in step.recorded})
+            continue
+        bits = Bits([(_stream(seed, recipe, one.source_key, position), one.crops.numbers) for one in begun])
         values = step.draw(bits)
-        if needs_image(step):
-            image = cropper.scaled_image(recipe.scale)
-            patches, measured = step.apply_image(image, crops.corners, recipe.patch_size, recipe.scale, values, bits)
-        else:
-            patches, measured = cast(PatchStep, step).apply(patches, values, bits)
+        patches, measured = cast(PatchStep, step).apply(patches, values, bits)
         recorded.append(values | measured)
-    stored = {name: recorded[position][field.name] for position, name, field in recipe.recorded}
-    return Pairs(crops, patches, stored, mean_squared_errors(crops.clean, patches) if recipe.scale == 1 else None)
+    pairs = []
+    for one, end, count in zip(begun, np.cumsum(counts).tolist(), counts, strict=True):
+        mine = slice(end - count, end)
+        steps = [*one.recorded, *({name: column[mine] for name, column in values.items()} for values in recorded)]
+        stored = {name: steps[position].get(field.name, np.empty(0)) for position, name, field in recipe.recorded}
+        mse = mean_squared_errors(one.crops.clean, patches[mine]) if recipe.scale == 1 else None
+        pairs.append(Pairs(one.crops, patches[mine], stored, mse))
+    return pairs
+
+
+def _stream(seed: int, recipe: Recipe, source_key: str, position: int) -> bytes:
+    return rng.digest("degrade", seed, recipe.hash, source_key, position)

@@ -167,7 +167,9 @@ def _refuse(path: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     keys = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
     keys = [key for key in keys if key != "recipe_hash"] or keys
     changes = "; ".join(f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} wanted" for key in keys)
-    raise ConflictError(f"{path} was built differently ({changes}); choose another --out or --split, or --overwrite what is there")
+    raise ConflictError(
+        f"{path} was built differently ({changes}); choose another --out or --split, or --overwrite what is there"
+    )
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

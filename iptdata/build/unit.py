@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from iptdata.build.crop import Cropper, TooSmall
-from iptdata.build.pairs import Pairs, make_pairs
+from iptdata.build.pairs import Begun, Pairs, begin, finish
 from iptdata.clock import Stopwatch
 from iptdata.errors import StorageError
 from iptdata.image.decode import Decoded, Unusable, decode
@@ -71,7 +71,7 @@ class _Shard:
     layout: Layout
     record: RecordFormat
     writer: ShardWriter
-    batches: list[Batch] = field(default_factory=list)
+    begun: list[tuple[Image, Begun]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
 
@@ -97,10 +97,9 @@ def build_unit(job: Job, watch: Stopwatch | None = None) -> Report:
                 decoded = _decoded(job, image, shards, watch)
                 if decoded is not None:
                     damaged_kept += decoded.damage is not None
-                    _add_pairs(job, image, decoded.pixels, shards, watch)
+                    _begin(job, image, decoded.pixels, shards, watch)
             for shard in shards:
-                shard.writer.append(shard.batches)
-                shard.batches.clear()
+                _finish(job, shard, watch)
         for shard in shards:
             shard.writer.finish()
         with watch("sync"):
@@ -133,7 +132,8 @@ def _decoded(job: Job, image: Image, shards: Sequence[_Shard], watch: Stopwatch)
     return None
 
 
-def _add_pairs(job: Job, image: Image, pixels: np.ndarray, shards: Sequence[_Shard], watch: Stopwatch) -> None:
+def _begin(job: Job, image: Image, pixels: np.ndarray, shards: Sequence[_Shard], watch: Stopwatch) -> None:
+    """Cut an image's patches for every recipe, and shrink it where a recipe does."""
     cropper = Cropper(pixels, image.key, job.seed, job.patches_per_image)
     for shard in shards:
         try:
@@ -146,9 +146,19 @@ def _add_pairs(job: Job, image: Image, pixels: np.ndarray, shards: Sequence[_Sha
             detail = f"standard deviation below {shard.task.recipe.min_std:g}"
             shard.rejects.append(Reject(image.key, "flat", detail, crops.flat))
         with watch("degrade"):
-            pairs = make_pairs(cropper, shard.task.recipe, image.key, job.seed)
-        with watch("lay out"):
-            shard.batches.append(_batch(image, pairs, shard.record))
+            shard.begun.append((image, begin(cropper, shard.task.recipe, job.seed)))
+
+
+def _finish(job: Job, shard: _Shard, watch: Stopwatch) -> None:
+    """Degrade the patches of a chunk of images and write their pairs."""
+    if not shard.begun:
+        return
+    with watch("degrade"):
+        pairs = finish([begun for _, begun in shard.begun], shard.task.recipe, job.seed)
+    with watch("lay out"):
+        batches = [_batch(image, made, shard.record) for (image, _), made in zip(shard.begun, pairs, strict=True)]
+    shard.writer.append(batches)
+    shard.begun.clear()
 
 
 def _batch(image: Image, pairs: Pairs, record: RecordFormat) -> Batch:
@@ -199,4 +209,3 @@ def _write_manifest(job: Job, shard: _Shard, damaged_kept: int) -> ShardInfo:
     )
     write_manifest(job.out, f"{shard.task.stem}.parquet", writer.columns, shard.task.recipe, info)
     return info
-

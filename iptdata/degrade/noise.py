@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from typing import ClassVar
 
 import cv2
@@ -13,6 +14,7 @@ from iptdata.degrade.step import Recorded, Values, check, parameter
 from iptdata.rng import Bits
 
 _SIGMA_DECIMALS = 2
+_BLOCK = 16  # patches that fit the second cache together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +45,19 @@ class GaussianNoise:
     def apply(self, patches: np.ndarray, values: Values, bits: Bits) -> tuple[np.ndarray, Values]:
         count = patches[0].size
         indices = rng.quarters(bits.words(1, -(-count // 4)))[:, :count]
-        noise = np.empty(indices.shape, np.int16)
-        for sigma in set(values["sigma"].tolist()):
-            rows = values["sigma"] == sigma
-            noise[rows] = cv2.LUT(indices[rows], rounded_quantiles(sigma))
-        noise += patches.reshape(noise.shape)
-        np.minimum(np.maximum(noise, 0, out=noise), 255, out=noise)
-        return noise.astype(np.uint8).reshape(patches.shape), {}
+        result = np.empty(patches.shape, np.uint8)
+        sigmas = values["sigma"].tolist()
+        start = 0
+        for sigma, run in groupby(sigmas):
+            end = start + len(list(run))
+            for block in range(start, end, _BLOCK):
+                rows = slice(block, min(block + _BLOCK, end))
+                total = cv2.LUT(indices[rows], rounded_quantiles(sigma))
+                total += patches[rows].reshape(total.shape)
+                np.minimum(np.maximum(total, 0, out=total), 255, out=total)
+                result[rows] = total.reshape(-1, *patches.shape[1:])
+            start = end
+        return result, {}
 
 
 @lru_cache(maxsize=64)

@@ -126,12 +126,13 @@ class RainStreaks:
         plane, turned = np.empty((canvas, canvas), np.float32), np.empty((size, size), np.float32)
         begin = 0
         for layer, patch_ends, patch_turns in zip(layers, ends, turns, strict=True):
-            layer[...] = 0
+            layer.fill(0)
             for end, turn in zip(patch_ends, patch_turns, strict=True):
                 if end > begin:
                     np.matmul(along[begin:end].T, across[begin:end], out=plane)
                     np.minimum(np.rint(plane, out=plane), _SHEET_LIMIT, out=plane)
-                    layer += cv2.remap(plane, *rotation(turn, size), cv2.INTER_LINEAR, dst=turned)
+                    cv2.remap(plane, *rotation(turn, size), cv2.INTER_LINEAR, dst=turned)
+                    np.add(layer, turned, out=layer)
                 begin = end
         layers *= 1 / _SHEET_UNIT
         totals = [patch_ends[-1] for patch_ends in ends]

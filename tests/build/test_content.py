@@ -118,10 +118,13 @@ def test_flat_patches_are_drawn_again_then_dropped(tmp_path: Path) -> None:
     save(tmp_path / "source" / "c" / "flat.png", np.full((100, 100, 3), 50, np.uint8))
     recipe = tmp_path / "textured.yaml"
     recipe.write_text("task: textured\nmin_std: 4\nsteps: [{gaussian_noise: {sigma: 10}}]")
-    total = build(tmp_path / "source", tmp_path / "out", [str(recipe)], max_rejects="50%")[0]
-    assert total.rejected == {"flat": 1}
-    assert total.pairs == 8
-    assert min(find_shards(str(tmp_path / "out"))[0].rows()["clean_std"].to_pylist()) >= 4
+    shrunken = tmp_path / "shrunken.yaml"
+    shrunken.write_text("task: shrunken\nscale: 2\npatch_size: 24\nmin_std: 4\nsteps: [bicubic, {gaussian_noise: {sigma: 10}}]")
+    for total in build(tmp_path / "source", tmp_path / "out", [str(recipe), str(shrunken)], max_rejects="50%"):
+        assert total.rejected == {"flat": 1}
+        assert total.pairs == 8
+    for shard in find_shards(str(tmp_path / "out")):
+        assert min(shard.rows()["clean_std"].to_pylist()) >= 4
 
 
 def test_budget_of_rejects(tmp_path: Path) -> None:
@@ -145,8 +148,16 @@ def test_no_pair_at_all_is_a_failure(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"seed": -1}, {"limit": 0}, {"holdout": 1.0}, {"patches_per_image": 0}, {"images_per_shard": 0}, {"max_pixels": 0}]
-    + [{"split": "a/b"}, {"split": "val", "holdout": 0.1}],
+    [
+        {"seed": -1},
+        {"limit": 0},
+        {"holdout": 1.0},
+        {"patches_per_image": 0},
+        {"images_per_shard": 0},
+        {"max_pixels": 0},
+        {"split": "a/b"},
+        {"split": "val", "holdout": 0.1},
+    ],
 )
 def test_options_out_of_range(wrong: dict[str, object]) -> None:
     with pytest.raises(IptDataError, match=f"--{next(iter(wrong)).replace('_', '-')}"):

@@ -83,7 +83,7 @@ def test_patches_are_cut_from_the_shrunken_image(scale: int, shape: tuple[int, i
     small = imresize(image, Fraction(1, scale))
     room = np.array(small.shape[:2]) - 48
     corners = np.vstack([[0, 0], room, np.random.default_rng(1).integers(0, room + 1, (6, 2))])
-    patches, measured = BicubicShrink().apply_image(image, corners, 48, scale, {}, Bits(digest("x"), range(8)))
+    patches, measured = BicubicShrink().apply_image(image, corners, 48, scale, {}, Bits([(digest("x"), range(8))]))
     assert measured == {}
     for patch, (top, left) in zip(patches, corners.tolist(), strict=True):
         assert np.array_equal(patch, small[top : top + 48, left : left + 48])

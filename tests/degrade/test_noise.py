@@ -15,7 +15,7 @@ from iptdata.rng import Bits
 def residual(sigma: float, patches: int = 32, level: int = 128) -> np.ndarray:
     clean = np.full((patches, 48, 48, 3), level, np.uint8)
     noise = GaussianNoise(sigma=Distribution.parse(sigma))
-    bits = Bits(rng.digest("test"), range(patches))
+    bits = Bits([(rng.digest("test"), range(patches))])
     corrupted, measured = noise.apply(clean, noise.draw(bits), bits)
     assert measured == {}
     return corrupted.astype(int) - level
@@ -57,7 +57,7 @@ def test_a_patch_does_not_depend_on_its_neighbours() -> None:
     noise = GaussianNoise(sigma=Distribution.parse({"uniform": [5, 50]}))
     clean = np.full((8, 16, 16, 3), 100, np.uint8)
     key = rng.digest("neighbours")
-    every, some = Bits(key, range(8)), Bits(key, [2, 5])
+    every, some = Bits([(key, range(8))]), Bits([(key, [2, 5])])
     whole, _ = noise.apply(clean, noise.draw(every), every)
     part, _ = noise.apply(clean[:2], noise.draw(some), some)
     assert np.array_equal(whole[[2, 5]], part)

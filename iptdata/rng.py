@@ -8,7 +8,7 @@ therefore the same whichever other patches are drawn beside it.
 
 import hashlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import cv2
@@ -55,6 +55,13 @@ class Bits:
         """`count` words a patch: uint64, shape (patches, count); patch p has words p * ceil(count / 4) * 4 onwards."""
         blocks = [_block(key, patches, lane, -(-count // 4)) for key, patches in self._streams]
         return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks))[:, :count]
+
+    def by_image(self) -> Iterator[tuple[slice, "Bits"]]:
+        """For each image the rows of its patches and their bits."""
+        start = 0
+        for key, patches in self._streams:
+            yield slice(start, start + len(patches)), Bits([(key, patches)])
+            start += len(patches)
 
 
 def _block(key: bytes, patches: Sequence[int], lane: int, quads: int) -> np.ndarray:

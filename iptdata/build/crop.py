@@ -91,12 +91,13 @@ class Cropper:
                 corners[flat] = rng.integers(bits.words(attempt, 2), room)[flat]
                 self._cut_patches(clean, corners * scale, flat)
                 std[flat] = patch_std(clean[flat])
-        kept = np.flatnonzero(std >= min_std)
-        if len(kept) < self._count:
-            corners, clean, std = corners[kept], clean[kept], std[kept]
+        numbers = list(range(self._count))
+        if min_std > 0 and std.min() < min_std:
+            kept = np.flatnonzero(std >= min_std)
+            numbers, corners, clean, std = kept.tolist(), corners[kept], clean[kept], std[kept]
         key = rng.digest("uid", self.source_key, size)
         uids = [_uid(key, top, left) for top, left in (corners * scale).tolist()]
-        return Crops(kept.tolist(), corners, clean, std, uids, self._count - len(kept))
+        return Crops(numbers, corners, clean, std, uids, self._count - len(numbers))
 
     def _cut_patches(self, clean: np.ndarray, corners: np.ndarray, which: Iterable[int]) -> None:
         """Fill some of the patches from where they lie in the image."""

@@ -14,7 +14,6 @@ from iptdata.degrade.step import Recorded, Values, check, parameter
 from iptdata.rng import Bits
 
 _SIGMA_DECIMALS = 2
-_BLOCK = 16  # patches that fit the second cache together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,21 +42,22 @@ class GaussianNoise:
         return {"sigma": self.sigma.draw(bits.words(0, 1)[:, 0], _SIGMA_DECIMALS)}
 
     def apply(self, patches: np.ndarray, values: Values, bits: Bits) -> tuple[np.ndarray, Values]:
-        count = patches[0].size
-        indices = rng.quarters(bits.words(1, -(-count // 4)))[:, :count]
         result = np.empty(patches.shape, np.uint8)
-        sigmas = values["sigma"].tolist()
+        for rows, image_bits in bits.by_image():
+            self._add(patches[rows], values["sigma"][rows].tolist(), image_bits, result[rows])
+        return result, {}
+
+    def _add(self, patches: np.ndarray, sigmas: list[float], bits: Bits, out: np.ndarray) -> None:
+        """The patches of one image, which fit the second cache together with their bits."""
+        size = patches[0].size
+        indices = rng.quarters(bits.words(1, -(-size // 4)))[:, :size]
         start = 0
         for sigma, run in groupby(sigmas):
             end = start + len(list(run))
-            for block in range(start, end, _BLOCK):
-                rows = slice(block, min(block + _BLOCK, end))
-                total = cv2.LUT(indices[rows], rounded_quantiles(sigma))
-                total += patches[rows].reshape(total.shape)
-                np.minimum(np.maximum(total, 0, out=total), 255, out=total)
-                result[rows] = total.reshape(-1, *patches.shape[1:])
+            noise = cv2.LUT(indices[start:end], rounded_quantiles(sigma))
+            rows = slice(start, end)
+            cv2.add(patches[rows].reshape(noise.shape), noise, dst=out[rows].reshape(noise.shape), dtype=cv2.CV_8U)
             start = end
-        return result, {}
 
 
 @lru_cache(maxsize=64)

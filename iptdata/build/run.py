@@ -14,6 +14,8 @@ from iptdata.shards.corpus import SplitTotals, finish_corpus, manifests
 from iptdata.shards.manifest import read_info
 from iptdata.storage import TEMPORARY_SUFFIX, Storage
 
+_WORDS = ("recipe.description", "source.description", "source.option")
+
 Runner = Callable[[Callable[[Job], Report], Iterable[Job]], Iterator[Report]]
 
 
@@ -173,12 +175,12 @@ def _refuse(path: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots; a recipe's description, on which no pair depends, is left out."""
+    """Nested keys joined by dots, without those on which no pair depends."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
-        elif prefix + key != "recipe.description":
+        elif prefix + key not in _WORDS:
             flat[prefix + key] = value
     return flat
 

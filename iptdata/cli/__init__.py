@@ -4,6 +4,7 @@ import importlib
 import sys
 import tempfile
 import traceback
+from importlib.metadata import PackageNotFoundError, version
 
 import click
 
@@ -43,6 +44,24 @@ def group() -> None:
       iptdata build --recipe rain
       iptdata inspect corpus --preview preview.png
     """
+    if {"pillow", "pillow-simd"} <= _installed("pillow", "pillow-simd"):
+        click.echo(
+            "iptdata: pillow and pillow-simd are both installed and overwrite each other; "
+            "cure: pip uninstall -y pillow pillow-simd && pip install --no-cache-dir pillow-simd",
+            err=True,
+        )
+
+
+def _installed(*names: str) -> set[str]:
+    """Which of the distributions are installed."""
+    found = set()
+    for name in names:
+        try:
+            version(name)
+        except PackageNotFoundError:
+            continue
+        found.add(name)
+    return found
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ def shipped() -> dict[str, Path]:
     """Files of the recipes and suites that come with the package, by name."""
     package = Path(iptdata.__file__).parent
     candidates = (package / "recipes", package.parent / "recipes")  # in a wheel; in a checkout
-    folder = next((path for path in candidates if (path / "ipt.yaml").is_file()), None)
+    folder = next((path for path in candidates if (path / "noise30.yaml").is_file()), None)
     if folder is None:
         raise RecipeError(
             f"the recipes of the package are missing, looked in {' and '.join(map(str, candidates))}; install it again"

@@ -121,6 +121,14 @@ def test_another_source_decoder_or_recipe_is_refused(photos: Path, tmp_path: Pat
         build(photos, out)
 
 
+def test_a_folder_that_was_renamed_is_the_same_source(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "corpus"
+    build(photos, out, ["noise30"], **OPTIONS)
+    before = corpus_bytes(out)
+    build(photos.rename(tmp_path / "renamed"), out, ["noise30"], **OPTIONS)
+    assert corpus_bytes(out) == before
+
+
 def test_a_split_from_another_source_is_added(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     build(photos, out, ["noise30"])

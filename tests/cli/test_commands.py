@@ -163,3 +163,14 @@ def test_long_tmpdir(photos: Path, tmp_path: Path) -> None:
 def test_a_cluster_that_is_not_there(photos: Path, tmp_path: Path) -> None:
     options = ("--recipe", "noise30", "--source", photos, "--out", tmp_path / "out", "--address", "auto")
     assert "cannot join the Ray cluster at auto" in fails("build", *options)
+
+
+def test_two_pillows_give_one_warning(tmp_path: Path) -> None:
+    for name in ("pillow", "pillow_simd"):
+        folder = tmp_path / f"{name}-99.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 99\n")
+    result = iptdata("recipes", PYTHONPATH=str(tmp_path))
+    assert result.returncode == 0
+    assert result.stderr.count("pip uninstall -y pillow pillow-simd") == 1
+    assert not iptdata("recipes").stderr

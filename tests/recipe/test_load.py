@@ -1,11 +1,20 @@
 """One door for recipes: names, suites and files; what is wrong is said with file, key, found and allowed."""
 
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
+from iptdata.degrade import ENTRY_POINT_GROUP
+from iptdata.degrade.step import Recorded, Values, check, parameter
 from iptdata.errors import RecipeError
 from iptdata.recipe import Recipe, Suite, load, load_recipes, shipped
+from iptdata.rng import Bits
+from iptdata.shards.reader import find_shards
+from tests.conftest import build
 
 ALL = ["noise10", "noise15", "noise25", "noise30", "noise50", "noise70", "rain", "rain-heavy", "sr2", "sr3", "sr4"]
 
@@ -112,3 +121,36 @@ def test_a_name_that_two_steps_record_is_stored_twice(tmp_path: Path) -> None:
     recipe = load(write(tmp_path, "task: a\nsteps: [{gaussian_noise: {sigma: 3}}, {gaussian_noise: {sigma: 4}}]"))
     assert isinstance(recipe, Recipe)
     assert [name for _, name, _ in recipe.recorded] == ["sigma", "sigma_2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invert:
+    """A degradation of another package."""
+
+    version: ClassVar[int] = 1
+    strength: int = parameter("how much", low=0, high=255, default=255)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def recorded(self) -> tuple[Recorded, ...]:
+        return ()
+
+    def draw(self, bits: Bits) -> Values:
+        return {}
+
+    def apply(self, patches: np.ndarray, values: Values, bits: Bits) -> tuple[np.ndarray, Values]:
+        return self.strength - np.minimum(patches, self.strength), {}
+
+
+def test_a_degradation_of_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by its entry point, built like ours."""
+    entry = EntryPoint(name="invert", group=ENTRY_POINT_GROUP, value=f"{__name__}:Invert")
+    monkeypatch.setattr("iptdata.degrade._installed", lambda: {"invert": entry})
+    path = write(tmp_path, "task: negative\nsteps: [invert]")
+    build("samples", tmp_path / "out", [path])
+    shard = find_shards(str(tmp_path / "out"))[0]
+    assert np.array_equal(shard.corrupted, 255 - shard.clean)
+    with pytest.raises(RecipeError, match="strength: found 256"):
+        load(write(tmp_path, "task: negative\nsteps: [{invert: {strength: 256}}]"))

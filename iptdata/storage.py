@@ -1,7 +1,7 @@
 """Files, local or behind any `pyarrow.fs` URL (s3://, gs://, hdfs://): the one place that opens them.
 
-Local writes are atomic and durable: a temporary name beside the target, fsync, rename, fsync of the folder. Object stores
-show a file only when it is complete, which comes to the same.
+Writes are atomic: a temporary name beside the target, then a rename (a copy on object stores); local ones are durable too, with
+an fsync of file and folder.
 """
 
 import errno
@@ -41,7 +41,8 @@ class Storage:
         self.root = root.rstrip("/") or "/"
 
     def __getstate__(self) -> dict[str, str]:
-        return {"root": self.root}
+        """A process elsewhere has another working directory."""
+        return {"root": os.path.abspath(self.root) if self.is_local else self.root}
 
     @property
     def is_local(self) -> bool:
@@ -89,7 +90,8 @@ class Storage:
     def walk(self) -> Iterator[tuple[str, int]]:
         """Relative path and size of each file below the root, in no particular order.
 
-        Links are followed, a folder that was seen already is not entered again; a dangling link has size 0.
+        Links are followed, after what is no link; a folder that was seen already is not entered again; a dangling link has
+        size 0.
         """
         if self.is_local:
             yield from _walk_local(self.root, "", set())
@@ -139,13 +141,18 @@ class Storage:
             StorageError: when it cannot be written, a full disk among the reasons.
         """
         with _explained(self.path(relative)):
+            folder, name = os.path.split(relative)
+            temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}")
             if not self.is_local:
-                with self._filesystem.open_output_stream(relative) as stream:
-                    yield stream
+                try:
+                    with self._filesystem.open_output_stream(temporary) as stream:
+                        yield stream
+                    self._filesystem.move(temporary, relative)
+                except BaseException:
+                    self.remove(temporary)
+                    raise
                 return
-            target = self.path(relative)
-            folder, name = os.path.split(target)
-            temporary = f"{folder}/.{name}.{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}"
+            target, temporary = self.path(relative), self.path(temporary)
             try:
                 with open(temporary, "xb", buffering=0) as file:
                     yield _WholeWrites(file)
@@ -155,7 +162,7 @@ class Storage:
                 if os.path.exists(temporary):
                     os.unlink(temporary)
                 raise
-            _fsync_folder(folder)
+            _fsync_folder(os.path.dirname(target))
 
     def write(self, relative: str, data: bytes) -> None:
         """Write a small file atomically, unless it holds these bytes already."""
@@ -243,7 +250,7 @@ def _walk_local(root: str, relative: str, seen: set[tuple[int, int]]) -> Iterato
         return
     seen.add(identity)
     with os.scandir(folder) as entries:
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name)):
             path = f"{relative}/{entry.name}" if relative else entry.name
             if entry.is_dir():
                 yield from _walk_local(root, path, seen)

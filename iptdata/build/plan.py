@@ -120,7 +120,7 @@ def make_plan(source: Source, options: BuildOptions) -> Plan:
     order = np.argsort(words, kind="stable")[: options.limit]
     splits = {options.split: order}
     if options.holdout:
-        keys = listing.table.column("key").to_pylist()
+        keys = listing.keys
         bound = int(options.holdout * 2**64)
         held_out = np.array([rng.hash64("holdout", keys[i]) < bound for i in order])
         splits = {options.split: order[~held_out], HELD_OUT: order[held_out]}

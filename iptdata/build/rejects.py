@@ -72,5 +72,5 @@ class RejectBudget:
             allowed = f"{limit:,}" if self.count_limit is not None else f"{self.share_limit:.1%}"
             raise BuildFailed(
                 f"{name}: {count:,} of {images:,} images were dropped ({reasons}), more than --max-rejects {allowed}; "
-                f"see rejects.parquet, mend the source or allow more and run again"
+                f"see rejects.parquet; allow more, or mend the source and build again with --overwrite"
             )

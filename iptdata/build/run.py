@@ -25,17 +25,16 @@ class Work:
 
     Attributes:
         missing: units with something to build, and the recipes that each still lacks.
-        finished: images in units that are complete.
         shards_done: shards that are there already.
+        stale: shards that were built differently and are to be replaced, paths without extension.
     """
 
     plan: Plan
     recipes: Sequence[Recipe]
     out: Storage
     missing: list[tuple[Unit, list[Recipe]]]
-    finished: int
     shards_done: int
-    overwrite: bool
+    stale: list[str]
 
     @property
     def images(self) -> int:
@@ -78,26 +77,19 @@ def survey(plan: Plan, recipes: Sequence[Recipe], out: Storage, *, overwrite: bo
     Raises:
         ConflictError: when it holds one of the recipes and splits with another content and `overwrite` is off.
     """
-    finished_stems: set[str] = set()
-    for recipe in recipes if not overwrite else ():
+    stems: set[str] = set()
+    stale: list[str] = []
+    for recipe in recipes:
         for split in plan.splits:
-            finished_stems |= _finished_stems(plan, recipe, split, out)
-    missing, finished = [], 0
+            finished, others = _finished_stems(plan, recipe, split, out, overwrite=overwrite)
+            stems |= finished
+            stale += others
+    missing = []
     for unit in plan.units():
-        lacking = [recipe for recipe in recipes if unit.stem(recipe.task) not in finished_stems]
+        lacking = [recipe for recipe in recipes if unit.stem(recipe.task) not in stems]
         if lacking:
             missing.append((unit, lacking))
-        else:
-            finished += len(unit.indices)
-    return Work(
-        plan=plan,
-        recipes=recipes,
-        out=out,
-        missing=missing,
-        finished=finished,
-        shards_done=len(finished_stems),
-        overwrite=overwrite,
-    )
+    return Work(plan=plan, recipes=recipes, out=out, missing=missing, shards_done=len(stems), stale=stale)
 
 
 def run(work: Work, runner: Runner, budget: RejectBudget, on_report: Callable[[Report], None]) -> list[SplitTotals]:
@@ -117,14 +109,21 @@ def run(work: Work, runner: Runner, budget: RejectBudget, on_report: Callable[[R
     folders = [f"{recipe.task}/{split}" for recipe in work.recipes for split in plan.splits]
     for folder in folders:
         out.make_folder(folder)
-        _clear(out, folder, everything=work.overwrite)
+        _remove_partial(out, folder)
+    for stem in work.stale:
+        out.remove(f"{stem}.parquet")
+        out.remove(f"{stem}.tar")
     for report in runner(build_unit, _jobs(work)):
+        on_report(report)
         for _, info in report.shards:
             budget.count(info)
-        budget.check()
-        on_report(report)
+        try:
+            budget.check()
+        except BuildFailed:
+            finish_corpus(out)
+            raise
     for folder in folders:
-        _clear(out, folder, everything=False)
+        _remove_partial(out, folder)
     tasks = {recipe.task for recipe in work.recipes}
     totals = [total for total in finish_corpus(out) if total.task in tasks and total.split in plan.splits]
     for total in totals:
@@ -151,18 +150,20 @@ def _jobs(work: Work) -> Iterator[Job]:
         )
 
 
-def _finished_stems(plan: Plan, recipe: Recipe, split: str, out: Storage) -> set[str]:
-    """Shards that are there, complete, and what is wanted."""
+def _finished_stems(plan: Plan, recipe: Recipe, split: str, out: Storage, *, overwrite: bool) -> tuple[set[str], list[str]]:
+    """Shards that are there, complete and what is wanted; and those that are something else, if they may be."""
     wanted = identity_of(plan, recipe)
-    stems = set()
+    stems, stale = set(), []
     for path in manifests(out, recipe.task, split):
         info = read_info(out, path)
-        if _flat(info.identity) != _flat(wanted):
-            _refuse(out.path(path), _flat(info.identity), _flat(wanted))
         stem = path.removesuffix(".parquet")
-        if out.size(f"{stem}.tar") == info.bytes:
+        if _flat(info.identity) != _flat(wanted):
+            if not overwrite:
+                _refuse(out.path(path), _flat(info.identity), _flat(wanted))
+            stale.append(stem)
+        elif out.size(f"{stem}.tar") == info.bytes:
             stems.add(stem)
-    return stems
+    return stems, stale
 
 
 def _refuse(path: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -185,8 +186,8 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _clear(out: Storage, folder: str, *, everything: bool) -> None:
-    """Take away what a killed process left in a folder, or all that is there, manifests first."""
-    names = [name for name in out.names(folder) if everything or name.endswith(TEMPORARY_SUFFIX)]
-    for name in sorted(names, key=lambda name: not name.endswith(".parquet")):
-        out.remove(f"{folder}/{name}")
+def _remove_partial(out: Storage, folder: str) -> None:
+    """Take away what a killed process left in a folder."""
+    for name in out.names(folder):
+        if name.endswith(TEMPORARY_SUFFIX):
+            out.remove(f"{folder}/{name}")

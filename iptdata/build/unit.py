@@ -1,5 +1,6 @@
 """One unit: some images, all recipes, one shard and manifest for each. A pure function but for the files it writes."""
 
+import errno
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,8 +11,8 @@ import numpy as np
 from iptdata.build.crop import Cropper, TooSmall
 from iptdata.build.pairs import Begun, Pairs, begin, finish
 from iptdata.clock import Stopwatch
-from iptdata.errors import StorageError
-from iptdata.image.decode import Decoded, Unusable, decode
+from iptdata.errors import BuildFailed, StorageError
+from iptdata.image.decode import Decoded, Unusable, decode, decoder_versions
 from iptdata.process import tune
 from iptdata.recipe import Recipe
 from iptdata.shards.keys import pair_keys
@@ -23,6 +24,8 @@ from iptdata.source import Image, Source
 from iptdata.storage import Storage
 
 CHUNK_IMAGES = 16
+# What a file itself is to blame for; any other error of reading may pass, and must not become part of a corpus.
+_OF_THE_FILE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +89,10 @@ def build_unit(job: Job, watch: Stopwatch | None = None) -> Report:
 
     Raises:
         StorageError: when a shard cannot be written. What is unfinished then leaves no file.
+        BuildFailed: when the source cannot be read for now, or this machine has other decoders than the build.
     """
     tune()
+    _check_decoders(job)
     watch = watch or Stopwatch()
     damaged_kept = 0
     with ExitStack() as open_shards:
@@ -109,6 +114,13 @@ def build_unit(job: Job, watch: Stopwatch | None = None) -> Report:
     return Report(images=len(job.images), shards=written, seconds=watch.seconds)
 
 
+def _check_decoders(job: Job) -> None:
+    """Refuse to write under the name of decoders that this machine does not have."""
+    wanted, found = job.tasks[0].identity["decoders"], decoder_versions()
+    if found != wanted:
+        raise BuildFailed(f"this worker decodes with {found}, the build wants {wanted}; install the same versions everywhere")
+
+
 def _open_shard(job: Job, task: Task, stack: ExitStack, watch: Stopwatch) -> _Shard:
     layout = layout_of(task.recipe)
     writer = stack.enter_context(writing_shard(job.out, f"{task.stem}.tar", layout, watch))
@@ -126,7 +138,9 @@ def _decoded(job: Job, image: Image, shards: Sequence[_Shard], watch: Stopwatch)
         reason, detail = error.reason, error.detail
     except StorageError as error:
         cause = error.__cause__
-        reason, detail = "unreadable", getattr(cause, "strerror", None) or "the file cannot be read"
+        if not isinstance(cause, OSError) or cause.errno not in _OF_THE_FILE:
+            raise BuildFailed(f"{error}; finished shards stay, run the same command again to go on") from error
+        reason, detail = "unreadable", cause.strerror or "the file cannot be read"
     for shard in shards:
         shard.rejects.append(Reject(image.key, reason, detail, job.patches_per_image))
     return None

@@ -76,20 +76,24 @@ def command(
         chosen = [recipe.with_patch_size(patch_size) for recipe in chosen]
     budget = RejectBudget.parse(max_rejects)
     plan = make_plan(open_source(source), BuildOptions(**options))
-    work = survey(plan, chosen, Storage(out), overwrite=overwrite)
-    print_plan(work)
+    storage = Storage(out)
     if dry_run:
-        print_estimate(work, workers or cpus())
+        work = survey(plan, chosen, storage, overwrite=overwrite)
+        print_plan(work)
+        print_estimate(work, cpus() if workers is None else max(workers, 1))
         return
-    work.out.make_folder()
-    if not force:
-        check_space(work)
-    _build(work, budget, workers, address)
+    storage.make_folder()
+    with storage.locked():
+        work = survey(plan, chosen, storage, overwrite=overwrite)
+        print_plan(work)
+        if not force:
+            check_space(work)
+        _build(work, budget, workers, address)
 
 
 def _build(work: Work, budget: RejectBudget, workers: int | None, address: str | None) -> None:
     try:
-        with work.out.locked(), _runner(work, workers, address) as runner, _terminable(), BuildProgress(work) as progress:
+        with _runner(work, workers, address) as runner, _terminable(), BuildProgress(work) as progress:
             totals = run(work, runner, budget, progress.add)
     except KeyboardInterrupt:
         click.echo("\nInterrupted. Finished shards stay; run the same command again to go on.", err=True)

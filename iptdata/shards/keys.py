@@ -18,7 +18,7 @@ def image_key(source_key: str) -> str:
     a key at the first dot); the hash of the true name keeps two images apart whose readable parts are the same.
     """
     label, _, rest = source_key.partition("/")
-    stem = rest.rsplit("/", 1)[-1].split("@", 1)[0].rsplit(".", 1)[0] if rest else label
+    stem = rest.split("/", 1)[0].rsplit("@", 1)[0].rsplit(".", 1)[0] if "/" in rest else rest.rsplit(".", 1)[0]
     text = stem if stem.startswith(label) else f"{label}_{stem}"
     return f"{_NOT_PLAIN.sub('_', text)[:_READABLE]}-{rng.digest('key', source_key, size=6).hex()}"
 

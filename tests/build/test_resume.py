@@ -1,5 +1,6 @@
 """An interrupted build goes on where it was, and comes to the same bytes; what is there is not built twice."""
 
+import errno
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ from iptdata.build.plan import BuildOptions, make_plan
 from iptdata.build.rejects import RejectBudget
 from iptdata.build.run import run, survey
 from iptdata.build.unit import Report
-from iptdata.errors import ConflictError, StorageError
+from iptdata.errors import BuildFailed, ConflictError, StorageError
 from iptdata.parallel import run_here
 from iptdata.recipe import load_recipes
 from iptdata.source import open_source
@@ -217,3 +218,39 @@ def test_interrupt(many: Path, tmp_path: Path, number: int, workers: str) -> Non
     assert start(many, out, "--workers", "0").wait(60) == 0
     build(many, tmp_path / "whole", ["ipt"], images_per_shard=2)
     assert corpus_bytes(out) == corpus_bytes(tmp_path / "whole")
+
+
+def test_overwrite_goes_on_after_an_interruption(photos: Path, tmp_path: Path) -> None:
+    """The same command again, --overwrite included, keeps what it has built."""
+    out = Storage(str(tmp_path / "corpus"))
+    build(photos, tmp_path / "corpus", ["noise30"], seed=1, images_per_shard=2)
+    plan = make_plan(open_source(str(photos)), BuildOptions(**OPTIONS))  # pyright: ignore[reportArgumentType]
+
+    def interrupted(_: Report) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(survey(plan, load_recipes(["noise30"]), out, overwrite=True), run_here, RejectBudget.parse("0"), interrupted)
+    work = survey(plan, load_recipes(["noise30"]), out, overwrite=True)
+    assert (len(work.missing), work.shards_done, work.stale) == (3, 1, [])
+    run(work, run_here, RejectBudget.parse("0"), lambda _: None)
+    build(photos, tmp_path / "fresh", ["noise30"], **OPTIONS)
+    assert corpus_bytes(tmp_path / "corpus") == corpus_bytes(tmp_path / "fresh")
+
+
+def test_a_read_error_that_may_pass_is_not_a_reject(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> bytes:
+        raise StorageError("cannot read it: Input/output error") from OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("iptdata.source.folder.Folder.read", broken)
+        with pytest.raises(BuildFailed, match="Input/output error; finished shards stay"):
+            build(photos, tmp_path / "out", ["noise30"], max_rejects="100%")
+    assert not manifests(tmp_path / "out")
+    assert build(photos, tmp_path / "out", ["noise30"])[0].pairs == 96
+
+
+def test_a_worker_with_other_decoders_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iptdata.build.run.decoder_versions", lambda: {"opencv": "0.1"})
+    with pytest.raises(BuildFailed, match="install the same versions everywhere"):
+        build(photos, tmp_path / "out", ["noise30"])

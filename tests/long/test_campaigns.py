@@ -99,5 +99,4 @@ def test_memory_of_a_worker(tmp_path: Path, side: tuple[int, int], limit_mb: int
     arguments = ["build", "--recipe", "ipt", "--source", tmp_path / "source", "--out", tmp_path / "out", "--workers", "0"]
     shown = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     peak = int(shown.stdout.split("PEAK ")[1]) * 1024 / 1e6
-    print(f"{side}: {peak:.0f} MB")
     assert peak < limit_mb

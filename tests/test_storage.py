@@ -1,0 +1,50 @@
+"""Files appear whole or not at all, on a local disk and behind a URL."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from iptdata.errors import StorageError
+from iptdata.storage import Storage
+
+
+@pytest.fixture(params=["local", "url"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path) if request.param == "local" else f"file://{tmp_path}")
+
+
+def test_a_block_that_fails_leaves_nothing(storage: Storage) -> None:
+    def fail() -> None:
+        with storage.writing("x.tar") as sink:
+            sink.write(memoryview(b"half"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert storage.names() == []
+
+
+def test_write_and_read(storage: Storage) -> None:
+    storage.make_folder("a/b")
+    with storage.writing("a/b/file") as sink:
+        sink.write(memoryview(b"0123456789"))
+    assert storage.names("a/b") == ["file"]
+    assert storage.size("a/b/file") == 10
+    assert storage.size("a/b") is None
+    assert storage.read("a/b/file", 3, 4) == b"3456"
+    assert list(storage.walk()) == [("a/b/file", 10)]
+    storage.write("a/b/file", b"new")
+    assert storage.read("a/b/file") == b"new"
+    storage.remove("a/b/file")
+    storage.remove("a/b/file")
+    assert not storage.exists("a/b/file")
+    with pytest.raises(StorageError, match="cannot read"):
+        storage.read("a/b/file")
+
+
+def test_another_process_finds_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(Storage("here"))
+    monkeypatch.chdir("/")
+    assert pickle.loads(sent).root == str(tmp_path / "here")

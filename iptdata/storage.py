@@ -59,7 +59,7 @@ class Storage:
         try:
             filesystem, path = pafs.FileSystem.from_uri(self.root)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise StorageError(f"cannot open {self.root}: {error}") from error
+            raise StorageError(f"cannot open {self.root}: {' '.join(str(error).split())}") from error
         return pafs.SubTreeFileSystem(path, filesystem)
 
     def path(self, relative: str) -> str:
@@ -69,14 +69,16 @@ class Storage:
     def exists(self, relative: str = "") -> bool:
         if self.is_local:
             return os.path.exists(self.path(relative))
-        return self._filesystem.get_file_info(relative).type != pafs.FileType.NotFound
+        with _explained(self.path(relative)):
+            return self._filesystem.get_file_info(relative).type != pafs.FileType.NotFound
 
     def size(self, relative: str) -> int | None:
         """Bytes of a file, None where there is none."""
         if self.is_local:
             path = self.path(relative)
             return os.path.getsize(path) if os.path.isfile(path) else None
-        info = self._filesystem.get_file_info(relative)
+        with _explained(self.path(relative)):
+            info = self._filesystem.get_file_info(relative)
         return info.size if info.is_file else None
 
     def names(self, relative: str = "") -> list[str]:
@@ -85,7 +87,8 @@ class Storage:
             path = self.path(relative)
             return sorted(os.listdir(path)) if os.path.isdir(path) else []
         selector = pafs.FileSelector(relative, allow_not_found=True)
-        return sorted(info.base_name for info in self._filesystem.get_file_info(selector))
+        with _explained(self.path(relative)):
+            return sorted(info.base_name for info in self._filesystem.get_file_info(selector))
 
     def walk(self) -> Iterator[tuple[str, int]]:
         """Relative path and size of each file below the root, in no particular order.
@@ -231,7 +234,7 @@ def _explained(path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"the disk is full: {path} could not be written; free some space and go on") from error
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StorageError(f"cannot use {path}: {error.strerror or ' '.join(str(error).split())}") from error
 
 
 def _fsync_folder(folder: str) -> None:

@@ -1,5 +1,7 @@
 """What a build will take: bytes, and seconds from building a few pairs in memory."""
 
+from contextlib import suppress
+
 from iptdata.build.crop import TooSmall
 from iptdata.build.pairs import make_pairs
 from iptdata.build.run import Work
@@ -45,10 +47,11 @@ def estimate_seconds(work: Work, workers: int) -> float | None:
             with watch("probe"):
                 data = plan.source.read(image)
                 pixels = decode(data, max_pixels=options.max_pixels, keep_damaged=options.keep_damaged).pixels
-                for recipe in work.recipes:
-                    make_pairs(pixels, recipe, image.key, options.seed, options.patches_per_image)
+                for recipe in work.missing[0][1]:
+                    with suppress(TooSmall):
+                        make_pairs(pixels, recipe, image.key, options.seed, options.patches_per_image)
             used += 1
-        except (Unusable, StorageError, TooSmall):
+        except (Unusable, StorageError):
             continue
     if not used:
         return None

@@ -1,5 +1,6 @@
 """What `iptdata build` shows: the plan, progress, and the table at the end."""
 
+import shlex
 import threading
 import time
 from collections import Counter
@@ -8,6 +9,7 @@ from types import TracebackType
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -82,7 +84,9 @@ def print_plan(work: Work) -> None:
     """Say what is going to be built, and what is there already."""
     plan = work.plan
     splits = ", ".join(f"{len(indices):,} {split}" for split, indices in plan.splits.items())
-    console().print(f"[bold]{plan.source.description}[/]: {len(plan.listing):,} images, {splits}; seed {plan.options.seed}")
+    console().print(
+        f"[bold]{escape(plan.source.description)}[/]: {len(plan.listing):,} images, {splits}; seed {plan.options.seed}"
+    )
     if plan.listing.ambiguous:
         console().print(f"{plan.listing.ambiguous:,} images share label and file name; their keys hold more of their path")
     for name, reason in plan.listing.unusable:
@@ -130,5 +134,7 @@ def print_totals(totals: Sequence[SplitTotals], progress: BuildProgress, out: st
             ", ".join(dropped) or "none",
         )
     Console(highlight=False).print(table)
-    console().print(f"{duration(progress.seconds)}, {progress.images_per_second:,.0f} images/s. The corpus is in {out}")
-    console().print(f"Look at it: iptdata inspect {out} --preview preview.png")
+    console().print(
+        f"{duration(progress.seconds)}, {progress.images_per_second:,.0f} images/s. The corpus is in {out}", markup=False
+    )
+    console().print(f"Look at it: iptdata inspect {shlex.quote(out)} --preview preview.png", markup=False)

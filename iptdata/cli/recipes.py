@@ -6,6 +6,7 @@ from typing import Any
 import click
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from iptdata.build.unit import layout_of
@@ -55,12 +56,12 @@ def _list() -> Table:
 
 
 def _explain(out: Console, recipe: Recipe) -> None:
-    out.print(f"[bold]{recipe.task}[/]  {recipe.description}")
+    out.print(f"[bold]{recipe.task}[/]  {escape(recipe.description)}")
     clean, corrupted = recipe.clean_size, recipe.patch_size
     out.print(f"clean {clean}x{clean}, corrupted {corrupted}x{corrupted}, min_std {recipe.min_std:g}")
     for name, step in recipe.steps:
         summary = (type(step).__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
-        out.print(f"\n{name}: {summary}")
+        out.print(f"\n{name}: {summary}", markup=False)
         table = _parameters(step)
         if table.row_count:
             out.print(table)
@@ -73,8 +74,9 @@ def _parameters(step: Any) -> Table:
     for field in dataclasses.fields(step):
         value = getattr(step, field.name)
         shown = value.plain() if isinstance(value, Distribution) else value
-        allowed = f"{field.metadata['low']:g} to {field.metadata['high']:g}"
-        table.add_row(field.name, str(shown), allowed, field.metadata["unit"], field.metadata["meaning"])
+        about = field.metadata
+        allowed = f"{about['low']:g} to {about['high']:g}" if "low" in about else ""
+        table.add_row(field.name, escape(str(shown)), allowed, about.get("unit", ""), about.get("meaning", ""))
     for recorded in step.recorded:
         table.add_row(recorded.name, "stored", f"{recorded.low:g} to {recorded.high:g}", recorded.unit, recorded.meaning)
     return table

@@ -144,10 +144,10 @@ class RainStreaks:
         return density / self.sheets * (canvas * (canvas + 2 * REACH) / 48**2)
 
     def _capacity(self, canvas: int) -> int:
-        """Streaks that a patch has words for: more do not occur, the chance is below 1e-20."""
+        """Streaks that a patch has words for, the same for each sheet: more do not occur, the chance is below 1e-15."""
         densest = min(float(exact.exp(self.density_mu + 4.4 * self.density_sd)), _MAX_DENSITY)
-        rate = self.sheets * self._rate(densest, canvas)
-        return int(rate + 10 * rate**0.5) + 20
+        rate = self._rate(densest, canvas)
+        return self.sheets * (int(rate + 9 * rate**0.5) + 20)
 
     def _numbers(self, uniforms: list[list[float]], densities: list[float], canvas: int, capacity: int) -> list[list[int]]:
         """Streaks of each sheet of each patch: N lists of `sheets` counts."""
@@ -257,7 +257,7 @@ def canvas_size(size: int) -> int:
     return int(np.ceil(size * np.sqrt(2))) + 2
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def rotation(turn: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel of a patch lies on its canvas turned by turn / 4 degrees: x and y, float32 (size, size).
 

@@ -48,7 +48,7 @@ def parameter(meaning: str, *, low: float, high: float, unit: str = "", default:
 
 
 def check(step: Any) -> None:
-    """Refuse a parameter of the wrong type or out of its range.
+    """Refuse a parameter of the wrong type or out of its range; a whole number where any is allowed becomes a float.
 
     Raises:
         RecipeError: naming the parameter, what was found and what is allowed.
@@ -66,6 +66,8 @@ def check(step: Any) -> None:
         if not (low <= bounds[0] and bounds[1] <= high):
             kind = "a whole number" if whole else "a number"
             raise RecipeError(f"{field.name}: found {value!r}, allowed is {kind} from {low:g} to {high:g}")
+        if field.type is float and isinstance(value, (int, float)):
+            object.__setattr__(step, field.name, float(value))
 
 
 class _Step(Protocol):

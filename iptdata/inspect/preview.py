@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from iptdata.degrade.bicubic import imresize
+from iptdata.errors import ShardError
 from iptdata.shards.reader import Shard, find_shards
 
 _TILE = 192
@@ -47,9 +48,14 @@ def contact_sheet(path: str, pairs_per_recipe: int = 6) -> Image.Image:
         groups.setdefault(shard.stem.rsplit("/", 1)[-1].rsplit("-", 1)[0], []).append(shard)
     sections = []
     for shards in groups.values():
+        filled = [shard for shard in shards if shard.info.pairs]
+        if not filled:
+            continue
         recipe = shards[0].info.identity["recipe"]
         title = f"{recipe['task']}: {recipe['description']}"
-        sections.append((title, [_cell(*chosen) for chosen in _choose(shards, pairs_per_recipe)]))
+        sections.append((title, [_cell(*chosen) for chosen in _choose(filled, pairs_per_recipe)]))
+    if not sections:
+        raise ShardError(f"{path} holds no pair to draw; its rejects.parquet says why images were dropped")
     return _draw(sections)
 
 

@@ -51,13 +51,17 @@ def load(name: str) -> Recipe | Suite:
     Raises:
         RecipeError: see `load_recipes`.
     """
+    return _load_file(_path_of(name))
+
+
+def _path_of(name: str, beside: Path = Path()) -> Path:
+    """The file of a shipped recipe, or the file that `name` is, relative to `beside`."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
-        return _load_file(Path(name))
+        return beside / name
     if name not in shipped():
-        raise RecipeError(
-            f"no recipe is called {name!r}; there are: {nearest(name, shipped())} (or give the path of a .yaml file)"
-        )
-    return _load_file(shipped()[name])
+        names = nearest(name, shipped())
+        raise RecipeError(f"no recipe is called {name!r}; there are: {names} (or give the path of a .yaml file)")
+    return shipped()[name]
 
 
 @lru_cache(maxsize=1)
@@ -101,13 +105,11 @@ def _suite(content: dict[str, Any], path: Path) -> Suite:
     names = content["recipes"]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise RecipeError(f"recipes: found {names!r}, allowed is a list of names or paths")
-    recipes = []
-    for name in names:
-        beside = path.parent / name
-        member = _load_file(beside) if name.endswith((".yaml", ".yml")) else load(name)
-        if isinstance(member, Suite):
+    members = [(name, _path_of(name, path.parent)) for name in names]
+    for name, member in members:
+        if "suite" in _read(member):
             raise RecipeError(f"recipes: found the suite {name!r}, allowed are recipes")
-        recipes.append(member)
+    recipes = [recipe for _, member in members if isinstance(recipe := _load_file(member), Recipe)]
     return Suite(name=str(content["suite"]), description=str(content.get("description", "")), recipes=tuple(recipes))
 
 

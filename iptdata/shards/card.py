@@ -6,6 +6,9 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from iptdata.errors import RecipeError
+from iptdata.recipe import load_recipes
+
 
 class Totals(Protocol):
     """What the card needs of a recipe and split."""
@@ -104,12 +107,13 @@ def _table(totals: Sequence[Totals]) -> str:
 
 
 def _recipes(totals: Sequence[Totals]) -> str:
-    recipes = {total.task: total.identity["recipe"] for total in totals}
     lines = []
-    for task, recipe in recipes.items():
+    for total in totals:
+        recipe = total.identity["recipe"]
         steps = "; ".join(f"{name} {json.dumps(values)}" for step in recipe["steps"] for name, values in step.items())
-        lines.append(f"- `{task}`: {recipe['description']}. Scale {recipe['scale']}; {steps}.")
-    return "\n".join(lines)
+        size = f"corrupted {recipe['patch_size']} pixels, scale {recipe['scale']}"
+        lines.append(f"- `{total.task}`: {recipe['description'] or 'no description'}; {size}; {steps}.")
+    return "\n".join(dict.fromkeys(lines))
 
 
 def _commands(totals: Sequence[Totals]) -> str:
@@ -118,10 +122,23 @@ def _commands(totals: Sequence[Totals]) -> str:
     for total in totals:
         tail = _options(total.identity)
         tasks = groups.setdefault(tail, [])
-        if total.task not in tasks:
-            tasks.append(total.task)
+        name = _recipe_name(total)
+        if name not in tasks:
+            tasks.append(name)
     lines = [f"iptdata build {' '.join(f'--recipe {task}' for task in tasks)} {tail}" for tail, tasks in groups.items()]
     return "```sh\n" + "\n".join(lines) + "\n```"
+
+
+def _recipe_name(total: Totals) -> str:
+    """The name of a shipped recipe, or else the file beside the shards."""
+    try:
+        known = load_recipes([total.task])[0]
+    except RecipeError:
+        known = None
+    size = total.identity["recipe"]["patch_size"]
+    if known and known.with_patch_size(size).hash == total.identity["recipe_hash"]:
+        return total.task
+    return f"{total.task}/{total.split}/recipe.yaml"
 
 
 def _options(identity: dict[str, Any]) -> str:

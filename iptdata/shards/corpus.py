@@ -9,17 +9,19 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 import iptdata
 from iptdata.shards.card import dataset_card
 from iptdata.shards.index import index_row, write_index
-from iptdata.shards.manifest import ShardInfo, read_info
+from iptdata.shards.manifest import ShardInfo, is_manifest, read_info
 from iptdata.shards.record import SCHEMA_VERSION
 from iptdata.storage import Storage
 
 CORPUS = "corpus.json"
 REJECTS = "rejects.parquet"
 README = "README.md"
+RECIPE = "recipe.yaml"
 _REJECT_COLUMNS = ("recipe", "split", "source", "reason", "detail")
 
 
@@ -78,7 +80,7 @@ class SplitTotals:
             "patches_dropped_as_flat": self.flat,
             "psnr": psnr,
             "pairs_without_difference": self.identical,
-            "made_with": {key: value for key, value in self.identity.items() if key != "recipe"},
+            "made_with": self.identity,
         }
 
 
@@ -100,6 +102,8 @@ def finish_corpus(storage: Storage) -> list[SplitTotals]:
             rejects += [{"recipe": task, "split": split} | vars(reject) for reject in info.rejects]
             rows.append(index_row(info))
         write_index(storage, f"{task}/{split}", rows)
+        recipe = yaml.safe_dump(totals[-1].identity["recipe"], sort_keys=False)
+        storage.write(f"{task}/{split}/{RECIPE}", recipe.encode())
     _write_rejects(storage, rejects)
     _write_corpus_json(storage, totals)
     storage.write(README, dataset_card(totals).encode())
@@ -110,18 +114,14 @@ def split_folders(storage: Storage) -> Iterator[tuple[str, str]]:
     """Recipe and split of each folder that holds a finished shard."""
     for task in storage.names():
         for split in storage.names(task) if not task.endswith((".json", ".md", ".parquet")) else []:
-            if any(_is_manifest(name, task, split) for name in storage.names(f"{task}/{split}")):
+            if manifests(storage, task, split):
                 yield task, split
 
 
 def manifests(storage: Storage, task: str, split: str) -> list[str]:
     """Paths of the manifests of a recipe and split, in order."""
     folder = f"{task}/{split}"
-    return [f"{folder}/{name}" for name in storage.names(folder) if _is_manifest(name, task, split)]
-
-
-def _is_manifest(name: str, task: str, split: str) -> bool:
-    return name.startswith(f"{task}-{split}-") and name.endswith(".parquet")
+    return [f"{folder}/{name}" for name in storage.names(folder) if name.startswith(f"{task}-{split}-") and is_manifest(name)]
 
 
 def _write_rejects(storage: Storage, rejects: list[dict[str, Any]]) -> None:
@@ -138,7 +138,6 @@ def _write_corpus_json(storage: Storage, totals: list[SplitTotals]) -> None:
         "package": {"name": "iptdata", "version": iptdata.__version__},
         "pairs": sum(total.pairs for total in totals),
         "bytes": sum(total.bytes for total in totals),
-        "recipes": {total.task: total.identity["recipe"] for total in totals},
         "splits": [total.plain() for total in totals],
     }
     storage.write(CORPUS, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

@@ -4,6 +4,7 @@ It is written last: a shard is done when its manifest is there and agrees with i
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -103,6 +104,11 @@ def write_manifest(storage: Storage, path: str, columns: dict[str, Any], recipe:
     pq.write_table(table, sink, compression="zstd", store_schema=True)
     with storage.writing(path) as file:
         file.write(memoryview(sink.getvalue()))
+
+
+def is_manifest(path: str) -> bool:
+    """Whether a file is called as a manifest is: RECIPE-SPLIT-NUMBER.parquet in the folder RECIPE/SPLIT."""
+    return re.fullmatch(r"(?:.*/)?[^/.][^/]*-\d{6,}\.parquet", path) is not None
 
 
 def read_info(storage: Storage, path: str) -> ShardInfo:

@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata.errors import ShardError
-from iptdata.shards.index import INDEX
-from iptdata.shards.manifest import ShardInfo, read_info
+from iptdata.shards.manifest import ShardInfo, is_manifest, read_info
 from iptdata.storage import Storage
 
 
@@ -77,12 +76,10 @@ def find_shards(path: str) -> list[Shard]:
         storage = Storage(path)
         if not storage.exists():
             raise ShardError(f"{path} does not exist; expected a corpus directory or a .tar in one")
-        stems = sorted(name.removesuffix(".parquet") for name, _ in storage.walk() if _is_manifest(name))
+        try:
+            stems = sorted(name.removesuffix(".parquet") for name, _ in storage.walk() if is_manifest(name))
+        except NotADirectoryError as error:
+            raise ShardError(f"{path} is a file; expected a corpus directory or a .tar in one") from error
     if not stems:
         raise ShardError(f"{path} holds no finished shard; build one with `iptdata build --recipe rain --out {path}`")
     return [Shard(storage, stem) for stem in stems]
-
-
-def _is_manifest(path: str) -> bool:
-    name = path.rsplit("/", 1)[-1]
-    return name.endswith(".parquet") and name not in (INDEX, "rejects.parquet") and not name.startswith(".")

@@ -35,9 +35,9 @@ class Folder:
         Raises:
             SourceError: when it is missing, is no directory, or holds no image.
         """
-        if not self.storage.exists():
-            raise SourceError(f"source {self.storage.root} does not exist; give a directory of images, or `samples`")
         try:
+            if not self.storage.exists():
+                raise SourceError(f"source {self.storage.root} does not exist; give a directory of images, or `samples`")
             found = sorted(entry for entry in self.storage.walk() if is_image_name(entry[0]))
         except NotADirectoryError as error:
             raise SourceError(f"source {self.storage.root} is a file, expected a directory of images") from error

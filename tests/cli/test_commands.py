@@ -103,7 +103,7 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
         (["--recipe", "rain", "--max-rejects", "lots"], "--max-rejects: found 'lots'"),
         (["--recipe", "rain", "--patch-size", "0"], "patch_size: found 0"),
         (["--recipe", "rain", "--workers", "-1"], "Invalid value for '--workers'"),
-        (["--recipe", "rain", "--out", "/proc/nowhere"], "cannot write /proc/nowhere"),
+        (["--recipe", "rain", "--out", "/proc/nowhere"], "cannot use /proc/nowhere"),
         ([], "Missing option '--recipe'"),
     ],
 )
@@ -174,3 +174,34 @@ def test_two_pillows_give_one_warning(tmp_path: Path) -> None:
     assert result.returncode == 0
     assert result.stderr.count("pip uninstall -y pillow pillow-simd") == 1
     assert not iptdata("recipes").stderr
+
+
+def test_brackets_are_text(photos: Path, tmp_path: Path) -> None:
+    source = photos.rename(tmp_path / "ph[old]s")
+    result = iptdata("build", "--recipe", "noise30", "--source", source, "--out", "o[v2] x", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "folder ph[old]s" in result.stderr
+    assert "iptdata inspect 'o[v2] x' --preview" in result.stderr
+    assert "is a file; expected a corpus" in fails("inspect", photos.parent / "o[v2] x" / "corpus.json", "--preview", "x.png")
+
+
+def test_a_recipe_of_ones_own_is_kept_with_the_corpus(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("task: mine\nsteps: [{gaussian_noise: {sigma: {choice: [5, 20]}}}]")
+    for split, size in (("train", 48), ("val", 32)):
+        options = ("--recipe", "mine.yaml", "--out", "c", "--split", split, "--patch-size", size, "--workers", 0)
+        assert iptdata("build", *options, cwd=tmp_path).returncode == 0
+    (tmp_path / "mine.yaml").unlink()
+    text = (tmp_path / "c" / "README.md").read_text()
+    commands = re.findall(r"^iptdata (build .*)$", text, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        result = iptdata(*command.split(), "--out", tmp_path / "again", cwd=tmp_path / "c")
+        assert result.returncode == 0, result.stderr
+    assert corpus_bytes(tmp_path / "c") == corpus_bytes(tmp_path / "again")
+
+
+def test_a_corpus_without_pairs(tmp_path: Path) -> None:
+    save(tmp_path / "s" / "c" / "tiny.png", natural_image(10, 10))
+    options = ("--recipe", "rain", "--source", "s", "--out", "c", "--max-rejects", "100%", "--workers", 0)
+    assert "no image gave a pair" in fails("build", *options, cwd=tmp_path, status=1)
+    assert "holds no pair to draw" in fails("inspect", "c", "--preview", "x.png", cwd=tmp_path)

@@ -17,8 +17,8 @@ from iptdata.rng import Bits, digest
 from tests.conftest import build
 
 GOLDEN = {
-    "rain": "72461fc1979a3e131694f34c8ab4bbc1a6f85f96fd55c3fa9e1b48b246013bd6",
-    "rain-heavy": "92d469b52b86a1202bad9eee0c3d08deea1873fd63e9da5ffb3d2bf597cd442b",
+    "rain": "870918ce5727a4546625ba77bbd2e02c07479f8b02f735b925f32fa23a62a743",
+    "rain-heavy": "55be2451a3898abf11ed21bef5b6cf392f65f5179363874e00b8bcf94d4567aa",
 }
 
 

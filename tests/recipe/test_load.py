@@ -154,3 +154,19 @@ def test_a_degradation_of_another_package(tmp_path: Path, monkeypatch: pytest.Mo
     assert np.array_equal(shard.corrupted, 255 - shard.clean)
     with pytest.raises(RecipeError, match="strength: found 256"):
         load(write(tmp_path, "task: negative\nsteps: [{invert: {strength: 256}}]"))
+
+
+def test_whole_numbers_are_the_same_recipe(tmp_path: Path) -> None:
+    text = "task: a\nsteps: [{rain_streaks: %s}]"
+    rain = load("rain")
+    assert isinstance(rain, Recipe)
+    values = rain.plain()["steps"][0]["rain_streaks"]
+    one, two = (load(write(tmp_path, text % (values | {"angle_sd": number}))) for number in (15, 15.0))
+    assert isinstance(one, Recipe)
+    assert isinstance(two, Recipe)
+    assert one.hash == two.hash
+
+
+def test_a_suite_that_lists_itself(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"found the suite 'mine\.yaml'"):
+        load(write(tmp_path, "suite: s\nrecipes: [mine.yaml]"))

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,10 @@ def measure_all(bench: Bench, rounds: int, peers: bool) -> float:
 
 def measure_ray_data(bench: Bench, rounds: int) -> None:
     try:
-        import pandas as pd  # noqa: PLC0415
-    except ImportError:
+        print(f"Ray Data runs with pandas {version('pandas')}")
+    except PackageNotFoundError:
         print("Ray Data is not measured: it needs pandas")
         return
-    print(f"Ray Data runs with pandas {pd.__version__}")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     for _ in range(rounds):
         bench.measure("Ray Data", lambda folder: ray_data(bench.plan.source.storage.root, str(folder), bench.workers))

@@ -26,6 +26,10 @@ class ShardError(IptDataError):
     """A shard, manifest or corpus that is damaged or not what it says."""
 
 
+class StreamError(IptDataError):
+    """Options of a stream that do not fit each other, the shards, or the state to go on from."""
+
+
 class ConflictError(IptDataError):
     """An output directory that holds the same recipe and split with another content."""
 

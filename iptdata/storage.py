@@ -11,7 +11,6 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from typing import IO, Protocol
 
 import pyarrow as pa
@@ -39,10 +38,11 @@ class Storage:
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/") or "/"
+        self._opened: tuple[int, pafs.FileSystem] | None = None
 
-    def __getstate__(self) -> dict[str, str]:
+    def __reduce__(self) -> tuple[type["Storage"], tuple[str]]:
         """A process elsewhere has another working directory."""
-        return {"root": os.path.abspath(self.root) if self.is_local else self.root}
+        return Storage, (os.path.abspath(self.root) if self.is_local else self.root,)
 
     @property
     def is_local(self) -> bool:
@@ -53,14 +53,16 @@ class Storage:
         """The last part of the root."""
         return os.path.basename(os.path.abspath(self.root)) if self.is_local else self.root.rsplit("/", 1)[-1]
 
-    @cached_property
+    @property
     def _filesystem(self) -> pafs.FileSystem:
-        """The file system of a remote root."""
-        try:
-            filesystem, path = pafs.FileSystem.from_uri(self.root)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise StorageError(f"cannot open {self.root}: {' '.join(str(error).split())}") from error
-        return pafs.SubTreeFileSystem(path, filesystem)
+        """The file system of a remote root, opened anew after a fork, which its threads and connections do not survive."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            try:
+                filesystem, path = pafs.FileSystem.from_uri(self.root)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise StorageError(f"cannot open {self.root}: {' '.join(str(error).split())}") from error
+            self._opened = os.getpid(), pafs.SubTreeFileSystem(path, filesystem)
+        return self._opened[1]
 
     def path(self, relative: str) -> str:
         """The full path or URL of a file, for messages and for libraries that open it themselves."""
@@ -81,6 +83,18 @@ class Storage:
             info = self._filesystem.get_file_info(relative)
         return info.size if info.is_file else None
 
+    def sizes(self, relative: str = "") -> dict[str, int]:
+        """Name and bytes of each file in a folder, in no particular order; none where there is no folder."""
+        if not self.is_local:
+            selector = pafs.FileSelector(relative, allow_not_found=True)
+            with _explained(self.path(relative)):
+                return {info.base_name: info.size for info in self._filesystem.get_file_info(selector) if info.is_file}
+        path = self.path(relative)
+        if not os.path.isdir(path):
+            return {}
+        with os.scandir(path) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+
     def names(self, relative: str = "") -> list[str]:
         """Names in a folder, sorted; none where there is no folder."""
         if self.is_local:
@@ -89,6 +103,19 @@ class Storage:
         selector = pafs.FileSelector(relative, allow_not_found=True)
         with _explained(self.path(relative)):
             return sorted(info.base_name for info in self._filesystem.get_file_info(selector))
+
+    def folders(self, relative: str = "") -> list[str]:
+        """Names of the folders in a folder, sorted; none where there is no folder."""
+        if self.is_local:
+            path = self.path(relative)
+            if not os.path.isdir(path):
+                return []
+            with os.scandir(path) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        selector = pafs.FileSelector(relative, allow_not_found=True)
+        with _explained(self.path(relative)):
+            found = self._filesystem.get_file_info(selector)
+        return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
 
     def walk(self) -> Iterator[tuple[str, int]]:
         """Relative path and size of each file below the root, in no particular order.
@@ -118,6 +145,23 @@ class Storage:
             with self._filesystem.open_input_file(relative) as file:
                 file.seek(offset)
                 return file.read() if length is None else file.read(length)
+        except OSError as error:
+            raise StorageError(f"cannot read {self.path(relative)}: {error.strerror or error}") from error
+
+    def pieces(self, relative: str, size: int) -> Iterator[bytes]:
+        """A file from its beginning to its end, `size` bytes at a time.
+
+        Raises:
+            StorageError: when it cannot be read.
+        """
+        try:
+            if self.is_local:
+                file = open(self.path(relative), "rb", buffering=0)  # noqa: SIM115
+            else:
+                file = self._filesystem.open_input_stream(relative)
+            with file:
+                while piece := file.read(size):
+                    yield piece
         except OSError as error:
             raise StorageError(f"cannot read {self.path(relative)}: {error.strerror or error}") from error
 

@@ -30,6 +30,10 @@ def test_write_and_read(storage: Storage) -> None:
     with storage.writing("a/b/file") as sink:
         sink.write(memoryview(b"0123456789"))
     assert storage.names("a/b") == ["file"]
+    assert storage.sizes("a/b") == {"file": 10}
+    assert (storage.sizes("a"), storage.sizes("nowhere")) == ({}, {})
+    assert (storage.folders(), storage.folders("a/b"), storage.folders("nowhere")) == (["a"], [], [])
+    assert list(storage.pieces("a/b/file", 4)) == [b"0123", b"4567", b"89"]
     assert storage.size("a/b/file") == 10
     assert storage.size("a/b") is None
     assert storage.read("a/b/file", 3, 4) == b"3456"

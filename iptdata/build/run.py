@@ -11,6 +11,7 @@ from iptdata.errors import BuildFailed, ConflictError
 from iptdata.image.decode import decoder_versions
 from iptdata.recipe import Recipe
 from iptdata.shards.corpus import SplitTotals, finish_corpus, manifests
+from iptdata.shards.index import remove_index
 from iptdata.shards.manifest import read_info
 from iptdata.storage import TEMPORARY_SUFFIX, Storage
 
@@ -110,6 +111,8 @@ def run(work: Work, runner: Runner, budget: RejectBudget, on_report: Callable[[R
     for folder in folders:
         out.make_folder(folder)
         _remove_partial(out, folder)
+        if work.missing:
+            remove_index(out, folder)
     for stem in work.stale:
         out.remove(f"{stem}.parquet")
         out.remove(f"{stem}.tar")

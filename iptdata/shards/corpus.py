@@ -112,8 +112,8 @@ def finish_corpus(storage: Storage) -> list[SplitTotals]:
 
 def split_folders(storage: Storage) -> Iterator[tuple[str, str]]:
     """Recipe and split of each folder that holds a finished shard."""
-    for task in storage.names():
-        for split in storage.names(task) if not task.endswith((".json", ".md", ".parquet")) else []:
+    for task in storage.folders():
+        for split in storage.folders(task):
             if manifests(storage, task, split):
                 yield task, split
 

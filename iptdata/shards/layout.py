@@ -16,7 +16,7 @@ RECORD = 10_240
 NAME_BYTES = 100
 SUFFIXES = (b".clean.npy", b".corrupted.npy", b".json")
 MAX_KEY_BYTES = NAME_BYTES - max(map(len, SUFFIXES))
-_NPY_HEADER = 128
+NPY_HEADER = 128
 _CHECKSUM = slice(148, 154)
 
 Shape = tuple[int, int, int]
@@ -46,7 +46,7 @@ class Layout:
     @cached_property
     def members(self) -> tuple[Member, Member, Member]:
         """Places of clean.npy, corrupted.npy and json in a sample."""
-        sizes = (_NPY_HEADER + _pixels(self.clean), _NPY_HEADER + _pixels(self.corrupted), self.json_size)
+        sizes = (NPY_HEADER + _pixels(self.clean), NPY_HEADER + _pixels(self.corrupted), self.json_size)
         places, at = [], 0
         for size in sizes:
             places.append(Member(at, at + BLOCK, size))
@@ -86,7 +86,7 @@ class Layout:
         for member, shape in zip(self.members, shapes, strict=True):
             sample[member.header : member.header + BLOCK] = np.frombuffer(_header_template(member.size), np.uint8)
             if shape is not None:
-                sample[member.content : member.content + _NPY_HEADER] = np.frombuffer(_npy_header(shape), np.uint8)
+                sample[member.content : member.content + NPY_HEADER] = np.frombuffer(_npy_header(shape), np.uint8)
         return np.tile(sample, pairs)
 
     def write_names(self, buffer: np.ndarray, keys: Sequence[str]) -> None:
@@ -105,7 +105,7 @@ class Layout:
         self.json_view(buffer)[...] = np.frombuffer(padded, np.uint8).reshape(len(texts), self.json_size)
 
     def _pixel_view(self, buffer: np.ndarray, member: Member, shape: Shape) -> np.ndarray:
-        return self._view(buffer, member.content + _NPY_HEADER, shape)
+        return self._view(buffer, member.content + NPY_HEADER, shape)
 
     def _view(self, buffer: np.ndarray, offset: int, shape: tuple[int, ...]) -> np.ndarray:
         count = len(buffer) // self.stride
@@ -126,7 +126,7 @@ def _pixels(shape: Shape) -> int:
 def _npy_header(shape: Shape) -> bytes:
     """Version 1.0 of the npy format, padded to 128 bytes, as `numpy.save` writes it."""
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
-    return b"\x93NUMPY\x01\x00" + (_NPY_HEADER - 10).to_bytes(2, "little") + text.ljust(_NPY_HEADER - 11).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + (NPY_HEADER - 10).to_bytes(2, "little") + text.ljust(NPY_HEADER - 11).encode() + b"\n"
 
 
 def _header_template(size: int) -> bytes:

@@ -1,0 +1,67 @@
+"""Shards brought near before they are needed: into the cache when they are remote, into memory when they are on a disk."""
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+_PIECE = 1 << 20
+_NO_WAIT = getattr(os, "RWF_NOWAIT", None)
+
+
+class Ahead:
+    """Runs jobs in background threads that end with the process.
+
+    What goes wrong in a job is not told here: whoever needs the shard tries again and meets the same error.
+
+    Args:
+        threads: how many jobs run at a time.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._threads = [threading.Thread(target=self._work, daemon=True, name=f"iptdata-ahead-{i}") for i in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, job: Callable[[], Any]) -> None:
+        self._jobs.put(job)
+
+    def close(self) -> None:
+        """Drop the jobs that have not begun."""
+        self._closed.set()
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None and not self._closed.is_set():
+            job()
+
+
+def read_ahead(path: str) -> None:
+    """Read what of a file is not in the page cache, a mebibyte at a time; a file that cannot be read is left alone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        buffer = bytearray(_PIECE)
+        for offset in range(0, os.fstat(descriptor).st_size, _PIECE):
+            if not _in_memory(descriptor, offset):
+                os.preadv(descriptor, [buffer], offset)
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def _in_memory(descriptor: int, offset: int) -> bool:
+    """Whether a byte can be had without waiting for the disk; False where the system does not tell."""
+    if _NO_WAIT is None:
+        return False
+    try:
+        return os.preadv(descriptor, [bytearray(1)], offset, _NO_WAIT) == 1
+    except OSError:
+        return False

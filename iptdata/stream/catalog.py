@@ -1,0 +1,160 @@
+"""What there is to stream: the shards of each task, and the numbers of the pairs in them."""
+
+from collections import defaultdict
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from iptdata import rng
+from iptdata.errors import ShardError, StreamError, nearest
+from iptdata.shards.index import Entry, open_folder
+from iptdata.shards.layout import Layout
+from iptdata.shards.manifest import is_manifest
+from iptdata.storage import Storage
+from iptdata.stream.paths import places
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Shards of one task that lie in one folder.
+
+    Attributes:
+        storage: opened at the folder itself.
+    """
+
+    storage: Storage
+    entries: list[Entry]
+
+
+class TaskShards:
+    """All shards of one task, in a fixed order; pair i of the task is the i-th pair of them, one shard after the other.
+
+    Args:
+        name: the task.
+        folders: its shards by folder.
+        fraction: share of each folder's pairs to use, 0 < fraction <= 1: the first ones, so that a smaller share is
+            part of a larger one, is of the same images for every task, and lies in the first shards alone. Shards hold
+            images in random order, so this is a random sample of them.
+
+    Raises:
+        ShardError: when shapes differ between shards, or nothing is left.
+    """
+
+    def __init__(self, name: str, folders: Sequence[Folder], fraction: float) -> None:
+        self.name = name
+        self.storages: list[Storage] = []
+        self.entries: list[Entry] = []
+        owners: list[int] = []
+        pairs: list[int] = []
+        for folder in folders:
+            left = int(fraction * sum(entry.pairs for entry in folder.entries) + 0.5)
+            for entry in folder.entries:
+                if left > 0 and entry.pairs:
+                    self.entries.append(entry)
+                    pairs.append(min(left, entry.pairs))
+                    owners.append(len(self.storages))
+                    left -= entry.pairs
+            self.storages.append(folder.storage)
+        if not self.entries:
+            places = ", ".join(folder.storage.root for folder in folders)
+            raise ShardError(
+                f"task {name}: no pair to read in {places} (fraction {fraction}); build more or raise the fraction"
+            )
+        self.owners = np.array(owners, np.int32)
+        self.pairs = np.array(pairs, np.int64)
+        self._check_shapes()
+
+    @property
+    def layout(self) -> Layout:
+        return self.entries[0].layout
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """Number of the first pair of each shard, and behind them the number of pairs: int64, shape (shards + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.pairs)])
+
+    @property
+    def total(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the shards that are used."""
+        return sum(entry.bytes for entry in self.entries)
+
+    @property
+    def is_local(self) -> bool:
+        return all(storage.is_local for storage in self.storages)
+
+    def storage(self, shard: int) -> Storage:
+        return self.storages[self.owners[shard]]
+
+    def path(self, shard: int) -> str:
+        """Path or URL of a shard, for messages."""
+        return self.storage(shard).path(f"{self.entries[shard].name}.tar")
+
+    def fingerprint(self) -> str:
+        """A hash of the content of the shards, wherever they lie."""
+        content = "".join(entry.sha256 for entry in self.entries)
+        return rng.digest(self.name, self.total, content, size=8).hex()
+
+    def _check_shapes(self) -> None:
+        for number, entry in enumerate(self.entries):
+            if entry.layout != self.layout:
+                raise ShardError(
+                    f"task {self.name}: {self.path(number)} has pairs of {_shapes(entry.layout)}, {self.path(0)} of "
+                    f"{_shapes(self.layout)}; a task's shards have one shape, so stream them apart"
+                )
+
+
+def _shapes(layout: Layout) -> str:
+    return f"clean {layout.clean}, corrupted {layout.corrupted}, json of {layout.json_size} bytes"
+
+
+def open_tasks(
+    paths: Sequence[str], split: str, tasks: Sequence[str] | None, fraction: float, elsewhere: Container[str] = ()
+) -> tuple[list[TaskShards], list[ShardError]]:
+    """The shards that paths name, by task.
+
+    Args:
+        tasks: those to open, in this order; all, in the order of their names, by default.
+        elsewhere: tasks that need not be in these paths.
+
+    Returns:
+        the tasks, and what is wrong with shards that lie beside those that are used.
+
+    Raises:
+        ShardError: when a path names nothing, or a task is not there.
+        StreamError: when the fraction is none.
+    """
+    if not 0 < fraction <= 1:
+        raise StreamError(f"fraction is {fraction}; expected above 0 and at most 1")
+    if not paths and not elsewhere:
+        raise ShardError("no shards were named; expected a corpus, a folder in one, or shards")
+    found: dict[str, list[Folder]] = defaultdict(list)
+    problems: list[ShardError] = []
+    for path in paths:
+        for storage, only in places(path, split):
+            _add_folder(found, problems, path, storage, only)
+    wanted = sorted(found) if tasks is None else [task for task in tasks if task not in elsewhere]
+    for task in wanted:
+        if task not in found:
+            raise ShardError(f"task {task} is not in the shards; there is: {nearest(task, found)}")
+    return [TaskShards(task, found[task], fraction) for task in dict.fromkeys(wanted)], problems
+
+
+def _add_folder(
+    found: dict[str, list[Folder]], problems: list[ShardError], path: str, storage: Storage, only: set[str] | None
+) -> None:
+    entries, wrong = open_folder(storage, only)
+    if not entries and not any(map(is_manifest, storage.names())):
+        hint = f"TASK={path} reads shards that something else made, as the task of that name"
+        raise ShardError(f"{storage.root} holds tars without manifests; they are not finished, or not of iptdata: {hint}")
+    problems += wrong
+    by_task: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        by_task[entry.task].append(entry)
+    for task, members in by_task.items():
+        found[task].append(Folder(storage, members))

@@ -1,0 +1,230 @@
+"""Batches on the device: gathered and copied in the background, turned into floats and flipped in one step there."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+
+from iptdata.errors import StreamError
+from iptdata.stream.batch import Batch
+from iptdata.stream.stream import PairStream
+
+_AHEAD = 3
+
+
+class DeviceBatch(NamedTuple):
+    """A batch on a device, ready for a model.
+
+    Attributes:
+        task: name of the recipe.
+        corrupted: float (N, 3, h, w) in channels_last memory.
+        clean: float (N, 3, H, W), flipped and rotated as `corrupted` is.
+        source: the batch it was made of, with uint8 pixels.
+    """
+
+    task: str
+    corrupted: torch.Tensor
+    clean: torch.Tensor
+    source: Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What happens to pixels on the device: (value - mean) / std, then a cast.
+
+    Attributes:
+        mean, std: by channel, on the scale 0..255; std 255 gives 0..1.
+        augment: flip and rotate each pair as its `orientation` says.
+    """
+
+    dtype: torch.dtype = torch.float32
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.dtype.is_floating_point:
+            raise StreamError(f"dtype is {self.dtype}; expected a floating-point type")
+        if min(self.std) <= 0:
+            raise StreamError(f"std is {self.std}; expected numbers above 0")
+
+    def __call__(
+        self, pixels: torch.Tensor, orientation: torch.Tensor, kernel: Callable[..., torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """uint8 (N, 3, H, W) in channels_last memory to `dtype`, the same shape and memory.
+
+        Args:
+            orientation: uint8 (N,), see `orient`.
+            kernel: `prepared`, or that compiled.
+        """
+        device = pixels.device
+        places = _places(*pixels.shape[2:], device) if self.augment else None
+        return (kernel or prepared)(pixels, orientation, places, *_factors(self.mean, self.std, device), self.dtype)
+
+
+def prepared(
+    pixels: torch.Tensor,
+    orientation: torch.Tensor,
+    places: torch.Tensor | None,
+    scale: torch.Tensor,
+    shift: torch.Tensor,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """The arithmetic of `Preparation`, with nothing in it that keeps a compiler from fusing it."""
+    if places is not None:
+        pixels = _turned(pixels, orientation, places)
+    return torch.addcmul(shift, pixels.float(), scale).to(dtype)
+
+
+def orient(pixels: torch.Tensor, orientation: torch.Tensor) -> torch.Tensor:
+    """Flip and rotate each image of a batch.
+
+    Args:
+        pixels: (N, C, H, W), any type, in channels_last memory.
+        orientation: uint8 (N,), 0..7. Bit 0 mirrors left and right, bit 1 top and bottom, bit 2 then swaps rows and columns;
+            together these are the eight symmetries of a square. Where H and W differ, bit 2 does nothing.
+
+    Returns:
+        the same shape, in channels_last memory.
+    """
+    return _turned(pixels, orientation, _places(*pixels.shape[2:], pixels.device))
+
+
+def _turned(pixels: torch.Tensor, orientation: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    count, channels, height, width = pixels.shape
+    starts = torch.arange(count, device=pixels.device, dtype=torch.int32) * (height * width)
+    rows = (places[orientation.long()] + starts[:, None]).view(-1)
+    turned = pixels.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, rows)
+    return turned.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=32)
+def _places(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Where each pixel of each of the eight orientations comes from: int32 (8, H * W)."""
+    grid = torch.arange(height * width, dtype=torch.int32).view(height, width)
+    found = []
+    for bits in range(8):
+        turned = grid.flip([dim for dim, bit in ((1, 1), (0, 2)) if bits & bit])
+        found.append((turned.T if bits & 4 and height == width else turned).reshape(-1))
+    return torch.stack(found).to(device)
+
+
+@lru_cache(maxsize=8)
+def _factors(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """1 / std and -mean / std: float32 (1, 3, 1, 1)."""
+    scale = torch.tensor([1 / value for value in std], device=device).view(1, 3, 1, 1)
+    return scale, -torch.tensor(mean, device=device).view(1, 3, 1, 1) * scale
+
+
+class DeviceStream:
+    """A stream whose batches arrive on a device as floats.
+
+        for batch in DeviceStream(stream, "cuda"):
+            loss = (model(batch.corrupted, batch.task) - batch.clean).abs().mean()
+
+    A background thread gathers batches, into pinned memory for a GPU, and copies them there without being waited for.
+
+    Args:
+        stream: where batches come from.
+        prepare: what happens to the pixels on the device; on a GPU its operations are compiled into one kernel.
+        compiled: by default only on a GPU.
+    """
+
+    def __init__(
+        self,
+        stream: PairStream,
+        device: str | torch.device,
+        prepare: Preparation | None = None,
+        *,
+        compiled: bool | None = None,
+    ) -> None:
+        self.stream = stream
+        self.device = torch.device(device)
+        self._cuda = self.device.type == "cuda"
+        self._prepare = prepare or Preparation()
+        self._kernel = torch.compile(prepared) if (self._cuda if compiled is None else compiled) else prepared
+        self._last: Batch | None = None
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    def __iter__(self) -> Iterator[DeviceBatch]:
+        """The batches from where the stream stands to the end of the epoch."""
+        start = self.state_dict()
+        arrivals: queue.Queue[Any] = queue.Queue(maxsize=_AHEAD)
+        stop = threading.Event()
+        self.stream.load_state_dict(start)
+        self._last = None
+        work = threading.Thread(target=self._fill, args=(arrivals, stop), daemon=True, name="iptdata-device")
+        work.start()
+        try:
+            while (arrival := arrivals.get()) is not None:
+                if isinstance(arrival, BaseException):
+                    raise arrival
+                batch, orientation, ready = arrival
+                if ready is not None:
+                    torch.cuda.current_stream(self.device).wait_event(ready)
+                    for tensor in (batch.corrupted, batch.clean, orientation):
+                        tensor.record_stream(torch.cuda.current_stream(self.device))
+                self._last = batch
+                corrupted, clean = (self._prepare(side, orientation, self._kernel) for side in (batch.corrupted, batch.clean))
+                yield DeviceBatch(batch.task, corrupted, clean, batch)
+        finally:
+            stop.set()
+            while work.is_alive():
+                _drain(arrivals)
+                work.join(timeout=0.01)
+            self.stream.load_state_dict(self.state_dict())
+            self._last = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the stream behind the last batch that was taken from here, not the last one gathered."""
+        return self.stream.state_dict(after=self._last)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._last = None
+        self.stream.load_state_dict(state)
+
+    def _fill(self, arrivals: "queue.Queue[Any]", stop: threading.Event) -> None:
+        """Gather batches and send them off until the epoch ends; what goes wrong is handed over to be raised."""
+        try:
+            send = self._sender()
+            for batch in self.stream.batches(self._pinned() if self._cuda else None):
+                arrivals.put(send(batch))
+                if stop.is_set():
+                    return
+            arrivals.put(None)
+        except BaseException as error:  # noqa: BLE001
+            arrivals.put(error)
+
+    def _sender(self) -> Callable[[Batch], tuple[Batch, torch.Tensor, Any]]:
+        if not self._cuda:
+            return lambda batch: (_moved(batch, self.device), batch.orientation.to(self.device), None)
+        side = torch.cuda.Stream(self.device)
+
+        def send(batch: Batch) -> tuple[Batch, torch.Tensor, Any]:
+            with torch.cuda.stream(side):
+                moved = _moved(batch, self.device)
+                orientation = batch.orientation.pin_memory().to(self.device, non_blocking=True)
+                return moved, orientation, side.record_event()
+
+        return send
+
+    @staticmethod
+    def _pinned() -> Callable[[int, int], torch.Tensor]:
+        """Pinned memory from PyTorch's caching allocator, which gives a block out again only after copies from it are done."""
+        return lambda rows, size: torch.empty((rows, size), dtype=torch.uint8, pin_memory=True)
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    corrupted, clean = (side.to(device, non_blocking=True) for side in (batch.corrupted, batch.clean))
+    return batch._replace(corrupted=corrupted, clean=clean)
+
+
+def _drain(arrivals: "queue.Queue[Any]") -> None:
+    while not arrivals.empty():
+        arrivals.get_nowait()

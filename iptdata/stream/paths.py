@@ -1,0 +1,90 @@
+"""What a path may be: a corpus, a folder in one, tars, globs, brace patterns, URLs of any of these."""
+
+import fnmatch
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import braceexpand
+
+from iptdata.errors import ShardError
+from iptdata.shards.manifest import is_manifest
+from iptdata.storage import Storage
+
+_MAGIC = re.compile(r"[*?\[]")
+
+
+def split_names(paths: str | Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Paths of shards of ours, and those named as `TASK=PATH`, of shards that someone else made, by task."""
+    ours, foreign = [], defaultdict(list)
+    for path in [paths] if isinstance(paths, str) else paths:
+        if named := re.fullmatch(r"(\w[\w.-]*)=(.+)", str(path)):
+            foreign[named[1]].append(named[2])
+        else:
+            ours.append(str(path))
+    return ours, dict(foreign)
+
+
+def places(path: str, split: str) -> Iterator[tuple[Storage, set[str] | None]]:
+    """Folders with shards that a path names, and the names of the shards in each that are meant, None for all.
+
+    Raises:
+        ShardError: when it names nothing.
+    """
+    if path.endswith(".tar") or _MAGIC.search(path) or "{" in path:
+        yield from _tars(path)
+    else:
+        yield from _split_folders(path, split)
+
+
+def _tars(pattern: str) -> Iterator[tuple[Storage, set[str]]]:
+    by_folder: dict[str, set[str]] = defaultdict(set)
+    for path in braceexpand.braceexpand(pattern):
+        folder, _, name = path.rpartition("/")
+        if _MAGIC.search(folder):
+            raise ShardError(f"{path}: * ? [ are understood in the file name only; list the folders, or use braces for them")
+        by_folder[folder or "."].add(name)
+    for folder, patterns in by_folder.items():
+        storage = Storage(folder)
+        tars = [name for name in storage.sizes() if name.endswith(".tar")]
+        names = set()
+        for name in sorted(patterns):
+            found = fnmatch.filter(tars, name) if _MAGIC.search(name) else [tar for tar in tars if tar == name]
+            if not found:
+                raise ShardError(
+                    f"{storage.path(name)} names no .tar that is there; expected a corpus, a folder in one, or shards"
+                )
+            names.update(tar.removesuffix(".tar") for tar in found)
+        yield storage, names
+
+
+def _split_folders(path: str, split: str) -> Iterator[tuple[Storage, None]]:
+    storage = Storage(path)
+    if not storage.exists():
+        raise ShardError(f"{path} does not exist; expected a corpus, a folder in one, or shards")
+    if storage.size("") is not None:
+        raise ShardError(f"{path} is a file; expected a corpus, a folder in one, or shards")
+    if any(map(_is_shard, storage.names())):
+        yield storage, None
+        return
+    folders = list(_folders(storage))
+    if not any(folder.rpartition("/")[2] == split for folder in folders):
+        there = ", ".join(sorted({folder.rpartition("/")[2] for folder in folders})) or "none"
+        raise ShardError(f"{path} has no shards of the split {split}; splits in it: {there}")
+    for folder in folders:
+        if folder.rpartition("/")[2] == split:
+            yield Storage(storage.path(folder)), None
+
+
+def _folders(storage: Storage) -> Iterator[str]:
+    """Folders with shards in a corpus or in the folder of a recipe, relative to it."""
+    for name in storage.folders():
+        if any(map(_is_shard, storage.names(name))):
+            yield name
+        for split in storage.folders(name):
+            if any(map(_is_shard, storage.names(f"{name}/{split}"))):
+                yield f"{name}/{split}"
+
+
+def _is_shard(name: str) -> bool:
+    return is_manifest(name) or (name.endswith(".tar") and not name.startswith("."))

@@ -1,0 +1,77 @@
+"""Opening a folder of shards: from the index while it is true, else from the manifests; what is wrong is told."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from iptdata.shards.index import INDEX, open_folder
+from iptdata.storage import Storage
+from tests.conftest import build
+
+
+@pytest.fixture
+def folder(photos: Path, tmp_path: Path) -> Path:
+    build(photos, tmp_path / "corpus", images_per_shard=4)
+    return tmp_path / "corpus" / "noise30" / "train"
+
+
+def names(folder: Path) -> list[str]:
+    return [entry.name for entry in open_folder(Storage(str(folder)))[0]]
+
+
+def test_index_and_manifests_say_the_same(folder: Path) -> None:
+    entries, problems = open_folder(Storage(str(folder)))
+    assert [entry.name for entry in entries] == [f"noise30-train-{number:06d}" for number in range(3)]
+    assert {entry.task for entry in entries} == {"noise30"}
+    assert problems == []
+    (folder / INDEX).unlink()
+    assert open_folder(Storage(str(folder))) == (entries, [])
+    assert open_folder(Storage(f"file://{folder}")) == (entries, [])
+
+
+@pytest.mark.parametrize("content", [b"", b"no parquet at all"])
+def test_a_damaged_index_is_not_used(folder: Path, content: bytes) -> None:
+    (folder / INDEX).write_bytes(content)
+    assert len(names(folder)) == 3
+
+
+def test_an_index_of_other_shards_is_not_used(folder: Path) -> None:
+    for suffix in (".tar", ".parquet"):
+        (folder / f"noise30-train-000001{suffix}").unlink()
+    assert names(folder) == ["noise30-train-000000", "noise30-train-000002"]
+
+
+def test_an_index_is_gone_while_shards_change(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build that is killed in the middle of an --overwrite leaves no index that speaks of what was there before."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("iptdata.build.run.finish_corpus", die)
+    with pytest.raises(KeyboardInterrupt):
+        build(photos, folder.parent.parent, images_per_shard=4, seed=1, overwrite=True)
+    assert not (folder / INDEX).exists()
+
+
+def test_what_is_not_done_is_told(folder: Path) -> None:
+    tars = [folder / f"noise30-train-{number:06d}.tar" for number in range(3)]
+    tars[0].write_bytes(tars[0].read_bytes()[:-512])
+    tars[1].unlink()
+    (folder / "noise30-train-000002.parquet").write_bytes(b"PAR1")
+    (folder / INDEX).unlink()
+    shutil.copy(tars[2], folder / "noise30-train-000007.tar")
+    entries, problems = open_folder(Storage(str(folder)))
+    assert entries == []
+    texts = sorted(map(str, problems))
+    assert "000000.tar is 5" in texts[0]
+    assert "bytes long, its manifest says" in texts[0]
+    assert "000001.tar is missing, its manifest is there" in texts[1]
+    assert "000002.parquet is damaged" in texts[2]
+    assert "000007.tar has no manifest beside it" in texts[3]
+
+
+def test_only_some(folder: Path) -> None:
+    (folder / "noise30-train-000000.tar").unlink()
+    entries, problems = open_folder(Storage(str(folder)), {"noise30-train-000002"})
+    assert ([entry.name for entry in entries], problems) == (["noise30-train-000002"], [])

@@ -1,0 +1,46 @@
+"""Each pair once a pass; windows keep reading to a few shards at a time."""
+
+import numpy as np
+import pytest
+
+from iptdata.stream.order import GlobalOrder, Order, WindowOrder
+
+STARTS = np.array([0, 30, 60, 61, 100, 131, 160])
+
+
+def orders() -> list[Order]:
+    return [GlobalOrder((0, "rain"), STARTS), WindowOrder((0, "rain"), STARTS, 2), WindowOrder((0, "rain"), STARTS, 4)]
+
+
+@pytest.mark.parametrize("order", orders())
+def test_each_pair_once_and_in_another_order_each_pass(order: Order) -> None:
+    first, second = (order.pairs(number, np.arange(160)) for number in (0, 1))
+    assert np.array_equal(np.sort(first), np.arange(160))
+    assert np.array_equal(np.sort(second), np.arange(160))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(order.pairs(0, np.arange(45, 140)), first[45:140])
+
+
+@pytest.mark.parametrize("order", orders())
+def test_pairs_lie_in_the_shards_of_their_span(order: Order) -> None:
+    for position in range(160):
+        shard = np.searchsorted(STARTS, order.pairs(3, np.array([position])), side="right") - 1
+        assert shard in order.shards(3, order.span(3, position))
+
+
+def test_a_window_is_left_for_good() -> None:
+    order = WindowOrder((0, "rain"), STARTS, 2)
+    spans = [order.span(0, position) for position in range(160)]
+    assert spans == sorted(spans)
+    assert [len(order.shards(0, span)) for span in range(4)] == [2, 2, 2, 0]
+    assert len(GlobalOrder((0,), STARTS).shards(0, 1)) == 0
+
+
+def test_no_shuffle_keeps_the_order_of_the_shards() -> None:
+    assert np.array_equal(WindowOrder(None, STARTS, 1).pairs(5, np.arange(160)), np.arange(160))
+
+
+def test_pairs_of_a_window_are_mixed() -> None:
+    order = WindowOrder((0, "rain"), STARTS, 4)
+    shards = np.searchsorted(STARTS, order.pairs(0, np.arange(40)), side="right") - 1
+    assert len(set(shards.tolist())) >= 3

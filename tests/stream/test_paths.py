@@ -1,0 +1,101 @@
+"""What a path may be, and what is said of one that names nothing."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from iptdata.errors import ShardError
+from iptdata.stream import PairStream
+from tests.conftest import build
+from tests.stream.conftest import PAIRS
+
+
+def open_stream(paths: str | list[str], **options: object) -> PairStream:
+    return PairStream(paths, batch_size=1, **options)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("paths", "tasks", "steps"),
+    [
+        ("{0}", ["noise30", "rain", "sr2"], 3 * PAIRS),
+        ("{0}/", ["noise30", "rain", "sr2"], 3 * PAIRS),
+        ("{0}/rain", ["rain"], PAIRS),
+        ("{0}/rain/train", ["rain"], PAIRS),
+        ("file://{0}", ["noise30", "rain", "sr2"], 3 * PAIRS),
+        ("{0}/rain/train/rain-train-000001.tar", ["rain"], 32),
+        ("{0}/rain/train/*.tar", ["rain"], PAIRS),
+        ("{0}/rain/train/rain-train-00000[02].tar", ["rain"], 64),
+        ("{0}/rain/train/rain-train-{{000001..000003}}.tar", ["rain"], 96),
+        ("file://{0}/rain/train/rain-train-{{000001..000003}}.tar", ["rain"], 96),
+        ("{0}/{{rain,sr2}}/train/*000001.tar", ["rain", "sr2"], 64),
+    ],
+)
+def test_paths_of_every_kind(corpus: Path, paths: str, tasks: list[str], steps: int) -> None:
+    stream = open_stream(paths.format(corpus))
+    assert (stream.tasks, len(stream)) == (tasks, steps)
+
+
+def test_paths_add_up_and_tasks_choose(corpus: Path) -> None:
+    stream = open_stream([f"{corpus}/rain", f"{corpus}/sr2/train"], tasks=["sr2"])
+    assert (stream.tasks, len(stream)) == (["sr2"], PAIRS)
+    assert open_stream(str(corpus), tasks=["sr2", "noise30"]).tasks == ["sr2", "noise30"]
+
+
+def test_splits_are_kept_apart(photos: Path, tmp_path: Path) -> None:
+    build(photos, tmp_path, images_per_shard=4, holdout=0.34)
+    train, held = (open_stream(str(tmp_path), split=split) for split in ("train", "val"))
+    assert len(train) + len(held) == 12 * 8
+    assert len(held) == len(open_stream(str(tmp_path / "noise30" / "val")))
+    with pytest.raises(ShardError, match="no shards of the split test; splits in it: train, val"):
+        open_stream(str(tmp_path / "noise30"), split="test")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("{0}/nowhere", "nowhere does not exist; expected a corpus"),
+        ("{0}/rain/train/rain-train-000099.tar", r"rain-train-000099.tar names no .tar that is there"),
+        ("{0}/rain/train/sr*.tar", "names no .tar"),
+        ("{0}/*/train/*.tar", "in the file name only"),
+        ("{0}/../photos", "has no shards of the split train"),
+        ("{0}/corpus.json", "is a file"),
+    ],
+)
+def test_paths_that_name_nothing(corpus: Path, path: str, message: str) -> None:
+    with pytest.raises(ShardError, match=message):
+        open_stream(path.format(corpus))
+
+
+def test_a_task_that_is_not_there(corpus: Path) -> None:
+    with pytest.raises(ShardError, match="task rian is not in the shards; there is: rain, "):
+        open_stream(str(corpus), tasks=["rian"])
+
+
+def test_no_path_at_all() -> None:
+    with pytest.raises(ShardError, match="no shards were named"):
+        open_stream([])
+
+
+def test_shapes_that_differ_within_a_task(corpus: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "rain.yaml").write_text("task: rain\npatch_size: 32\nsteps: [{gaussian_noise: {sigma: 5}}]\n")
+    build(photos, tmp_path, [str(tmp_path / "rain.yaml")], images_per_shard=4)
+    with pytest.raises(ShardError, match=r"task rain: .*\(32, 32, 3\).*\(48, 48, 3\).*stream them apart"):
+        open_stream([f"{corpus}/rain", f"{tmp_path}/rain"])
+
+
+def test_shards_that_are_not_finished(corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(corpus / "rain", tmp_path / "rain")
+    (tmp_path / "rain" / "train" / "rain-train-000002.parquet").unlink()
+    with pytest.raises(ShardError, match=r"rain-train-000002\.tar has no manifest beside it, so it is not finished; build it"):
+        open_stream(str(tmp_path))
+    stream = open_stream(str(tmp_path), on_error="skip")
+    assert len(stream) == PAIRS - 32
+    assert "left out: " in caplog.text
+
+
+def test_tars_of_something_else_need_a_name(corpus: Path, tmp_path: Path) -> None:
+    shutil.copy(corpus / "rain" / "train" / "rain-train-000000.tar", tmp_path / "a.tar")
+    for path in (tmp_path, tmp_path / "a.tar"):
+        with pytest.raises(ShardError, match=r"tars without manifests; .* TASK=.* reads shards that something else made"):
+            open_stream(str(path))

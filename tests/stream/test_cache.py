@@ -1,0 +1,158 @@
+"""Remote shards: fetched once, checked, bounded, shared; behind a URL everything is as on a disk."""
+
+import multiprocessing
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from torch.utils.data import DataLoader
+
+from iptdata.errors import ShardError, StorageError
+from iptdata.shards.index import Entry, open_folder
+from iptdata.storage import Storage
+from iptdata.stream import PairStream
+from iptdata.stream.cache import ShardCache
+from tests.stream.test_stream import EVERY_PAIR, by_task, steps
+
+SHARD = 534_528
+
+
+@pytest.fixture
+def remote(corpus: Path) -> Storage:
+    return Storage(f"file://{corpus}/rain/train")
+
+
+@pytest.fixture
+def entries(remote: Storage) -> list[Entry]:
+    return open_folder(remote)[0]
+
+
+def kept(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.tar"))
+
+
+def test_a_shard_is_fetched_once(corpus: Path, remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch) -> None:
+    cache = ShardCache(str(tmp_path))
+    path = cache.fetch(remote, entries[0])
+    assert Path(path).read_bytes() == (corpus / "rain" / "train" / f"{entries[0].name}.tar").read_bytes()
+    monkeypatch.setattr(Storage, "pieces", None)
+    assert ShardCache(str(tmp_path)).fetch(remote, entries[0]) == path
+
+
+def test_the_least_recently_used_makes_room(remote: Storage, entries: list[Entry], tmp_path: Path) -> None:
+    cache = ShardCache(str(tmp_path), most_bytes=3 * SHARD)
+    for number in (0, 1, 2, 0, 3):
+        cache.fetch(remote, entries[number])
+        time.sleep(0.01)
+    assert kept(tmp_path) == sorted(f"{entries[number].sha256}.tar" for number in (0, 2, 3))
+
+
+def test_what_arrives_damaged_is_not_kept(remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Storage, "pieces", lambda *_: iter([b"something else"]))
+    with pytest.raises(ShardError, match=r"rain-train-000000.tar is not what its manifest says \(SHA-256\)"):
+        ShardCache(str(tmp_path)).fetch(remote, entries[0])
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_a_full_disk_is_told(remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        StorageError, match=r"cannot keep 5.* kB of .*in the cache .*: No space left on device; free some space"
+    ):
+        ShardCache(str(tmp_path)).fetch(remote, entries[0])
+    assert kept(tmp_path) == []
+
+
+def test_a_cache_smaller_than_a_shard_is_told(remote: Storage, entries: list[Entry], tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"has 53.* kB, the cache .* may hold 1.0 kB; allow it more"):
+        ShardCache(str(tmp_path), most_bytes=1000).fetch(remote, entries[0])
+
+
+def fetch_and_die(root: str, entry: Entry, folder: str) -> None:
+    def die(_: int) -> None:
+        os._exit(9)
+
+    os.fsync = die
+    ShardCache(folder).fetch(Storage(root), entry)
+
+
+def test_who_dies_while_fetching_holds_nobody_up(remote: Storage, entries: list[Entry], tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=fetch_and_die, args=(remote.root, entries[0], str(tmp_path)))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 9
+    assert len(list(tmp_path.glob(".*.partial"))) == 1
+    assert kept(tmp_path) == []
+    ShardCache(str(tmp_path)).fetch(remote, entries[0])
+    assert kept(tmp_path) == [f"{entries[0].sha256}.tar"]
+    assert list(tmp_path.glob(".*.partial")) == []
+
+
+def fetch_all(root: str, entries: list[Entry], folder: str, read: "multiprocessing.queues.Queue[str]") -> None:
+    pieces = Storage.pieces
+
+    def counted(self: Storage, relative: str, size: int):
+        read.put(relative)
+        return pieces(self, relative, size)
+
+    Storage.pieces = counted
+    for entry in entries:
+        ShardCache(folder).fetch(Storage(root), entry)
+
+
+def test_processes_share_it(remote: Storage, entries: list[Entry], tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    read = context.Queue()
+    arguments = (remote.root, entries, str(tmp_path), read)
+    processes = [context.Process(target=fetch_all, args=arguments) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert sorted(read.get() for _ in entries) == sorted(f"{entry.name}.tar" for entry in entries)
+    assert read.empty()
+
+
+@pytest.mark.parametrize("shuffle", ["auto", "global"])
+def test_a_remote_corpus_streams_as_a_local_one(corpus: Path, tmp_path: Path, shuffle) -> None:
+    stream = PairStream(f"file://{corpus}", batch_size=8, shuffle=shuffle, cache_dir=str(tmp_path))
+    assert stream.shuffle.mode == ("window" if shuffle == "auto" else "global")
+    local = PairStream(str(corpus), batch_size=8, shuffle=stream.shuffle.mode, window=stream.shuffle.window)
+    found, wanted = list(stream), list(local)
+    assert steps(found) == steps(wanted)
+    assert all(one.clean.equal(other.clean) for one, other in zip(found, wanted, strict=True))
+    assert len(kept(tmp_path)) == 18
+
+
+def test_a_cache_of_a_few_shards_is_enough(corpus: Path, tmp_path: Path) -> None:
+    stream = PairStream(f"file://{corpus}/rain", batch_size=8, cache_dir=str(tmp_path), cache_bytes=4 * SHARD)
+    assert stream.shuffle.plain() == {"mode": "window", "window": 2}
+    assert by_task(stream) == {
+        "rain": by_task(PairStream(str(corpus / "rain"), batch_size=8, shuffle="window", window=2))["rain"]
+    }
+    assert len(kept(tmp_path)) <= 4
+
+
+def test_remote_shards_in_the_workers_of_a_data_loader(corpus: Path, tmp_path: Path) -> None:
+    stream = PairStream(f"file://{corpus}", batch_size=8, cache_dir=str(tmp_path))
+    loader = DataLoader(stream, batch_size=None, num_workers=2)
+    assert {task: sorted(pairs) for task, pairs in by_task(loader).items()} == EVERY_PAIR
+
+
+def test_a_remote_shard_that_is_not_what_it_was(corpus: Path, tmp_path: Path) -> None:
+    shutil.copytree(corpus / "rain", tmp_path / "rain")
+    path = tmp_path / "rain" / "train" / "rain-train-000001.tar"
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ShardError, match=r"rain-train-000001.tar is not what its manifest says"):
+        list(PairStream(f"file://{tmp_path}", batch_size=8, cache_dir=str(tmp_path / "cache")))
+    stream = PairStream(f"file://{tmp_path}", batch_size=8, cache_dir=str(tmp_path / "cache"), on_error="skip")
+    list(stream)
+    assert list(stream.skipped) == [f"file://{path}"]

@@ -1,0 +1,129 @@
+"""Floats on the device: the arithmetic, the eight orientations, and a state that knows what was used."""
+
+import threading
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from iptdata.errors import ShardError, StreamError
+from iptdata.stream import DeviceStream, PairStream, Preparation
+from iptdata.stream.device import orient, prepared
+from tests.stream.test_stream import steps
+
+
+def images(height: int = 6, width: int = 6) -> torch.Tensor:
+    pixels = torch.arange(8 * height * width * 3, dtype=torch.int64).remainder(251).to(torch.uint8)
+    return pixels.view(8, height, width, 3).permute(0, 3, 1, 2)
+
+
+def test_the_eight_orientations_are_those_of_a_square() -> None:
+    pixels = images()
+    turned = orient(pixels, torch.arange(8, dtype=torch.uint8))
+    assert turned.is_contiguous(memory_format=torch.channels_last)
+    for bits in range(8):
+        wanted = pixels[bits].numpy()
+        wanted = wanted[:, :, ::-1] if bits & 1 else wanted
+        wanted = wanted[:, ::-1] if bits & 2 else wanted
+        wanted = wanted.transpose(0, 2, 1) if bits & 4 else wanted
+        assert np.array_equal(turned[bits].numpy(), wanted)
+    one = orient(
+        pixels[:1].expand(8, -1, -1, -1).contiguous(memory_format=torch.channels_last), torch.arange(8, dtype=torch.uint8)
+    )
+    assert len({image.numpy().tobytes() for image in one}) == 8
+
+
+def test_what_is_not_square_keeps_its_shape() -> None:
+    pixels = images(4, 6)
+    turned = orient(pixels, torch.tensor([0, 1, 2, 3, 4, 5, 6, 7], dtype=torch.uint8))
+    assert turned.shape == pixels.shape
+    assert turned[4:].equal(orient(pixels[4:], torch.tensor([0, 1, 2, 3], dtype=torch.uint8)))
+
+
+def test_clean_and_corrupted_are_turned_alike() -> None:
+    """A clean patch of twice the size, shrunk, is the corrupted one, whichever way both are turned."""
+    small = images()
+    large = small.repeat_interleave(2, 2).repeat_interleave(2, 3).contiguous(memory_format=torch.channels_last)
+    orientation = torch.arange(8, dtype=torch.uint8)
+    assert orient(large, orientation)[:, :, ::2, ::2].equal(orient(small, orientation))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_values_are_normalised(dtype: torch.dtype) -> None:
+    prepare = Preparation(dtype=dtype, mean=(1, 2, 3), std=(255, 2, 1), augment=False)
+    pixels = images()
+    found = prepare(pixels, torch.zeros(8, dtype=torch.uint8))
+    wanted = (pixels.double() - torch.tensor([1.0, 2, 3]).view(1, 3, 1, 1)) / torch.tensor([255.0, 2, 1]).view(1, 3, 1, 1)
+    assert (found.dtype, found.shape) == (dtype, pixels.shape)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.double(), wanted, atol=1e-5, rtol=torch.finfo(dtype).eps)
+
+
+def test_by_default_values_stay_as_they_are() -> None:
+    found = Preparation(augment=False)(images(), torch.zeros(8, dtype=torch.uint8))
+    assert found.equal(images().float())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"dtype": torch.uint8}, "dtype is torch.uint8"), ({"std": (1, 0, 1)}, "std is")]
+)
+def test_what_cannot_be(options: dict, message: str) -> None:
+    with pytest.raises(StreamError, match=message):
+        Preparation(**options)
+
+
+def test_batches_are_those_of_the_stream(corpus: Path) -> None:
+    wanted = list(PairStream(str(corpus), batch_size=8))
+    device = DeviceStream(PairStream(str(corpus), batch_size=8), "cpu")
+    assert len(device) == len(wanted)
+    found = list(device)
+    assert steps(batch.source for batch in found) == steps(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.task == other.task
+        assert one.corrupted.equal(orient(other.corrupted, other.orientation).float())
+        assert one.clean.equal(orient(other.clean, other.orientation).float())
+    assert steps(batch.source for batch in device) != steps(wanted)
+    assert device.state_dict()["epoch"] == 2
+
+
+def test_the_state_is_of_what_was_used_not_of_what_was_gathered(corpus: Path) -> None:
+    wanted = steps(PairStream(str(corpus), batch_size=8))
+    device = DeviceStream(PairStream(str(corpus), batch_size=8), "cpu")
+    taken, states = [], []
+    for batch in device:
+        taken.append(batch.source)
+        states.append(device.state_dict())
+        if len(taken) == 7:
+            break
+    resumed = DeviceStream(PairStream(str(corpus), batch_size=8), "cpu")
+    resumed.load_state_dict(states[-1])
+    assert steps(taken + [batch.source for batch in resumed]) == wanted
+    assert steps(taken + [batch.source for batch in device]) == wanted  # and one that was left goes on
+
+
+def test_what_goes_wrong_in_the_background_is_raised(corpus: Path, tmp_path: Path) -> None:
+    device = DeviceStream(PairStream(str(corpus), batch_size=8), "cpu")
+
+    def fail(*_: object) -> None:
+        raise ShardError("a shard is gone")
+
+    device.stream.batches = fail  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(ShardError, match="a shard is gone"):
+        next(iter(device))
+
+
+def test_threads_end_with_the_loop(corpus: Path) -> None:
+    before = threading.active_count()
+    for _ in range(3):
+        list(islice(DeviceStream(PairStream(str(corpus), batch_size=8), "cpu"), 2))
+    assert threading.active_count() <= before + 1
+
+
+@pytest.mark.long
+def test_compiled_it_gives_the_same() -> None:
+    pixels, orientation = images(), torch.arange(8, dtype=torch.uint8)
+    prepare = Preparation(mean=(1, 2, 3), std=(255, 255, 255))
+    compiled = torch.compile(prepared, fullgraph=True)
+    torch.testing.assert_close(prepare(pixels, orientation, compiled), prepare(pixels, orientation), atol=1e-6, rtol=0)

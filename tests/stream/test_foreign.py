@@ -1,0 +1,119 @@
+"""Shards that something else made: other formats and orders of members, one interface of batches."""
+
+import io
+import tarfile
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from iptdata.errors import ShardError, StreamError
+from iptdata.stream import PairStream
+
+
+def png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+
+
+def npy(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, image)
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, samples: Sequence[dict[str, bytes]], first: int = 0) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for number, members in enumerate(samples, first):
+            for suffix, content in members.items():
+                info = tarfile.TarInfo(f"{number:04d}.{suffix}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def sample(number: int, clean: str = "gt.png", corrupted: str = "lq.png") -> dict[str, bytes]:
+    """A pair whose pixels say its number."""
+    encode = npy if clean.endswith("npy") else png
+    return {
+        corrupted: encode(np.full((8, 8, 3), (number, 1, 2), np.uint8)),
+        "txt": b"a caption",
+        clean: encode(np.full((16, 16, 3), (number, 3, 4), np.uint8)),
+    }
+
+
+def numbers(batch) -> list[int]:
+    return batch.clean[:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("members", [("gt.png", "lq.png"), ("clean.npy", "corrupted.npy"), ("target.png", "input.png")])
+def test_pairs_of_any_format(tmp_path: Path, members: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    for shard in range(3):
+        samples = [sample(number, *members) for number in range(10 * shard, 10 * shard + 10)]
+        write_tar(tmp_path / f"{shard}.tar", samples, 10 * shard)
+    stream = PairStream(f"blur={tmp_path}/*.tar", batch_size=6, epoch_steps=40)
+    batches = list(stream)
+    assert len(batches) == len(stream) == 40
+    for batch in batches:
+        assert (batch.task, batch.repeated) == ("blur", 0)
+        assert (batch.clean.shape, batch.corrupted.shape) == ((6, 3, 16, 16), (6, 3, 8, 8))
+        assert batch.clean.dtype == torch.uint8
+        assert batch.clean.is_contiguous(memory_format=torch.channels_last)
+        assert batch.clean[:, :, 0, 0].tolist() == [[number, 3, 4] for number in numbers(batch)]
+        assert batch.corrupted[:, :, 7, 7].tolist() == [[number, 1, 2] for number in numbers(batch)]
+    assert {number for batch in batches for number in numbers(batch)} == set(range(30))
+    assert "no exact epochs and no exact resume" in caplog.text
+
+
+def test_ranks_draw_pairs_of_their_own(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", [sample(number) for number in range(200)])
+    ranks = [PairStream(f"blur={tmp_path}/a.tar", batch_size=5, epoch_steps=9, rank=rank, world_size=2) for rank in range(2)]
+    found = [[numbers(batch) for batch in stream] for stream in ranks]
+    assert [{len(part) for part in parts} for parts in found] == [{2}, {3}]
+    assert found[0] != [part[:2] for part in found[1]]
+
+
+def test_beside_tasks_of_ours(corpus: Path, tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", [sample(number) for number in range(20)])
+    paths = [str(corpus), f"blur={tmp_path}/a.tar"]
+    with pytest.raises(StreamError, match="task blur has no known number of pairs; say how many steps make an epoch"):
+        PairStream(paths, batch_size=4)
+    stream = PairStream(paths, tasks=["rain", "blur"], batch_size=4, weights={"rain": 1, "blur": 3}, epoch_steps=200)
+    tasks = [batch.task for batch in stream]
+    assert 100 < tasks.count("blur") < 190
+    assert tasks.count("rain") == 200 - tasks.count("blur")
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([{"jpg": png(np.zeros((8, 8, 3), np.uint8))}], r"blur: .*a.tar: 0000 has jpg; expected one of clean, target, gt"),
+        ([{"clean.npy": npy(np.zeros((8, 8, 3))), "lq.npy": npy(np.zeros((8, 8, 3)))}], r"0000 has float64 .*; expected uint8"),
+        ([sample(0), sample(1) | {"gt.png": png(np.zeros((4, 4, 3), np.uint8))}], "a task has one shape"),
+        ([sample(0) | {"gt.png": b"no picture"}], "blur: .*mend it, or skip it with on_error='skip'"),
+    ],
+)
+def test_samples_that_cannot_be_used(tmp_path: Path, samples: list[dict[str, bytes]], message: str) -> None:
+    write_tar(tmp_path / "a.tar", samples)
+    with pytest.raises(ShardError, match=message):
+        list(PairStream(f"blur={tmp_path}/a.tar", batch_size=2, epoch_steps=9))
+    good = [sample(number) for number in range(5, 9)]
+    write_tar(tmp_path / "b.tar", good, 5)
+    stream = PairStream(f"blur={tmp_path}/*.tar", batch_size=2, epoch_steps=30, on_error="skip")
+    assert {number for batch in islice(stream, 30) for number in numbers(batch)} >= {5, 6, 7, 8}
+    assert stream.skipped.total() > 0
+
+
+def test_a_truncated_tar_is_told(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", [sample(number) for number in range(20)])
+    path.write_bytes(path.read_bytes()[:20_700])
+    with pytest.raises(ShardError, match=r"blur: .*a\.tar"):
+        list(PairStream(f"blur={path}", batch_size=2, epoch_steps=30))
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match=r"blur=.*/\*\.tar names no \.tar"):
+        PairStream(f"blur={tmp_path}/*.tar", batch_size=2, epoch_steps=3)

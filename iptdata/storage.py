@@ -7,6 +7,7 @@ an fsync of file and folder.
 import errno
 import fcntl
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -21,6 +22,12 @@ from iptdata.errors import DiskFull, StorageError
 TEMPORARY_SUFFIX = ".partial"
 
 
+def split_query(path: str) -> tuple[str, str]:
+    """A URL and its options, `?endpoint_override=...`; a local path has none, nor has a URL with a `?` as in a glob."""
+    found = re.fullmatch(r"(\w+://.*?)(\?\w+=.*)?", path)
+    return (found[1], found[2] or "") if found else (path, "")
+
+
 class Sink(Protocol):
     """Somewhere to write bytes to."""
 
@@ -33,11 +40,13 @@ class Storage:
     Holds the text of its root alone, so that it can be sent to another process, which opens the file system anew.
 
     Args:
-        root: a local path or a URL.
+        root: a local path or a URL, with the options of `pyarrow.fs` behind a `?` if there are any.
     """
 
     def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/") or "/"
+        base, self._query = split_query(root)
+        self._base = base.rstrip("/") or "/"
+        self.root = self._base + self._query
         self._opened: tuple[int, pafs.FileSystem] | None = None
 
     def __reduce__(self) -> tuple[type["Storage"], tuple[str]]:
@@ -51,7 +60,7 @@ class Storage:
     @property
     def name(self) -> str:
         """The last part of the root."""
-        return os.path.basename(os.path.abspath(self.root)) if self.is_local else self.root.rsplit("/", 1)[-1]
+        return os.path.basename(os.path.abspath(self.root)) if self.is_local else self._base.rsplit("/", 1)[-1]
 
     @property
     def _filesystem(self) -> pafs.FileSystem:
@@ -66,7 +75,7 @@ class Storage:
 
     def path(self, relative: str) -> str:
         """The full path or URL of a file, for messages and for libraries that open it themselves."""
-        return f"{self.root}/{relative}" if relative else self.root
+        return f"{self._base}/{relative}{self._query}" if relative else self.root
 
     def exists(self, relative: str = "") -> bool:
         if self.is_local:

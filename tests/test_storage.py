@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from iptdata.errors import StorageError
-from iptdata.storage import Storage
+from iptdata.storage import Storage, split_query
 
 
 @pytest.fixture(params=["local", "url"])
@@ -52,3 +52,12 @@ def test_another_process_finds_the_same_folder(tmp_path: Path, monkeypatch: pyte
     sent = pickle.dumps(Storage("here"))
     monkeypatch.chdir("/")
     assert pickle.loads(sent).root == str(tmp_path / "here")
+
+
+def test_options_of_a_url_stay_behind_its_path() -> None:
+    storage = Storage("s3://bucket/corpus/?endpoint_override=127.0.0.1:9000&scheme=http")
+    assert storage.path("rain/train") == "s3://bucket/corpus/rain/train?endpoint_override=127.0.0.1:9000&scheme=http"
+    assert storage.name == "corpus"
+    assert Storage("s3://bucket/corpus").path("a") == "s3://bucket/corpus/a"
+    assert split_query("s3://bucket/shard-?.tar") == ("s3://bucket/shard-?.tar", "")
+    assert split_query("/a/b?c=d") == ("/a/b?c=d", "")

@@ -44,9 +44,19 @@ class Layout:
     json_size: int
 
     @cached_property
+    def clean_bytes(self) -> int:
+        """Bytes of a clean patch's pixels."""
+        return _pixels(self.clean)
+
+    @cached_property
+    def corrupted_bytes(self) -> int:
+        """Bytes of a corrupted patch's pixels."""
+        return _pixels(self.corrupted)
+
+    @cached_property
     def members(self) -> tuple[Member, Member, Member]:
         """Places of clean.npy, corrupted.npy and json in a sample."""
-        sizes = (NPY_HEADER + _pixels(self.clean), NPY_HEADER + _pixels(self.corrupted), self.json_size)
+        sizes = (NPY_HEADER + self.clean_bytes, NPY_HEADER + self.corrupted_bytes, self.json_size)
         places, at = [], 0
         for size in sizes:
             places.append(Member(at, at + BLOCK, size))

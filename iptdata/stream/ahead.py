@@ -3,7 +3,7 @@
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _PIECE = 1 << 20
@@ -20,14 +20,21 @@ class Ahead:
     """
 
     def __init__(self, threads: int) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Iterator[Callable[[], Any]] | None] = queue.SimpleQueue()
         self._closed = threading.Event()
-        self._threads = [threading.Thread(target=self._work, daemon=True, name=f"iptdata-ahead-{i}") for i in range(threads)]
-        for thread in self._threads:
-            thread.start()
+        self._wanted = threads
+        self._threads: list[threading.Thread] = []
 
-    def submit(self, job: Callable[[], Any]) -> None:
-        self._jobs.put(job)
+    def start(self) -> None:
+        """Begin with the jobs; nothing happens when that was done before."""
+        while len(self._threads) < self._wanted:
+            name = f"iptdata-ahead-{len(self._threads)}"
+            self._threads.append(threading.Thread(target=self._work, daemon=True, name=name))
+            self._threads[-1].start()
+
+    def submit(self, jobs: Iterable[Callable[[], Any]]) -> None:
+        """Jobs to run one after the other in one thread."""
+        self._jobs.put(iter(jobs))
 
     def close(self) -> None:
         """Drop the jobs that have not begun."""
@@ -36,8 +43,11 @@ class Ahead:
             self._jobs.put(None)
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None and not self._closed.is_set():
-            job()
+        while (jobs := self._jobs.get()) is not None:
+            for job in jobs:
+                if self._closed.is_set():
+                    return
+                job()
 
 
 def read_ahead(path: str) -> None:

@@ -6,9 +6,9 @@ range is seen as rows of pixels that start every 512 bytes (and overlap), and a 
 """
 
 import ctypes
+import math
 import mmap
 import os
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from iptdata.errors import ShardError
-from iptdata.shards.layout import BLOCK, NPY_HEADER, Layout, round_up
+from iptdata.shards.layout import BLOCK, NPY_HEADER, Layout
 
 _PROT_NONE, _MAP_FIXED = 0, 0x10
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -27,18 +27,18 @@ class Arena:
     """Room for shards of one layout.
 
     Args:
-        sizes: bytes of each shard's tar.
+        sizes: bytes of each shard's tar, int64.
         mappings: how many shards are mapped at a time; when more are wanted, all are let go first.
 
     Raises:
         OSError: when the operating system gives no such range.
     """
 
-    def __init__(self, layout: Layout, sizes: Sequence[int], mappings: int) -> None:
+    def __init__(self, layout: Layout, sizes: np.ndarray, mappings: int) -> None:
         self._layout = layout
         self._sizes = sizes
-        lengths = [round_up(size, mmap.PAGESIZE) for size in sizes]
-        self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        lengths = -(-sizes // mmap.PAGESIZE) * mmap.PAGESIZE
+        self._starts = np.concatenate([[0], np.cumsum(lengths)])
         self._mappings = mappings
         self._mapped = np.zeros(len(sizes), bool)
         self._length = int(self._starts[-1])
@@ -50,13 +50,16 @@ class Arena:
         if base := getattr(self, "_base", None):
             _libc().munmap(base, self._length)
 
-    def missing(self, shards: np.ndarray) -> np.ndarray:
-        """Those of the shards (numbers, each once) that are to be mapped before pairs of all of them are gathered."""
-        missing = shards[~self._mapped[shards]]
+    def missing(self, shards: np.ndarray) -> list[int]:
+        """Those of the shards (numbers, in any order) that are to be mapped before pairs of all of them are gathered."""
+        if self._mapped[shards].all():
+            return []
+        wanted = np.unique(shards)
+        missing = wanted[~self._mapped[wanted]]
         if self._mapped.sum() + len(missing) > self._mappings:
             self.release(np.flatnonzero(self._mapped))
-            return shards
-        return missing
+            missing = wanted
+        return missing.tolist()
 
     def map(self, shard: int, path: str) -> None:
         """Map a shard's tar.
@@ -82,21 +85,21 @@ class Arena:
             _mmap(self._base + start, end - start, _PROT_NONE, _reserving() | _MAP_FIXED, -1)
         self._mapped[shards] = False
 
-    def gather(self, shards: np.ndarray, rows: np.ndarray, out: tuple[torch.Tensor, torch.Tensor]) -> None:
-        """Copy the pairs `rows` of the mapped `shards` (int64, shape (N,) each).
+    def gather(self, shards: np.ndarray, places: np.ndarray, out: tuple[torch.Tensor, torch.Tensor]) -> None:
+        """Copy pair `places[i]` of the mapped shard `shards[i]` (int64, shape (N,) each) to row i.
 
         Args:
             out: uint8 tensors (N, H * W * 3) of clean and (N, h * w * 3) of corrupted pixels, contiguous.
         """
-        assert self._mapped[shards].all(), "a shard is not mapped"
-        blocks = (self._starts[shards] + rows * self._layout.stride) // BLOCK
+        assert self._mapped[shards].all()
+        blocks = (self._starts[shards] + places * self._layout.stride) // BLOCK
         index = torch.from_numpy(blocks)
         torch.index_select(self._clean, 0, index, out=out[0])
         torch.index_select(self._corrupted, 0, index, out=out[1])
 
     def _rows(self, content: int, shape: tuple[int, int, int]) -> torch.Tensor:
         """Every 512th byte of the range as the start of one patch's pixels in a sample's member at offset `content`."""
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         offset = content + NPY_HEADER
         count = (self._length - offset - size) // BLOCK + 1
         memory = (ctypes.c_uint8 * self._length).from_address(self._base)

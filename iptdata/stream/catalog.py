@@ -31,6 +31,9 @@ class Folder:
 class TaskShards:
     """All shards of one task, in a fixed order; pair i of the task is the i-th pair of them, one shard after the other.
 
+    Attributes:
+        sizes: bytes of each tar, int64; pairs: how many pairs of each are used, int64.
+
     Args:
         name: the task.
         folders: its shards by folder.
@@ -62,6 +65,7 @@ class TaskShards:
             raise ShardError(
                 f"task {name}: no pair to read in {places} (fraction {fraction}); build more or raise the fraction"
             )
+        self.sizes = np.array([entry.bytes for entry in self.entries], np.int64)
         self.owners = np.array(owners, np.int32)
         self.pairs = np.array(pairs, np.int64)
         self._check_shapes()
@@ -82,7 +86,7 @@ class TaskShards:
     @property
     def bytes(self) -> int:
         """Bytes of the shards that are used."""
-        return sum(entry.bytes for entry in self.entries)
+        return int(self.sizes.sum())
 
     @property
     def is_local(self) -> bool:

@@ -74,7 +74,7 @@ class ForeignReader:
         """Begin anew, as another process has to."""
         self._samples = None
 
-    def jobs_ahead(self, number: int, batch: int) -> list[Callable[[], object]]:
+    def jobs_ahead(self, number: int, batch: int) -> list[Any]:
         """Nothing: webdataset reads as it goes."""
         return []
 

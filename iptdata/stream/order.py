@@ -12,7 +12,13 @@ from iptdata.stream.permutation import Permutation
 
 
 class Order(Protocol):
-    """Which pair stands where in a pass, and which shards hold the pairs around a position."""
+    """Which pair stands where in a pass, and which shards hold the pairs around a position.
+
+    Attributes:
+        sequential: whether a shard, once begun, is soon read to its end.
+    """
+
+    sequential: bool
 
     def pairs(self, number: int, positions: np.ndarray) -> np.ndarray:
         """Pair numbers at positions (int64, one axis) of pass `number`: int64, same shape."""
@@ -29,6 +35,8 @@ class Order(Protocol):
 
 class GlobalOrder:
     """All pairs of a task in random order: any shard may be read at any time."""
+
+    sequential = False
 
     def __init__(self, key: tuple[object, ...], starts: np.ndarray) -> None:
         self._key = key
@@ -54,6 +62,8 @@ class WindowOrder:
         key: what the order depends on besides the pass; None keeps shards and pairs in their own order.
         starts: number of the first pair of each shard, and the number of pairs: int64, shape (shards + 1,).
     """
+
+    sequential = True
 
     def __init__(self, key: tuple[object, ...] | None, starts: np.ndarray, window: int) -> None:
         self._key = key

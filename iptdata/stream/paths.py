@@ -9,7 +9,7 @@ import braceexpand
 
 from iptdata.errors import ShardError
 from iptdata.shards.manifest import is_manifest
-from iptdata.storage import Storage
+from iptdata.storage import Storage, split_query
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -31,7 +31,8 @@ def places(path: str, split: str) -> Iterator[tuple[Storage, set[str] | None]]:
     Raises:
         ShardError: when it names nothing.
     """
-    if path.endswith(".tar") or _MAGIC.search(path) or "{" in path:
+    base, _ = split_query(path)
+    if base.endswith(".tar") or _MAGIC.search(base) or "{" in base:
         yield from _tars(path)
     else:
         yield from _split_folders(path, split)
@@ -39,13 +40,14 @@ def places(path: str, split: str) -> Iterator[tuple[Storage, set[str] | None]]:
 
 def _tars(pattern: str) -> Iterator[tuple[Storage, set[str]]]:
     by_folder: dict[str, set[str]] = defaultdict(set)
-    for path in braceexpand.braceexpand(pattern):
+    base, query = split_query(pattern)
+    for path in braceexpand.braceexpand(base):
         folder, _, name = path.rpartition("/")
         if _MAGIC.search(folder):
             raise ShardError(f"{path}: * ? [ are understood in the file name only; list the folders, or use braces for them")
         by_folder[folder or "."].add(name)
     for folder, patterns in by_folder.items():
-        storage = Storage(folder)
+        storage = Storage(folder + query)
         tars = [name for name in storage.sizes() if name.endswith(".tar")]
         names = set()
         for name in sorted(patterns):

@@ -2,13 +2,13 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from iptdata import rng
 from iptdata.errors import ShardError, StorageError, StreamError
 from iptdata.stream.ahead import read_ahead
 from iptdata.stream.arena import Arena
@@ -16,15 +16,16 @@ from iptdata.stream.batch import Batch, pixels
 from iptdata.stream.cache import ShardCache
 from iptdata.stream.catalog import TaskShards
 from iptdata.stream.order import Order
-from iptdata.stream.permutation import mix
+from iptdata.stream.rows import PassRows, Rows
 from iptdata.stream.schedule import Share
 
 OnError = Literal["raise", "skip"]
 Remainder = Literal["drop", "pad"]
 
 _logger = logging.getLogger("iptdata.stream")
-_BLOCK_PAIRS = 1 << 15
-_TO_EIGHT = np.uint64(61)
+FETCHES = 4
+
+Jobs = Iterator[Callable[[], object]]
 
 
 class TaskReader:
@@ -66,16 +67,15 @@ class TaskReader:
         self.skipped: Counter[str] = Counter()
         padding = share.batch_size - 1 if remainder == "pad" else 0
         self.batches = (shards.total + padding) // share.batch_size
-        self._order = order
         self._share = share
-        self._cache = cache
         self._seed = seed
+        self._cache = cache
         self._on_error = on_error
         self._mappings = mappings
         self._arena: Arena | None = None
         self._broken = np.zeros(len(shards.entries), bool)
         self._span = (-1, -1)
-        self._block = (-1, 0, np.empty((0, share.rows), np.int64))
+        self.reorder(order)
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process maps the shards anew."""
@@ -84,7 +84,7 @@ class TaskReader:
     def reorder(self, order: Order) -> None:
         """Go through the pairs in another order from now on."""
         self._order = order
-        self._block = (-1, 0, self._block[2][:0])
+        self._rows = PassRows(self.shards, order, self._share, self._seed, self.batches)
 
     def restart(self) -> None:
         """Forget what was brought near: the background threads of an earlier iteration, or of another process, are gone."""
@@ -100,25 +100,31 @@ class TaskReader:
         Raises:
             ShardError: when a shard cannot be read, or with "skip" none of those of the batch.
         """
-        pairs = self._pairs(number, batch)
+        rows = self._rows.batch(number, batch)
+        arena = self._mapped(rows.shards)
+        if self._broken.any():
+            rows = self._without_broken(rows)
         layout = self.shards.layout
-        clean = allocate(len(pairs), int(np.prod(layout.clean)))
-        corrupted = allocate(len(pairs), int(np.prod(layout.corrupted)))
-        pairs = self._gather(pairs, (clean, corrupted))
-        padded = (batch * self._share.batch_size + self._share.stop) - self.shards.total
+        clean = allocate(len(rows.pairs), layout.clean_bytes)
+        corrupted = allocate(len(rows.pairs), layout.corrupted_bytes)
+        arena.gather(rows.shards, rows.places, (clean, corrupted))
         return Batch(
             task=self.shards.name,
             corrupted=pixels(corrupted, layout.corrupted),
             clean=pixels(clean, layout.clean),
-            pairs=torch.from_numpy(pairs),
-            orientation=torch.from_numpy(self._orientation(number, pairs)),
-            repeated=min(max(padded, 0), len(pairs)),
+            pairs=torch.from_numpy(rows.pairs),
+            orientation=torch.from_numpy(rows.orientation),
+            repeated=self._rows.repeated(batch),
             epoch=epoch,
             step=step,
         )
 
-    def jobs_ahead(self, number: int, batch: int) -> list[Callable[[], object]]:
-        """What to do in the background when the stream comes to a batch: the shards of its span and of the next."""
+    def jobs_ahead(self, number: int, batch: int) -> list[Jobs]:
+        """What to do in the background when the stream comes to a batch: the shards of its span and of the next.
+
+        Returns:
+            lists of jobs, each to be done in order; none where the span is the one of the call before.
+        """
         span = self._order.span(number, batch * self._share.batch_size)
         if (number, span) == self._span:
             return []
@@ -126,41 +132,24 @@ class TaskReader:
         near = np.concatenate([self._order.shards(number, span), self._order.shards(number, span + 1)])
         if self._arena is not None:
             self._arena.release(np.setdiff1d(np.arange(len(self._broken)), near))
-        return [lambda shard=shard: self._bring_near(shard) for shard in near.tolist()]
+        lists = 1 if self.shards.is_local else FETCHES
+        return [(partial(self._bring_near, int(shard)) for shard in near[first::lists]) for first in range(lists)]
 
-    def _pairs(self, number: int, batch: int) -> np.ndarray:
-        """Numbers of the pairs in this rank's rows of a batch; worked out for many batches at a time."""
-        held, first, pairs = self._block
-        if held != number or not first <= batch < first + len(pairs):
-            size, share = self._share.batch_size, self._share
-            last = min(batch + max(1, _BLOCK_PAIRS // share.rows), self.batches)
-            positions = np.arange(batch, last)[:, None] * size + np.arange(share.start, share.stop)
-            pairs = self._order.pairs(number, positions.ravel() % self.shards.total).reshape(positions.shape)
-            self._block = number, batch, pairs
-            first = batch
-        return pairs[batch - first]
-
-    def _orientation(self, number: int, pairs: np.ndarray) -> np.ndarray:
-        key = np.frombuffer(rng.digest("orientation", self._seed, self.shards.name, number, size=8), "<u8")
-        return (mix(pairs.astype(np.uint64) + key) >> _TO_EIGHT).astype(np.uint8)
-
-    def _gather(self, pairs: np.ndarray, out: tuple[torch.Tensor, torch.Tensor]) -> np.ndarray:
-        """Copy the pixels of pairs; returns the pairs copied, which are others where a shard is broken."""
-        shards = np.searchsorted(self.shards.starts, pairs, side="right") - 1
+    def _mapped(self, shards: np.ndarray) -> Arena:
+        """The arena with these shards in it, but for broken ones."""
         if self._arena is None:
-            self._arena = Arena(self.shards.layout, [entry.bytes for entry in self.shards.entries], self._mappings)
-        for shard in self._arena.missing(np.unique(shards)).tolist():
+            self._arena = Arena(self.shards.layout, self.shards.sizes, self._mappings)
+        for shard in self._arena.missing(shards):
             if not self._broken[shard]:
                 self._map(self._arena, shard)
-        if self._broken.any():
-            pairs = self._replace_broken(pairs, shards)
-            shards = np.searchsorted(self.shards.starts, pairs, side="right") - 1
-        self._arena.gather(shards, pairs - self.shards.starts[shards], out)
-        return pairs
+        return self._arena
 
     def _map(self, arena: Arena, shard: int) -> None:
         try:
-            arena.map(shard, self._local_path(shard))
+            path = self._local_path(shard)
+            if self._order.sequential:
+                read_ahead(path)
+            arena.map(shard, path)
         except (OSError, ShardError, StorageError) as error:
             text = f"{self.shards.path(shard)} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
             if self._on_error == "raise":
@@ -169,15 +158,16 @@ class TaskReader:
             self._broken[shard] = True
             _logger.warning("left out: %s", text)
 
-    def _replace_broken(self, pairs: np.ndarray, shards: np.ndarray) -> np.ndarray:
-        broken = self._broken[shards]
+    def _without_broken(self, rows: Rows) -> Rows:
+        """The rows with those of broken shards replaced by others of the batch."""
+        broken = self._broken[rows.shards]
         if broken.all():
-            raise ShardError(
-                f"none of the shards of a batch of {self.shards.name} can be read: {self.shards.path(shards[0])}, ..."
-            )
-        for shard, count in zip(*np.unique(shards[broken], return_counts=True), strict=True):
+            first = self.shards.path(int(rows.shards[0]))
+            raise ShardError(f"none of the shards of a batch of {self.shards.name} can be read: {first}, ...")
+        for shard, count in zip(*np.unique(rows.shards[broken], return_counts=True), strict=True):
             self.skipped[self.shards.path(int(shard))] += int(count)
-        return np.where(broken, np.resize(pairs[~broken], len(pairs)), pairs)
+        index = np.arange(len(broken))
+        return rows.take(np.where(broken, np.resize(index[~broken], len(broken)), index))
 
     def _local_path(self, shard: int) -> str:
         storage = self.shards.storage(shard)

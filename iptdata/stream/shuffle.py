@@ -62,7 +62,7 @@ def choose_shuffle(mode: Mode, window: int | None, tasks: Sequence[TaskShards], 
         return Shuffle(mode="none")
     if mode == "global" or (mode == "auto" and fits and not remote):
         return Shuffle(mode="global", reason=f"{amount(size)} of shards mixed over all of them")
-    largest = sum(max(entry.bytes for entry in task.entries) for task in tasks)
+    largest = sum(int(task.sizes.max()) for task in tasks)
     room = room if remote else int(_MEMORY_SHARE * memory)
     window = window or max(1, min(_MOST_WINDOW, room // (2 * largest)))
     why = "they are remote" if remote else f"they do not fit into 60 % of {amount(memory)} of memory"

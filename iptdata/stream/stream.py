@@ -17,7 +17,7 @@ from iptdata.stream.cache import ShardCache
 from iptdata.stream.catalog import open_tasks
 from iptdata.stream.foreign import ForeignReader
 from iptdata.stream.paths import split_names
-from iptdata.stream.reader import OnError, Remainder, TaskReader
+from iptdata.stream.reader import FETCHES, Jobs, OnError, Remainder, TaskReader
 from iptdata.stream.schedule import Share, make_schedule
 from iptdata.stream.shuffle import Mode, Shuffle, choose_shuffle
 
@@ -38,7 +38,7 @@ class Reader(Protocol):
 
     def read(self, number: int, batch: int, epoch: int, step: int, allocate: Allocate) -> Batch: ...
 
-    def jobs_ahead(self, number: int, batch: int) -> list[Callable[[], object]]: ...
+    def jobs_ahead(self, number: int, batch: int) -> list[Jobs]: ...
 
     def restart(self) -> None: ...
 
@@ -182,7 +182,7 @@ class PairStream(IterableDataset[Batch]):
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         epoch, first = self._epoch, self._step
-        ahead = Ahead(threads=4 if self._remote else 1)
+        ahead = Ahead(threads=FETCHES if self._remote else 1)
         for reader in self._readers.values():
             reader.restart()
         try:
@@ -190,9 +190,12 @@ class PairStream(IterableDataset[Batch]):
                 if (step - first) % workers != worker:
                     continue
                 reader = self._readers[self._names[turn.task]]
-                for job in reader.jobs_ahead(turn.number, turn.batch):
-                    ahead.submit(job)
+                for jobs in reader.jobs_ahead(turn.number, turn.batch):
+                    ahead.submit(jobs)
+                if self._remote:
+                    ahead.start()
                 batch = reader.read(turn.number, turn.batch, epoch, step, allocate or _allocate)
+                ahead.start()  # not before the first batch, which would have to share the interpreter and the disk
                 self._epoch, self._step = self._after(epoch, step)
                 yield batch
             self._epoch, self._step = epoch + 1, 0

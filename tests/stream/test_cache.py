@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import time
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_who_dies_while_fetching_holds_nobody_up(remote: Storage, entries: list[
     assert list(tmp_path.glob(".*.partial")) == []
 
 
-def fetch_all(root: str, entries: list[Entry], folder: str, read: "multiprocessing.queues.Queue[str]") -> None:
+def fetch_all(root: str, entries: list[Entry], folder: str, read: Queue) -> None:
     pieces = Storage.pieces
 
     def counted(self: Storage, relative: str, size: int):

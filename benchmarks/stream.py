@@ -1,0 +1,163 @@
+"""How fast do batches of pairs come out of a stream, beside what the field uses?
+
+    python benchmarks/stream.py --source imagenet/train
+
+Builds noise30 from the images, gives the same pairs to every peer in its own format, and reads them shuffled in batches of 256,
+page cache warm, second epoch, in turns. Each peer runs in a virtual environment of its own, made on the first run, with
+the same torch. Then: opening and resuming a large corpus, a cold page cache, and, with --s3-server, S3 on loopback.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import stream_cold
+import stream_scale
+
+from iptdata.build.plan import BuildOptions, make_plan
+from iptdata.build.rejects import RejectBudget
+from iptdata.build.run import run, survey
+from iptdata.parallel import RayPool
+from iptdata.recipe import load_recipes
+from iptdata.shards.reader import find_shards
+from iptdata.source import open_source
+from iptdata.storage import Storage
+
+OURS = "iptdata_shards"
+PEERS = Path(__file__).parent / "stream_peers"
+TORCH = "torch==2.13.0"
+WANTED = {"pairs/s in one process": 300_000, "of webdataset's best": 30, "of the best peer": 10}
+LIMIT_SECONDS = 600
+
+
+def build_corpus(source: str, count: int, out: Path) -> np.ndarray:
+    """A noise30 corpus of at least `count` pairs; returns as many of them, uint8 (N, 2, 48, 48, 3), corrupted then clean."""
+    opened = open_source(source)
+    images = make_plan(opened, BuildOptions()).images
+    plan = make_plan(opened, BuildOptions(patches_per_image=-(-count * 11 // (images * 10)), images_per_shard=64))
+    with RayPool(workers=os.cpu_count() or 1) as pool:
+        run(survey(plan, load_recipes(["noise30"]), Storage(str(out))), pool.map, RejectBudget.parse("100%"), lambda _: None)
+    shards = find_shards(str(out))
+    return np.concatenate([np.stack([shard.corrupted, shard.clean], 1) for shard in shards])[:count]
+
+
+def environment(script: Path, folder: Path) -> Path | None:
+    """The python of a peer's environment, made when it is not there; None where its packages cannot be had."""
+    if script.stem == OURS:
+        return Path(sys.executable)
+    home = folder / script.stem
+    python = home / "bin" / "python"
+    if not (home / "complete").exists():
+        print(f"installing {script.stem}", flush=True)
+        wanted = subprocess.run([sys.executable, script, "requirements"], capture_output=True, text=True, check=True)
+        venv.create(home, clear=True, with_pip=True)
+        for packages in ([TORCH], [TORCH, *wanted.stdout.split()]):
+            done = subprocess.run(
+                [python, "-m", "pip", "install", "-q", *packages], capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                print(f"{script.stem} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+                return None
+        (home / "complete").touch()
+    return python
+
+
+def call(python: Path, script: Path, *arguments: str, threads: int | None = None) -> dict[str, Any] | None:
+    """Run a peer's script; the JSON of its last line, None where it fails."""
+    settings = os.environ | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
+    try:
+        done = subprocess.run(
+            [python, script, *arguments], capture_output=True, text=True, check=True, timeout=LIMIT_SECONDS, env=settings
+        )
+    except subprocess.TimeoutExpired:
+        print(f"{script.stem} {arguments[0]}: longer than {LIMIT_SECONDS} s")
+        return None
+    except subprocess.CalledProcessError as error:
+        print(f"{script.stem} {arguments[0]} failed: {error.stderr.strip().splitlines()[-1]}")
+        return None
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    return json.loads(lines[-1]) if lines else {}
+
+
+def measure_peers(pairs: Path, scratch: Path, options: argparse.Namespace) -> None:
+    ready = []
+    for script in sorted(PEERS.glob("*.py"), key=lambda path: (path.stem != OURS, path.stem)):
+        if script.stem == "common" or (options.only not in (None, script.stem) and script.stem != OURS):
+            continue
+        python = environment(script, options.environments)
+        if python is not None and call(python, script, "convert", str(pairs), str(scratch / script.stem)) is not None:
+            ready.append((script, python))
+        os.sync()
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for _ in range(options.rounds):
+        for script, python in ready:
+            for workers, threads in [(0, 1), (0, None)] if script.stem == OURS else [(0, None), (2, None)]:
+                size = ("--batch-size", str(options.batch_size))
+                result = call(
+                    python, script, "read", str(scratch / script.stem), "--workers", str(workers), *size, threads=threads
+                )
+                if result is not None:
+                    cores = ", one thread" if threads else "" if script.stem == OURS else f", {workers} workers"
+                    found[result["peer"] + cores].append(result)
+    report(found)
+
+
+def report(found: dict[str, list[dict[str, Any]]]) -> None:
+    rates = {name: statistics.median(line["pairs_per_second"] for line in lines) for name, lines in found.items()}
+    ours = rates["iptdata"]
+    print(f"\n{'':<36}{'version':>9}{'pairs/s':>11}{'iptdata is':>14}{'each pair once':>16}")
+    for name, lines in found.items():
+        faster = "" if name.startswith("iptdata") else f"{ours / rates[name]:,.1f}x faster"
+        once = "yes" if all(line["each_once"] for line in lines) else "NO"
+        print(f"{name:<36}{lines[0]['version']:>9}{rates[name]:>11,.0f}{faster:>14}{once:>16}")
+    others = {name: rate for name, rate in rates.items() if not name.startswith("iptdata")}
+    reached = {"pairs/s in one process": ours}
+    if others:
+        webdataset = [rate for name, rate in others.items() if name.startswith("webdataset")]
+        if webdataset:
+            reached["of webdataset's best"] = ours / max(webdataset)
+        reached["of the best peer"] = ours / max(others.values())
+    for name, value in reached.items():
+        print(f"{value:,.1f} {name}, wanted {WANTED[name]:,}: {'reached' if value >= WANTED[name] else 'MISSED'}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", default="samples", help="images to make pairs of")
+    parser.add_argument("--pairs", type=int, default=20_480)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", help="one peer, the name of its file in stream_peers")
+    parser.add_argument(
+        "--environments", type=Path, default=Path.home() / ".cache" / "iptdata-benchmarks", help="for the peers"
+    )
+    parser.add_argument("--s3-server", help='command of an S3 server, for example "moto_server -p {port}"')
+    parser.add_argument("--parts", default="peers,scale,disk,s3", help="which of these to run")
+    options = parser.parse_args()
+    parts = options.parts.split(",")
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        pairs = build_corpus(options.source, options.pairs, scratch / "corpus")
+        np.save(scratch / "pairs.npy", pairs)
+        print(f"{len(pairs):,} pairs of 48x48, batches of {options.batch_size}, {os.cpu_count()} cores")
+        if "peers" in parts:
+            measure_peers(scratch / "pairs.npy", scratch, options)
+        if "scale" in parts:
+            stream_scale.measure(scratch)
+        if "disk" in parts:
+            stream_cold.measure_disk(scratch / "corpus", options.batch_size, options.rounds)
+        if "s3" in parts and options.s3_server:
+            stream_cold.measure_s3(scratch / "corpus", scratch, options.s3_server, options.batch_size, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

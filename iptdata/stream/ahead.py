@@ -50,21 +50,12 @@ class Ahead:
                 job()
 
 
-def read_ahead(path: str) -> None:
-    """Read what of a file is not in the page cache, a mebibyte at a time; a file that cannot be read is left alone."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        buffer = bytearray(_PIECE)
-        for offset in range(0, os.fstat(descriptor).st_size, _PIECE):
-            if not _in_memory(descriptor, offset):
-                os.preadv(descriptor, [buffer], offset)
-    except OSError:
-        return
-    finally:
-        os.close(descriptor)
+def read_ahead(descriptor: int) -> None:
+    """Read what of a file is not in the page cache, a mebibyte at a time."""
+    buffer = bytearray(_PIECE)
+    for offset in range(0, os.fstat(descriptor).st_size, _PIECE):
+        if not _in_memory(descriptor, offset):
+            os.preadv(descriptor, [buffer], offset)
 
 
 def _in_memory(descriptor: int, offset: int) -> bool:

@@ -61,21 +61,17 @@ class Arena:
             missing = wanted
         return missing.tolist()
 
-    def map(self, shard: int, path: str) -> None:
-        """Map a shard's tar.
+    def map(self, shard: int, descriptor: int, path: str) -> None:
+        """Map a shard's tar; the descriptor may be closed afterwards, and the path is for messages.
 
         Raises:
             ShardError: when the file is shorter or longer than it should be.
-            OSError: when it cannot be opened.
+            OSError: when it cannot be mapped.
         """
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size != self._sizes[shard]:
-                raise ShardError(f"{path} is {size:,} bytes long, its manifest says {self._sizes[shard]:,}; build it again")
-            _mmap(self._base + int(self._starts[shard]), size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, descriptor)
-        finally:
-            os.close(descriptor)
+        size = os.fstat(descriptor).st_size
+        if size != self._sizes[shard]:
+            raise ShardError(f"{path} is {size:,} bytes long, its manifest says {self._sizes[shard]:,}; build it again")
+        _mmap(self._base + int(self._starts[shard]), size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, descriptor)
         self._mapped[shard] = True
 
     def release(self, shards: np.ndarray) -> None:

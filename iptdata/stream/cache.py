@@ -37,6 +37,17 @@ class ShardCache:
         self.folder = folder or os.path.join(home, "iptdata", "shards")
         self.most_bytes = _DEFAULT_BYTES if most_bytes is None else most_bytes
 
+    def open(self, storage: Storage, entry: Entry) -> int:
+        """A descriptor of a shard in the cache, which stays good when another process removes the shard to make room.
+
+        Raises:
+            ShardError, StorageError: as `fetch` does.
+        """
+        while True:
+            path = self.fetch(storage, entry)
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(path, os.O_RDONLY)
+
     def fetch(self, storage: Storage, entry: Entry) -> str:
         """Path of a shard in the cache; another process that fetches it at the same time is waited for.
 

@@ -145,6 +145,8 @@ class DeviceStream:
         self.stream = stream
         self.device = torch.device(device)
         self._cuda = self.device.type == "cuda"
+        if self._cuda and self.device.index is None:  # the background thread has a current device of its own
+            self.device = torch.device("cuda", torch.cuda.current_device())
         self._prepare = prepare or Preparation()
         self._kernel = torch.compile(prepared) if (self._cuda if compiled is None else compiled) else prepared
         self._last: Batch | None = None

@@ -1,8 +1,10 @@
 """Batches of one task, gathered from its shards."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Literal
 
@@ -74,6 +76,7 @@ class TaskReader:
         self._mappings = mappings
         self._arena: Arena | None = None
         self._broken = np.zeros(len(shards.entries), bool)
+        self._warm = np.zeros(len(shards.entries), bool)
         self._span = (-1, -1)
         self.reorder(order)
 
@@ -130,7 +133,9 @@ class TaskReader:
             return []
         self._span = (number, span)
         near = np.concatenate([self._order.shards(number, span), self._order.shards(number, span + 1)])
-        if self._arena is not None:
+        if not self._order.sequential:
+            near = near[~self._warm[near]]  # where all shards fit into memory, once is enough
+        elif self._arena is not None:
             self._arena.release(np.setdiff1d(np.arange(len(self._broken)), near))
         lists = 1 if self.shards.is_local else FETCHES
         return [(partial(self._bring_near, int(shard)) for shard in near[first::lists]) for first in range(lists)]
@@ -145,18 +150,23 @@ class TaskReader:
         return self._arena
 
     def _map(self, arena: Arena, shard: int) -> None:
+        """Map a shard, or raise or note why that cannot be."""
+        path = self.shards.path(shard)
         try:
-            path = self._local_path(shard)
-            if self._order.sequential:
-                read_ahead(path)
-            arena.map(shard, path)
-        except (OSError, ShardError, StorageError) as error:
-            text = f"{self.shards.path(shard)} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
-            if self._on_error == "raise":
-                hint = "put it back or build it again, or go on without it with on_error='skip'"
-                raise ShardError(f"{text}; {hint}" if isinstance(error, OSError) else text) from error
-            self._broken[shard] = True
-            _logger.warning("left out: %s", text)
+            with self._opened(shard) as descriptor:
+                if self._order.sequential:
+                    read_ahead(descriptor)
+                arena.map(shard, descriptor, path)
+            return
+        except OSError as error:
+            hint = "put it back or build it again, or go on without it with on_error='skip'"
+            problem = ShardError(f"{path} cannot be read: {error.strerror}; {hint}")
+        except (ShardError, StorageError) as error:
+            problem = error
+        if self._on_error == "raise":
+            raise problem
+        self._broken[shard] = True
+        _logger.warning("left out: %s", problem)
 
     def _without_broken(self, rows: Rows) -> Rows:
         """The rows with those of broken shards replaced by others of the batch."""
@@ -169,15 +179,22 @@ class TaskReader:
         index = np.arange(len(broken))
         return rows.take(np.where(broken, np.resize(index[~broken], len(broken)), index))
 
-    def _local_path(self, shard: int) -> str:
+    @contextmanager
+    def _opened(self, shard: int) -> Iterator[int]:
+        """A descriptor of a shard on this machine; a remote one is fetched first."""
         storage = self.shards.storage(shard)
-        return self.shards.path(shard) if storage.is_local else self._cache.fetch(storage, self.shards.entries[shard])
+        if storage.is_local:
+            descriptor = os.open(self.shards.path(shard), os.O_RDONLY)
+        else:
+            descriptor = self._cache.open(storage, self.shards.entries[shard])
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def _bring_near(self, shard: int) -> None:
-        if self.shards.storage(shard).is_local:
-            read_ahead(self.shards.path(shard))
-            return
-        try:
-            self._cache.fetch(self.shards.storage(shard), self.shards.entries[shard])
-        except (ShardError, StorageError):
-            return  # told when the shard is needed
+        """Fetch a remote shard, read a local one; what goes wrong is told when the shard is needed."""
+        with suppress(OSError, ShardError, StorageError), self._opened(shard) as descriptor:
+            if self.shards.storage(shard).is_local:
+                read_ahead(descriptor)
+            self._warm[shard] = True

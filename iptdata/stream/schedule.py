@@ -11,6 +11,8 @@ from iptdata.errors import StreamError, nearest
 from iptdata.stream.permutation import mix
 
 _BLOCK = 1024
+_COUNTED_AT_ONCE = 1 << 16
+_TO_53_BITS = np.uint64(11)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -124,7 +126,7 @@ class WeightedSchedule:
     def __init__(self, batches: Sequence[int | None], weights: Sequence[float], epoch_steps: int, seed: int) -> None:
         self._batches = batches
         edges = np.cumsum(np.array(weights, np.float64))
-        self._edges = edges / edges[-1]
+        self._edges = np.rint(edges / edges[-1] * (1 << 53)).astype(np.uint64)
         self._epoch_steps = epoch_steps
         self._key = np.frombuffer(rng.digest("task", seed, size=8), "<u8")[0]
         self._counted: tuple[int, np.ndarray] = (0, np.zeros(len(batches), np.int64))
@@ -143,16 +145,23 @@ class WeightedSchedule:
             for task, number in zip(order.tolist(), numbers.tolist(), strict=True):
                 yield Turn(task, *divmod(number, self._batches[task] or 1 << 62))
 
+    def _words(self, start: int, stop: int) -> np.ndarray:
+        """A number in 0..2**53-1 for each step."""
+        steps = np.arange(start + 1, stop + 1, dtype=np.uint64)
+        return mix(steps * _GOLDEN + self._key) >> _TO_53_BITS
+
     def _drawn(self, start: int, stop: int) -> np.ndarray:
-        words = mix((np.arange(start, stop, dtype=np.uint64) + np.uint64(1)) * _GOLDEN + self._key)
-        return np.searchsorted(self._edges, rng.uniforms(words), side="right")
+        """The task of each step: the first whose edge lies above the step's number."""
+        return np.searchsorted(self._edges, self._words(start, stop), side="right")
 
     def _before(self, step: int) -> np.ndarray:
         """How often each task was drawn before a step, counted from the last step known."""
         known, counts = self._counted if self._counted[0] <= step else (0, np.zeros_like(self._counted[1]))
         counts = counts.copy()
-        for start in range(known, step, 1 << 18):
-            counts += np.bincount(self._drawn(start, min(start + (1 << 18), step)), minlength=len(counts))
+        for start in range(known, step, _COUNTED_AT_ONCE):
+            words = self._words(start, min(start + _COUNTED_AT_ONCE, step))
+            below = [np.count_nonzero(words < edge) for edge in self._edges]
+            counts += np.diff(below, prepend=0)
         return counts
 
 

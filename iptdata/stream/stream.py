@@ -142,7 +142,7 @@ class PairStream(IterableDataset[Batch]):
             "epoch_steps": len(self._schedule),
         }
         self._epoch, self._step = 0, 0
-        if shards:
+        if shards and rank == 0:
             level = logging.WARNING if shuffle == "auto" and self.shuffle.mode == "window" else logging.INFO
             _logger.log(level, "shuffle: %s", self.shuffle.reason)
 

@@ -50,6 +50,26 @@ def test_the_least_recently_used_makes_room(remote: Storage, entries: list[Entry
     assert kept(tmp_path) == sorted(f"{entries[number].sha256}.tar" for number in (0, 2, 3))
 
 
+def test_a_shard_that_is_removed_before_it_is_opened_is_fetched_again(
+    remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch
+) -> None:
+    """As another process may do that makes room between the two."""
+    fetch, fetched = ShardCache.fetch, []
+
+    def fetch_and_lose(self: ShardCache, storage: Storage, entry: Entry) -> str:
+        path = fetch(self, storage, entry)
+        fetched.append(path)
+        if len(fetched) == 1:
+            os.unlink(path)
+        return path
+
+    monkeypatch.setattr(ShardCache, "fetch", fetch_and_lose)
+    descriptor = ShardCache(str(tmp_path)).open(remote, entries[0])
+    assert os.fstat(descriptor).st_size == entries[0].bytes
+    os.close(descriptor)
+    assert len(fetched) == 2
+
+
 def test_what_arrives_damaged_is_not_kept(remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Storage, "pieces", lambda *_: iter([b"something else"]))
     with pytest.raises(ShardError, match=r"rain-train-000000.tar is not what its manifest says \(SHA-256\)"):

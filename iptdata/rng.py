@@ -8,14 +8,23 @@ therefore the same whichever other patches are drawn beside it.
 
 import hashlib
 import statistics
+import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-_PHILOX = np.random.Philox(key=0)
-_STATE = _PHILOX.state
+
+class _Generators(threading.local):
+    """A generator for each thread, since setting its state and drawing are two steps."""
+
+    def __init__(self) -> None:
+        self.philox = np.random.Philox(key=0)
+        self.state = self.philox.state
+
+
+_GENERATORS = _Generators()
 
 
 def digest(*parts: object, size: int = 16) -> bytes:
@@ -34,11 +43,12 @@ def raw_words(key: bytes, count: int, *, lane: int = 0, start: int = 0) -> np.nd
     Equal to `Philox(key=key, counter=(lane << 128) + start).random_raw(count)`; setting the state of one generator is
     ten times cheaper than making a new one.
     """
-    state = _STATE["state"]
+    philox = _GENERATORS.philox
+    state = _GENERATORS.state["state"]
     state["key"][:] = np.frombuffer(key, "<u8")
     state["counter"][:] = (start & 0xFFFFFFFFFFFFFFFF, start >> 64, lane, 0)
-    _PHILOX.state = _STATE
-    return _PHILOX.random_raw(count)
+    philox.state = _GENERATORS.state
+    return philox.random_raw(count)
 
 
 class Bits:

@@ -1,6 +1,7 @@
 """Bits come from Philox's raw words, whatever else is drawn beside them."""
 
 from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -65,3 +66,15 @@ def test_poisson() -> None:
         counts = np.array([bisect_right(table, u) for u in uniform[:2000].tolist()])
         assert counts.mean() == pytest.approx(rate, abs=4 * (rate / 2000) ** 0.5 + 1e-9)
         assert counts.var() == pytest.approx(rate, rel=0.15, abs=0.05)
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    """Setting the state of a generator and drawing from it are two steps."""
+    keys = [rng.digest(number) for number in range(50)]
+    wanted = [rng.raw_words(key, 9).tolist() for key in keys]
+
+    def draw(_: int) -> bool:
+        return all([rng.raw_words(key, 9).tolist() for key in keys] == wanted for _ in range(40))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(draw, range(8)))

@@ -53,7 +53,7 @@ class Entry:
 
     @property
     def task(self) -> str:
-        return self.name.rsplit("-", 2)[0]
+        return task_of(self.name)
 
 
 def index_row(info: ShardInfo) -> dict[str, Any]:
@@ -74,8 +74,8 @@ def remove_index(storage: Storage, folder: str) -> None:
     storage.remove(f"{folder}/{INDEX}")
 
 
-def open_folder(storage: Storage, only: Collection[str] | None = None) -> tuple[list[Entry], list[ShardError]]:
-    """The shards of one recipe and split, from the index where it names the manifests that are there, else from them.
+def open_folder(storage: Storage, only: Collection[str] | None = None) -> tuple[list[Entry], dict[str, ShardError]]:
+    """The shards of one recipe and split, from the index where it agrees with what is there, else from the manifests.
 
     Reads no tar: one listing tells whether each is there and as long as it should be.
 
@@ -84,60 +84,72 @@ def open_folder(storage: Storage, only: Collection[str] | None = None) -> tuple[
         only: names of the shards that matter; all by default.
 
     Returns:
-        the shards that are done, in order of their names, and what is wrong with the others.
+        the shards that have a manifest, in order of their names, and by name what is wrong with those that are not done.
     """
     sizes = storage.sizes()
     manifests = {name.removesuffix(".parquet") for name in sizes if is_manifest(name)}
     tars = {name.removesuffix(".tar") for name in sizes if name.endswith(".tar") and not name.startswith(".")}
     names = sorted(manifests if only is None else manifests.intersection(only))
     indexed = _from_index(storage) if INDEX in sizes else {}
-    found = [indexed[name] for name in names] if indexed.keys() == manifests else _from_manifests(storage, names)
-    entries = [item for item in found if isinstance(item, Entry)]
-    problems = [item for item in found if isinstance(item, ShardError)]
-    wrong = {entry.name: _disagreement(entry, sizes.get(f"{entry.name}.tar")) for entry in entries}
-    problems += [ShardError(f"{storage.path(name)}.tar {text}; build it again") for name, text in wrong.items() if text]
+    entries: list[Entry] = [indexed[name] for name in names] if indexed.keys() == manifests else []
+    problems: dict[str, ShardError] = {}
+    if len(entries) < len(names) or any(_disagreement(entry, sizes.get(f"{entry.name}.tar")) for entry in entries):
+        entries, problems = _from_manifests(storage, names)
+    for entry in entries:
+        if text := _disagreement(entry, sizes.get(f"{entry.name}.tar")):
+            problems[entry.name] = ShardError(f"{storage.path(f'{entry.name}.tar')} {text}; build it again")
     for name in sorted((tars if only is None else tars.intersection(only)) - manifests):
         path = storage.path(f"{name}.tar")
-        problems.append(ShardError(f"{path} has no manifest beside it, so it is not finished; build it again or remove it"))
-    return [entry for entry in entries if not wrong[entry.name]], problems
+        problems[name] = ShardError(f"{path} has no manifest beside it, so it is not finished; build it again or remove it")
+    return entries, problems
+
+
+def task_of(name: str) -> str:
+    """The recipe of a shard called RECIPE-SPLIT-NUMBER."""
+    return name.rsplit("-", 2)[0]
 
 
 def _disagreement(entry: Entry, size: int | None) -> str:
-    layout = entry.layout
     if size is None:
         return "is missing, its manifest is there"
-    if size != entry.bytes:
-        return f"is {size:,} bytes long, its manifest says {entry.bytes:,}"
-    if size != layout.shard_bytes(entry.pairs):
-        wanted = layout.shard_bytes(entry.pairs)
-        return f"is {size:,} bytes long, {entry.pairs:,} pairs of {layout.stride:,} bytes make {wanted:,}"
-    return ""
+    return f"is {size:,} bytes long, its manifest says {entry.bytes:,}" if size != entry.bytes else ""
 
 
 def _from_index(storage: Storage) -> dict[str, Entry]:
     columns = ["name", "pairs", "bytes", "sha256", "clean", "corrupted", "json_size"]
     try:
         with storage.open(INDEX) as file:
-            rows = pq.read_table(file, columns=columns).to_pydict()
-    except (pa.ArrowException, OSError):
+            table = pq.ParquetFile(file).read(columns, use_threads=False)
+        rows = zip(*(table[column].to_pylist() for column in columns), strict=True)
+        layouts: dict[tuple[int, ...], Layout] = {}
+        entries = {}
+        for name, pairs, size, sha256, clean, corrupted, json_size in rows:
+            shape = (*clean, *corrupted, json_size)
+            if shape not in layouts:
+                layouts[shape] = Layout(clean=tuple(clean), corrupted=tuple(corrupted), json_size=json_size)
+            entries[name] = Entry(name, pairs, size, layouts[shape], sha256)
+            if size != layouts[shape].shard_bytes(pairs):
+                return {}
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
         return {}  # damaged, so the manifests are asked
-    layouts: dict[tuple[int, ...], Layout] = {}
-    entries = {}
-    for name, pairs, size, sha256, clean, corrupted, json_size in zip(*rows.values(), strict=True):
-        shape = (*clean, *corrupted, json_size)
-        if shape not in layouts:
-            layouts[shape] = Layout(clean=tuple(clean), corrupted=tuple(corrupted), json_size=json_size)
-        entries[name] = Entry(name, pairs, size, layouts[shape], sha256)
     return entries
 
 
-def _from_manifests(storage: Storage, names: list[str]) -> list[Entry | ShardError]:
+def _from_manifests(storage: Storage, names: list[str]) -> tuple[list[Entry], dict[str, ShardError]]:
     def read(name: str) -> Entry | ShardError:
         try:
             info = read_info(storage, f"{name}.parquet")
         except ShardError as error:
             return error
+        if info.bytes != info.layout.shard_bytes(info.pairs):
+            path = storage.path(f"{name}.parquet")
+            return ShardError(f"{path} says {info.pairs:,} pairs in {info.bytes:,} bytes, which do not fit; build it again")
         return Entry(name, info.pairs, info.bytes, info.layout, info.sha256)
 
-    with ThreadPoolExecutor(1 if storage.is_local else _READERS) as pool:
-        return list(pool.map(read, names))
+    if storage.is_local:
+        found = [read(name) for name in names]
+    else:
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = list(pool.map(read, names))
+    problems = {name: item for name, item in zip(names, found, strict=True) if isinstance(item, ShardError)}
+    return [item for item in found if isinstance(item, Entry)], problems

@@ -51,7 +51,7 @@ class Shard:
     def rows(self) -> pa.Table:
         """The manifest, one row a pair."""
         with self.storage.open(f"{self.stem}.parquet") as file:
-            return pq.read_table(file)
+            return pq.ParquetFile(file).read(use_threads=False)
 
     @cached_property
     def _samples(self) -> np.ndarray:

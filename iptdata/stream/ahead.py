@@ -1,5 +1,6 @@
 """Shards brought near before they are needed: into the cache when they are remote, into memory when they are on a disk."""
 
+import itertools
 import os
 import queue
 import threading
@@ -20,7 +21,8 @@ class Ahead:
     """
 
     def __init__(self, threads: int) -> None:
-        self._jobs: queue.SimpleQueue[Iterator[Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._jobs: queue.PriorityQueue[tuple[int, int, Iterator[Callable[[], Any]]]] = queue.PriorityQueue()
+        self._count = itertools.count()
         self._closed = threading.Event()
         self._wanted = threads
         self._threads: list[threading.Thread] = []
@@ -32,19 +34,19 @@ class Ahead:
             self._threads.append(threading.Thread(target=self._work, daemon=True, name=name))
             self._threads[-1].start()
 
-    def submit(self, jobs: Iterable[Callable[[], Any]]) -> None:
-        """Jobs to run one after the other in one thread."""
-        self._jobs.put(iter(jobs))
+    def submit(self, jobs: Iterable[Callable[[], Any]], *, urgent: bool) -> None:
+        """Jobs to run one after the other in one thread, before those that are not urgent."""
+        self._jobs.put((0 if urgent else 1, next(self._count), iter(jobs)))
 
     def close(self) -> None:
         """Drop the jobs that have not begun."""
         self._closed.set()
         for _ in self._threads:
-            self._jobs.put(None)
+            self.submit((), urgent=True)
 
     def _work(self) -> None:
-        while (jobs := self._jobs.get()) is not None:
-            for job in jobs:
+        while not self._closed.is_set():
+            for job in self._jobs.get()[2]:
                 if self._closed.is_set():
                     return
                 job()

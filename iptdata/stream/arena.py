@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from iptdata.errors import ShardError
+from iptdata.errors import ShardError, StreamError
 from iptdata.shards.layout import BLOCK, NPY_HEADER, Layout
+from iptdata.units import amount
 
 _PROT_NONE, _MAP_FIXED = 0, 0x10
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -31,7 +32,7 @@ class Arena:
         mappings: how many shards are mapped at a time; when more are wanted, all are let go first.
 
     Raises:
-        OSError: when the operating system gives no such range.
+        StreamError: when the operating system gives no such range.
     """
 
     def __init__(self, layout: Layout, sizes: np.ndarray, mappings: int) -> None:
@@ -42,7 +43,12 @@ class Arena:
         self._mappings = mappings
         self._mapped = np.zeros(len(sizes), bool)
         self._length = int(self._starts[-1])
-        self._base = _mmap(None, self._length, _PROT_NONE, _reserving(), -1)
+        try:
+            self._base = _mmap(None, self._length, _PROT_NONE, _reserving(), -1)
+        except OSError as error:
+            raise StreamError(
+                f"no range of {amount(self._length)} of addresses: {error.strerror}; raise `ulimit -v`"
+            ) from error
         self._clean = self._rows(layout.members[0].content, layout.clean)
         self._corrupted = self._rows(layout.members[1].content, layout.corrupted)
 
@@ -104,9 +110,9 @@ class Arena:
 
 @lru_cache(maxsize=1)
 def most_mappings() -> int:
-    """Half of the mappings that the system allows a process."""
+    """A quarter of the mappings that the system allows a process: a mapped shard parts the range in two."""
     limit = Path("/proc/sys/vm/max_map_count")
-    return (int(limit.read_text()) if limit.exists() else _DEFAULT_MAPPINGS) // 2
+    return (int(limit.read_text()) if limit.exists() else _DEFAULT_MAPPINGS) // 4
 
 
 def _reserving() -> int:

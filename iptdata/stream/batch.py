@@ -12,7 +12,8 @@ class Batch(NamedTuple):
         task: name of the recipe.
         corrupted: uint8 (N, 3, h, w) in channels_last memory, RGB, 0..255.
         clean: uint8 (N, 3, H, W), the same; H = h and W = w, or `scale` times as much.
-        pairs: int64 (N,), number of each pair in its task: the n-th of its shards in the order of their names. -1 in shards
+        pairs: int64 (N,), number of each pair in its task: the n-th of all its shards, in the order of the paths and
+            then of their names. -1 in shards
             that something else made.
         orientation: uint8 (N,), one of the eight flips and rotations (0..7) for each pair, see `iptdata.stream.device.orient`;
             drawn from seed, pass and pair, the same on any number of ranks.

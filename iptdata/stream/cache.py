@@ -22,6 +22,7 @@ from iptdata.units import amount
 _PIECE = 8 << 20
 _DEFAULT_BYTES = 64 << 30
 _DEAD_SECONDS = 3600
+_ATTEMPTS = 5
 
 
 class ShardCache:
@@ -43,10 +44,14 @@ class ShardCache:
         Raises:
             ShardError, StorageError: as `fetch` does.
         """
-        while True:
+        for _ in range(_ATTEMPTS):
             path = self.fetch(storage, entry)
             with contextlib.suppress(FileNotFoundError):
                 return os.open(path, os.O_RDONLY)
+        raise StorageError(
+            f"{storage.path(entry.name)}.tar was removed from the cache {self.folder} again and again before it could be read; "
+            f"{amount(self.most_bytes)} are too little for what is read at the same time, allow it more"
+        )
 
     def fetch(self, storage: Storage, entry: Entry) -> str:
         """Path of a shard in the cache; another process that fetches it at the same time is waited for.
@@ -56,7 +61,7 @@ class ShardCache:
             StorageError: when it cannot be read, or the cache cannot be written, or is smaller than the shard.
         """
         path = os.path.join(self.folder, f"{entry.sha256}.tar")
-        if self._touch(path):
+        if self._touch(path, entry.bytes):
             return path
         if entry.bytes > self.most_bytes:
             raise StorageError(
@@ -66,7 +71,7 @@ class ShardCache:
         try:
             os.makedirs(self.folder, exist_ok=True)
             with self._locked(entry.sha256[:2]):
-                if not self._touch(path):
+                if not self._touch(path, entry.bytes):
                     self._download(storage, entry, path)
         except OSError as error:
             raise StorageError(
@@ -89,6 +94,7 @@ class ShardCache:
                     hashed.update(piece)
                     target.write(piece)
                 target.flush()
+                os.fchmod(descriptor, 0o644)
                 os.fsync(descriptor)
             if hashed.hexdigest() != entry.sha256:
                 raise ShardError(f"{storage.path(entry.name)}.tar is not what its manifest says (SHA-256); build it again")
@@ -126,12 +132,15 @@ class ShardCache:
         return dead
 
     @staticmethod
-    def _touch(path: str) -> bool:
-        """Mark a shard as just used; False where it is not there."""
+    def _touch(path: str, size: int) -> bool:
+        """Mark a shard as just used; False where it is not there, or not whole."""
         try:
-            os.utime(path)
+            if os.stat(path).st_size != size:
+                return False
         except FileNotFoundError:
             return False
+        with contextlib.suppress(PermissionError, FileNotFoundError):  # another user's file may be read all the same
+            os.utime(path)
         return True
 
     @contextlib.contextmanager
@@ -142,4 +151,5 @@ class ShardCache:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile has the descriptor too
             os.close(descriptor)

@@ -1,7 +1,8 @@
 """What there is to stream: the shards of each task, and the numbers of the pairs in them."""
 
+import logging
 from collections import defaultdict
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,11 +10,13 @@ import numpy as np
 
 from iptdata import rng
 from iptdata.errors import ShardError, StreamError, nearest
-from iptdata.shards.index import Entry, open_folder
+from iptdata.shards.index import Entry, open_folder, task_of
 from iptdata.shards.layout import Layout
 from iptdata.shards.manifest import is_manifest
 from iptdata.storage import Storage
 from iptdata.stream.paths import places
+
+_logger = logging.getLogger("iptdata.stream")
 
 
 @dataclass(frozen=True)
@@ -118,47 +121,70 @@ def _shapes(layout: Layout) -> str:
 
 
 def open_tasks(
-    paths: Sequence[str], split: str, tasks: Sequence[str] | None, fraction: float, elsewhere: Container[str] = ()
-) -> tuple[list[TaskShards], list[ShardError]]:
+    paths: Sequence[str],
+    split: str,
+    tasks: Sequence[str] | None,
+    fraction: float,
+    elsewhere: Container[str] = (),
+    *,
+    skip: bool = False,
+) -> list[TaskShards]:
     """The shards that paths name, by task.
 
     Args:
         tasks: those to open, in this order; all, in the order of their names, by default.
-        elsewhere: tasks that need not be in these paths.
-
-    Returns:
-        the tasks, and what is wrong with shards that lie beside those that are used.
+        elsewhere: tasks that are not to be in these paths.
+        skip: leave out shards that are not finished rather than raise.
 
     Raises:
-        ShardError: when a path names nothing, or a task is not there.
+        ShardError: when a path names nothing, a task is not there or in two places, or a shard is not finished.
         StreamError: when the fraction is none.
     """
     if not 0 < fraction <= 1:
         raise StreamError(f"fraction is {fraction}; expected above 0 and at most 1")
     if not paths and not elsewhere:
         raise ShardError("no shards were named; expected a corpus, a folder in one, or shards")
+    wanted = None if tasks is None else {task for task in tasks if task not in elsewhere}
     found: dict[str, list[Folder]] = defaultdict(list)
-    problems: list[ShardError] = []
     for path in paths:
-        for storage, only in places(path, split):
-            _add_folder(found, problems, path, storage, only)
-    wanted = sorted(found) if tasks is None else [task for task in tasks if task not in elsewhere]
-    for task in wanted:
+        for storage, only in places(path, split, wanted):
+            for task, folder in _open_place(path, storage, only, wanted, skip=skip):
+                _refuse_doubles(found[task], folder)
+                found[task].append(folder)
+    if doubles := [task for task in found if task in elsewhere]:
+        raise ShardError(f"task {doubles[0]} is given as {doubles[0]}=PATH and is in the shards too; give it another name")
+    order = sorted(found) if tasks is None else [task for task in dict.fromkeys(tasks) if task not in elsewhere]
+    for task in order:
         if task not in found:
-            raise ShardError(f"task {task} is not in the shards; there is: {nearest(task, found)}")
-    return [TaskShards(task, found[task], fraction) for task in dict.fromkeys(wanted)], problems
+            raise ShardError(
+                f"task {task} is not in the shards; there is: {nearest(task, found) or 'nothing that can be read'}"
+            )
+    return [TaskShards(task, found[task], fraction) for task in order]
 
 
-def _add_folder(
-    found: dict[str, list[Folder]], problems: list[ShardError], path: str, storage: Storage, only: set[str] | None
-) -> None:
-    entries, wrong = open_folder(storage, only)
+def _open_place(
+    path: str, storage: Storage, only: set[str] | None, tasks: Container[str] | None, *, skip: bool
+) -> Iterator[tuple[str, Folder]]:
+    """The shards of each task in a folder."""
+    entries, problems = open_folder(storage, only)
     if not entries and not any(map(is_manifest, storage.names())):
         hint = f"TASK={path} reads shards that something else made, as the task of that name"
         raise ShardError(f"{storage.root} holds tars without manifests; they are not finished, or not of iptdata: {hint}")
-    problems += wrong
+    for name, problem in problems.items():
+        if tasks is None or task_of(name) in tasks:
+            if not skip:
+                raise problem
+            _logger.warning("left out: %s", problem)
     by_task: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         by_task[entry.task].append(entry)
     for task, members in by_task.items():
-        found[task].append(Folder(storage, members))
+        yield task, Folder(storage, members)
+
+
+def _refuse_doubles(others: Sequence[Folder], folder: Folder) -> None:
+    names = {entry.name for entry in folder.entries}
+    for other in others:
+        both = names.intersection(entry.name for entry in other.entries)
+        if both and other.storage.root == folder.storage.root:
+            raise ShardError(f"{folder.storage.path(f'{min(both)}.tar')} is named by two of the paths; name it once")

@@ -14,6 +14,7 @@ from iptdata.stream.batch import Batch
 from iptdata.stream.stream import PairStream
 
 _AHEAD = 3
+_END = object()
 
 
 class DeviceBatch(NamedTuple):
@@ -23,7 +24,7 @@ class DeviceBatch(NamedTuple):
         task: name of the recipe.
         corrupted: float (N, 3, h, w) in channels_last memory.
         clean: float (N, 3, H, W), flipped and rotated as `corrupted` is.
-        source: the batch it was made of, with uint8 pixels.
+        source: the batch it was made of: uint8 pixels on the device; `pairs` and `orientation` in main memory.
     """
 
     task: str
@@ -49,6 +50,10 @@ class Preparation:
     def __post_init__(self) -> None:
         if not self.dtype.is_floating_point:
             raise StreamError(f"dtype is {self.dtype}; expected a floating-point type")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3:
+                raise StreamError(f"{name} is {values}; expected three numbers, one a channel")
+            object.__setattr__(self, name, tuple(map(float, values)))
         if min(self.std) <= 0:
             raise StreamError(f"std is {self.std}; expected numbers above 0")
 
@@ -145,29 +150,28 @@ class DeviceStream:
         self.stream = stream
         self.device = torch.device(device)
         self._cuda = self.device.type == "cuda"
-        if self._cuda and self.device.index is None:  # the background thread has a current device of its own
+        if self._cuda and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
         self._prepare = prepare or Preparation()
         self._kernel = torch.compile(prepared) if (self._cuda if compiled is None else compiled) else prepared
         self._last: Batch | None = None
+        self._feeder: _Feeder | None = None
+        self._start = stream.state_dict()
 
     def __len__(self) -> int:
         return len(self.stream)
 
     def __iter__(self) -> Iterator[DeviceBatch]:
-        """The batches from where the stream stands to the end of the epoch."""
-        start = self.state_dict()
-        arrivals: queue.Queue[Any] = queue.Queue(maxsize=_AHEAD)
-        stop = threading.Event()
-        self.stream.load_state_dict(start)
-        self._last = None
-        work = threading.Thread(target=self._fill, args=(arrivals, stop), daemon=True, name="iptdata-device")
-        work.start()
+        """The batches from where the stream stands to the end of the epoch; ends a loop begun before.
+
+        Raises:
+            ShardError, StorageError: when a shard cannot be read.
+        """
+        self._halt()
+        self._start = self.stream.state_dict()
+        feeder = self._feeder = _Feeder(self._arrivals)
         try:
-            while (arrival := arrivals.get()) is not None:
-                if isinstance(arrival, BaseException):
-                    raise arrival
-                batch, orientation, ready = arrival
+            for batch, orientation, ready in feeder:
                 if ready is not None:
                     torch.cuda.current_stream(self.device).wait_event(ready)
                     for tensor in (batch.corrupted, batch.clean, orientation):
@@ -176,32 +180,34 @@ class DeviceStream:
                 corrupted, clean = (self._prepare(side, orientation, self._kernel) for side in (batch.corrupted, batch.clean))
                 yield DeviceBatch(batch.task, corrupted, clean, batch)
         finally:
-            stop.set()
-            while work.is_alive():
-                _drain(arrivals)
-                work.join(timeout=0.01)
-            self.stream.load_state_dict(self.state_dict())
-            self._last = None
+            if self._feeder is feeder:
+                self._halt()
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the stream behind the last batch that was taken from here, not the last one gathered."""
-        return self.stream.state_dict(after=self._last)
+        if self._feeder is None:
+            return self.stream.state_dict()
+        return self.stream.state_dict(after=self._last) if self._last is not None else self._start
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._last = None
+        """Stand where a state was taken; ends a loop that is under way."""
+        self._halt()
         self.stream.load_state_dict(state)
 
-    def _fill(self, arrivals: "queue.Queue[Any]", stop: threading.Event) -> None:
-        """Gather batches and send them off until the epoch ends; what goes wrong is handed over to be raised."""
-        try:
-            send = self._sender()
-            for batch in self.stream.batches(self._pinned() if self._cuda else None):
-                arrivals.put(send(batch))
-                if stop.is_set():
-                    return
-            arrivals.put(None)
-        except BaseException as error:  # noqa: BLE001
-            arrivals.put(error)
+    def _halt(self) -> None:
+        """End the background thread, and let the stream stand behind the last batch that was taken."""
+        if self._feeder is not None:
+            self._feeder.halt()
+            self.stream.load_state_dict(self.state_dict())
+            self._feeder, self._last = None, None
+
+    def _arrivals(self) -> Iterator[tuple[Batch, torch.Tensor, Any]]:
+        """Batches on the device, their orientation, and the event that says when they are there; runs in the background."""
+        if self._cuda:
+            torch.cuda.set_device(self.device)  # each thread has a current device of its own
+        send = self._sender()
+        for batch in self.stream.batches(self._pinned() if self._cuda else None):
+            yield send(batch)
 
     def _sender(self) -> Callable[[Batch], tuple[Batch, torch.Tensor, Any]]:
         if not self._cuda:
@@ -227,6 +233,38 @@ def _moved(batch: Batch, device: torch.device) -> Batch:
     return batch._replace(corrupted=corrupted, clean=clean)
 
 
-def _drain(arrivals: "queue.Queue[Any]") -> None:
-    while not arrivals.empty():
-        arrivals.get_nowait()
+class _Feeder:
+    """Runs an iterator in a background thread, a few items ahead; what goes wrong there is raised here."""
+
+    def __init__(self, items: Callable[[], Iterator[Any]]) -> None:
+        self._ready: queue.Queue[Any] = queue.Queue(maxsize=_AHEAD)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(items,), daemon=True, name="iptdata-device")
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Any]:
+        while not self._stop.is_set():
+            item = self._ready.get()
+            if item is _END:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def halt(self) -> None:
+        """End the thread, at the latest when it has its next item."""
+        self._stop.set()
+        while self._thread.is_alive():
+            while not self._ready.empty():
+                self._ready.get_nowait()
+            self._thread.join(timeout=0.01)
+
+    def _fill(self, items: Callable[[], Iterator[Any]]) -> None:
+        try:
+            for item in items():
+                self._ready.put(item)
+                if self._stop.is_set():
+                    return
+            self._ready.put(_END)
+        except BaseException as error:  # noqa: BLE001
+            self._ready.put(error)

@@ -1,7 +1,8 @@
 """Shards that something else made, through the webdataset library: any order of members, PNG, JPEG or npy.
 
 What is lost against shards of ours: random access, so a pass is shards drawn at random with a buffer of samples mixed rather
-than each pair once, and a resumed run reads other pairs than an uninterrupted one.
+than each pair once, and a resumed run reads other pairs than an uninterrupted one. Orientations are
+drawn for the rows of a step.
 """
 
 import glob
@@ -11,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import braceexpand
 import numpy as np
 import torch
 from torch.utils.data import get_worker_info
@@ -22,13 +22,16 @@ from webdataset.pipeline import DataPipeline
 from webdataset.shardlists import ResampledShards
 from webdataset.tariterators import tarfile_to_samples
 
+from iptdata import rng
 from iptdata.errors import ShardError
 from iptdata.stream.batch import Batch, pixels
-from iptdata.stream.schedule import Share
+from iptdata.stream.paths import expand_braces
+from iptdata.stream.share import Share
 
 CLEAN_NAMES = ("clean", "target", "gt", "hq", "hr", "norain")
 CORRUPTED_NAMES = ("corrupted", "input", "lq", "lr", "noisy", "rain")
 _MIXED_SAMPLES = 2000
+_MOST_UNUSABLE = 1000
 
 _logger = logging.getLogger("iptdata.stream")
 
@@ -60,6 +63,8 @@ class ForeignReader:
         self._skip = skip
         self._samples: Iterator[tuple[np.ndarray, np.ndarray]] | None = None
         self._shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+        self._place = (0, 0)
+        self._unusable = 0
         _logger.warning(
             "task %s: shards of something else (%s) are read through webdataset: no random access, so no exact epochs "
             "and no exact resume",
@@ -70,13 +75,14 @@ class ForeignReader:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_samples": None}
 
-    def restart(self) -> None:
-        """Begin anew, as another process has to."""
+    def restart(self, epoch: int, step: int) -> None:
+        """Begin anew, with other samples than from another place in the run."""
         self._samples = None
+        self._place = (epoch, step)
 
-    def jobs_ahead(self, number: int, batch: int) -> list[Any]:
+    def jobs_ahead(self, number: int, batch: int) -> tuple[list[Any], list[Any]]:
         """Nothing: webdataset reads as it goes."""
-        return []
+        return [], []
 
     def read(self, number: int, batch: int, epoch: int, step: int, allocate: Callable[[int, int], torch.Tensor]) -> Batch:
         """The next pairs; see `TaskReader.read`."""
@@ -89,11 +95,16 @@ class ForeignReader:
             corrupted=corrupted,
             clean=clean,
             pairs=torch.full((len(pairs),), -1),
-            orientation=torch.zeros(len(pairs), dtype=torch.uint8),
+            orientation=torch.from_numpy(self._orientation(epoch, step)),
             repeated=0,
             epoch=epoch,
             step=step,
         )
+
+    def _orientation(self, epoch: int, step: int) -> np.ndarray:
+        """One for each row of the step's batch: pairs have no numbers here."""
+        words = rng.raw_words(rng.digest("orientation", self._seed, self.task, epoch, step), self._share.batch_size)
+        return (words[self._share.start : self._share.stop] >> np.uint64(61)).astype(np.uint8)
 
     @staticmethod
     def _stack(images: list[np.ndarray], allocate: Callable[[int, int], torch.Tensor]) -> torch.Tensor:
@@ -104,13 +115,12 @@ class ForeignReader:
 
     def _open(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         info = get_worker_info()
-        worker = info.id if info else 0
-        seed = 1000 * (self._share.rank + 1) + worker
+        seed = rng.hash64("foreign", self._seed, self.task, self._share.rank, info.id if info else 0, *self._place)
         handler = self._count if self._skip else reraise_exception
         pipeline = DataPipeline(
-            ResampledShards(self.urls, seed=self._seed, deterministic=True, worker_seed=lambda: seed),
+            ResampledShards(self.urls, seed=seed, deterministic=True, worker_seed=lambda: 0),
             tarfile_to_samples(handler=handler),
-            shuffle(_MIXED_SAMPLES, seed=self._seed + seed),
+            shuffle(_MIXED_SAMPLES, seed=seed),
             decode("rgb8", handler=handler),
         )
         try:
@@ -139,19 +149,30 @@ class ForeignReader:
             assert clean is not None
             assert corrupted is not None
             self._shapes = clean.shape, corrupted.shape
+            self._unusable = 0
             return clean, corrupted
-        if self._skip:
-            self.skipped[str(sample.get("__url__"))] += 1
-            return None
-        raise ShardError(f"{self.task}: {sample.get('__url__')}: {sample['__key__']} {problem}")
+        if not self._skip:
+            raise ShardError(f"{self.task}: {sample.get('__url__')}: {sample['__key__']} {problem}")
+        self._leave_out(str(sample.get("__url__")), f"{sample['__key__']} {problem}")
+        return None
+
+    def _leave_out(self, where: str, problem: str) -> None:
+        """Count a sample that cannot be used, and give up when there is no other."""
+        if where not in self.skipped:
+            _logger.warning("left out: %s: %s", where, problem)
+        self.skipped[where] += 1
+        self._unusable += 1
+        if self._unusable >= _MOST_UNUSABLE:
+            raise ShardError(f"{self.task}: {_MOST_UNUSABLE} samples in a row cannot be used, the last: {where}: {problem}")
 
     def _count(self, error: Exception) -> bool:
-        self.skipped[" ".join(str(error).split())] += 1
+        text = " ".join(str(error).split())
+        self._leave_out(text, "cannot be read")
         return True
 
 
 def _expand(pattern: str) -> list[str]:
     if "://" in pattern or pattern.startswith("pipe:"):
-        return list(braceexpand.braceexpand(pattern))
-    found = [path for part in braceexpand.braceexpand(pattern) for path in sorted(glob.glob(part))]
+        return expand_braces(pattern)
+    found = [path for part in expand_braces(pattern) for path in sorted(glob.glob(part))]
     return [path for path in found if path.endswith((".tar", ".tar.gz", ".tgz"))]

@@ -19,7 +19,7 @@ from iptdata.stream.cache import ShardCache
 from iptdata.stream.catalog import TaskShards
 from iptdata.stream.order import Order
 from iptdata.stream.rows import PassRows, Rows
-from iptdata.stream.schedule import Share
+from iptdata.stream.share import Share
 
 OnError = Literal["raise", "skip"]
 Remainder = Literal["drop", "pad"]
@@ -76,7 +76,6 @@ class TaskReader:
         self._mappings = mappings
         self._arena: Arena | None = None
         self._broken = np.zeros(len(shards.entries), bool)
-        self._warm = np.zeros(len(shards.entries), bool)
         self._span = (-1, -1)
         self.reorder(order)
 
@@ -89,7 +88,7 @@ class TaskReader:
         self._order = order
         self._rows = PassRows(self.shards, order, self._share, self._seed, self.batches)
 
-    def restart(self) -> None:
+    def restart(self, epoch: int, step: int) -> None:
         """Forget what was brought near: the background threads of an earlier iteration, or of another process, are gone."""
         self._span = (-1, -1)
 
@@ -122,23 +121,26 @@ class TaskReader:
             step=step,
         )
 
-    def jobs_ahead(self, number: int, batch: int) -> list[Jobs]:
-        """What to do in the background when the stream comes to a batch: the shards of its span and of the next.
+    def jobs_ahead(self, number: int, batch: int) -> tuple[list[Jobs], list[Jobs]]:
+        """What to do in the background when the stream comes to a batch: its span's shards now, those of the next one later.
 
         Returns:
             lists of jobs, each to be done in order; none where the span is the one of the call before.
         """
         span = self._order.span(number, batch * self._share.batch_size)
         if (number, span) == self._span:
-            return []
+            return [], []
         self._span = (number, span)
-        near = np.concatenate([self._order.shards(number, span), self._order.shards(number, span + 1)])
-        if not self._order.sequential:
-            near = near[~self._warm[near]]  # where all shards fit into memory, once is enough
-        elif self._arena is not None:
-            self._arena.release(np.setdiff1d(np.arange(len(self._broken)), near))
+        now, later = self._order.shards(number, span), self._order.shards(number, span + 1)
+        if self._order.sequential and not len(later):
+            later = self._order.shards(number + 1, 0)
+        if self._order.sequential and self._arena is not None:
+            self._arena.release(np.setdiff1d(np.arange(len(self._broken)), [*now, *later]))
+        return self._jobs(now), self._jobs(later)
+
+    def _jobs(self, shards: np.ndarray) -> list[Jobs]:
         lists = 1 if self.shards.is_local else FETCHES
-        return [(partial(self._bring_near, int(shard)) for shard in near[first::lists]) for first in range(lists)]
+        return [(partial(self._bring_near, int(shard)) for shard in shards[first::lists]) for first in range(lists)]
 
     def _mapped(self, shards: np.ndarray) -> Arena:
         """The arena with these shards in it, but for broken ones."""
@@ -197,4 +199,3 @@ class TaskReader:
         with suppress(OSError, ShardError, StorageError), self._opened(shard) as descriptor:
             if self.shards.storage(shard).is_local:
                 read_ahead(descriptor)
-            self._warm[shard] = True

@@ -8,7 +8,7 @@ from iptdata import rng
 from iptdata.stream.catalog import TaskShards
 from iptdata.stream.order import Order
 from iptdata.stream.permutation import mix
-from iptdata.stream.schedule import Share
+from iptdata.stream.share import Share
 
 _BLOCK_PAIRS = 1 << 15
 _TO_EIGHT = np.uint64(61)

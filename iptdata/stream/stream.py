@@ -1,6 +1,8 @@
 """Pairs of a corpus as batches: exact epochs, any number of ranks, on from any step."""
 
 import logging
+import operator
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, get_args
@@ -18,7 +20,8 @@ from iptdata.stream.catalog import open_tasks
 from iptdata.stream.foreign import ForeignReader
 from iptdata.stream.paths import split_names
 from iptdata.stream.reader import FETCHES, Jobs, OnError, Remainder, TaskReader
-from iptdata.stream.schedule import Share, make_schedule
+from iptdata.stream.schedule import make_schedule
+from iptdata.stream.share import Share
 from iptdata.stream.shuffle import Mode, Shuffle, choose_shuffle
 
 _logger = logging.getLogger("iptdata.stream")
@@ -38,9 +41,9 @@ class Reader(Protocol):
 
     def read(self, number: int, batch: int, epoch: int, step: int, allocate: Allocate) -> Batch: ...
 
-    def jobs_ahead(self, number: int, batch: int) -> list[Jobs]: ...
+    def jobs_ahead(self, number: int, batch: int) -> tuple[list[Jobs], list[Jobs]]: ...
 
-    def restart(self) -> None: ...
+    def restart(self, epoch: int, step: int) -> None: ...
 
 
 class PairStream(IterableDataset[Batch]):
@@ -68,18 +71,19 @@ class PairStream(IterableDataset[Batch]):
             "pad" fills it up.
         shuffle: "global", "window", "none", or "auto": global where the shards are local and fit into 60 % of memory. Where
             ranks run on machines of different memory, say which.
-        window: shards mixed at a time with "window".
+        window: shards mixed at a time with "window", by default 16.
         on_error: "raise", or "skip": leave out shards that cannot be read and count it in `skipped`.
         cache_dir, cache_bytes: where remote shards are kept, and how many bytes of them.
 
     Raises:
         ShardError: when shards are missing, not finished, or not of one shape within a task.
+        StorageError: when a path cannot be read.
         StreamError: when an option is not what it must be.
     """
 
     def __init__(
         self,
-        paths: str | Sequence[str],
+        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         tasks: Sequence[str] | None = None,
         batch_size: int,
@@ -101,13 +105,9 @@ class PairStream(IterableDataset[Batch]):
         _check("remainder", remainder, get_args(Remainder))
         _check("on_error", on_error, get_args(OnError))
         self.share = Share(batch_size=batch_size, rank=rank, world_size=world_size)
-        self._seed = seed
+        self._seed = seed = operator.index(seed)
         ours, foreign = split_names(paths)
-        shards, problems = open_tasks(ours, split, tasks, fraction, foreign)
-        if problems and on_error == "raise":
-            raise problems[0]
-        for problem in problems:
-            _logger.warning("left out: %s", problem)
+        shards = open_tasks(ours, split, tasks, fraction, foreign, skip=on_error == "skip")
         cache = ShardCache(cache_dir, cache_bytes)
         self.shuffle = choose_shuffle(shuffle, window, shards, cache.most_bytes)
         self._may_adopt = shuffle == "auto"
@@ -127,6 +127,8 @@ class PairStream(IterableDataset[Batch]):
         for name, patterns in foreign.items():
             if tasks is None or name in tasks:
                 self._readers[name] = ForeignReader(name, patterns, self.share, seed=seed, skip=on_error == "skip")
+        if not self._readers:
+            raise StreamError("there is no task to stream: tasks is empty, or no shard can be read")
         self._names = list(self._readers)
         pairs = sum(task.total for task in shards)
         batches = {name: reader.batches for name, reader in self._readers.items()}
@@ -142,9 +144,13 @@ class PairStream(IterableDataset[Batch]):
             "epoch_steps": len(self._schedule),
         }
         self._epoch, self._step = 0, 0
+        self._current: Ahead | None = None
         if shards and rank == 0:
             level = logging.WARNING if shuffle == "auto" and self.shuffle.mode == "window" else logging.INFO
             _logger.log(level, "shuffle: %s", self.shuffle.reason)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_current": None}
 
     def __len__(self) -> int:
         """Steps in an epoch, the same on every rank."""
@@ -165,7 +171,7 @@ class PairStream(IterableDataset[Batch]):
 
     @property
     def skipped(self) -> Counter[str]:
-        """With `on_error="skip"`: pairs that this process replaced so far, by shard."""
+        """With `on_error="skip"`: pairs that this process replaced so far, by shard; workers of a `DataLoader` count apart."""
         return sum((reader.skipped for reader in self._readers.values()), Counter())
 
     def __iter__(self) -> Iterator[Batch]:
@@ -174,37 +180,63 @@ class PairStream(IterableDataset[Batch]):
     def batches(self, allocate: Allocate | None = None) -> Iterator[Batch]:
         """The batches from where the stream stands to the end of the epoch.
 
-        In a worker of a `DataLoader`, every k-th of them, so that k workers together give each once and in order.
+        In a worker of a `DataLoader`, every k-th of them, so that k workers together give each once and in order; there each
+        loop is a new epoch, whether or not the one before came to its end. Beginning a loop ends those begun before.
 
         Args:
             allocate: gives a uint8 tensor of (rows, bytes) for the pixels of a batch, for those who reuse memory.
+
+        Raises:
+            ShardError, StorageError: when a shard cannot be read.
+            StreamError: when another loop over this stream was begun meanwhile.
         """
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info else (0, 1)
         epoch, first = self._epoch, self._step
+        info = get_worker_info()
+        if info is None:
+            yield from self._loop(epoch, first, allocate or _allocate, lambda step: True)
+        else:
+            self._epoch, self._step = epoch + 1, 0
+            yield from self._loop(
+                epoch, first, allocate or _allocate, lambda step: (step - first) % info.num_workers == info.id, moves=False
+            )
+
+    def _loop(
+        self, epoch: int, first: int, allocate: Allocate, mine: Callable[[int], bool], *, moves: bool = True
+    ) -> Iterator[Batch]:
+        """Steps from `first` on; with `moves` the stream stands behind each batch that it gives."""
         ahead = Ahead(threads=FETCHES if self._remote else 1)
+        self._current = ahead
         for reader in self._readers.values():
-            reader.restart()
+            reader.restart(epoch, first)
         try:
             for step, turn in enumerate(self._schedule.turns(epoch, first), first):
-                if (step - first) % workers != worker:
+                if not mine(step):
                     continue
+                if self._current is not ahead:
+                    raise StreamError("another loop over this stream was begun; give each loop a stream of its own")
                 reader = self._readers[self._names[turn.task]]
-                for jobs in reader.jobs_ahead(turn.number, turn.batch):
-                    ahead.submit(jobs)
+                now, later = reader.jobs_ahead(turn.number, turn.batch)
+                for jobs in now:
+                    ahead.submit(jobs, urgent=True)
+                for jobs in later:
+                    ahead.submit(jobs, urgent=False)
                 if self._remote:
                     ahead.start()
-                batch = reader.read(turn.number, turn.batch, epoch, step, allocate or _allocate)
+                batch = reader.read(turn.number, turn.batch, epoch, step, allocate)
                 ahead.start()  # not before the first batch, which would have to share the interpreter and the disk
-                self._epoch, self._step = self._after(epoch, step)
+                if moves:
+                    self._epoch, self._step = self._after(epoch, step)
                 yield batch
-            self._epoch, self._step = epoch + 1, 0
         finally:
             ahead.close()
 
     def set_epoch(self, epoch: int) -> None:
-        """Stand at the beginning of an epoch; needed before each epoch in a `DataLoader` that starts its workers anew."""
-        self._epoch, self._step = epoch, 0
+        """Stand at the beginning of an epoch; nothing happens where the stream stands in that epoch already.
+
+        Needed before each epoch in a `DataLoader` that starts its workers anew, which does not move the stream it was given.
+        """
+        if epoch != self._epoch:
+            self._epoch, self._step = epoch, 0
 
     def state_dict(self, after: Batch | None = None) -> dict[str, Any]:
         """All that is needed to go on with the next batch, on any number of ranks: a few plain numbers and names.
@@ -224,18 +256,22 @@ class PairStream(IterableDataset[Batch]):
         """
         if state.get("version") != _STATE_VERSION:
             raise StreamError(f"the state has version {state.get('version')!r}; this release reads {_STATE_VERSION}")
-        wanted = {name: state.get(name) for name in self._identity}
-        if not self._may_adopt:
-            wanted["shuffle"], found = state["shuffle"], self._identity | {"shuffle": self.shuffle.plain()}
-        else:
-            found = self._identity
-        changes = [f"{name}: {wanted[name]!r} there, {found[name]!r} here" for name in found if wanted[name] != found[name]]
+        found = self._identity | ({} if self._may_adopt else {"shuffle": self.shuffle.plain()})
+        changes = [
+            f"{name}: {state.get(name)!r} there, {value!r} here" for name, value in found.items() if state.get(name) != value
+        ]
         if changes:
             raise StreamError(
                 f"the state is of another stream ({'; '.join(changes)}); use its shards and options, or start anew"
             )
-        self._adopt(Shuffle(**state["shuffle"]))
-        self._epoch, self._step = state["epoch"], state["step"]
+        try:
+            epoch, step, shuffle = operator.index(state["epoch"]), operator.index(state["step"]), Shuffle(**state["shuffle"])
+        except (KeyError, TypeError) as error:
+            raise StreamError(f"the state is damaged ({error}); take another one, or start anew") from error
+        if epoch < 0 or not 0 <= step < len(self):
+            raise StreamError(f"the state stands at epoch {epoch}, step {step}; an epoch has {len(self)} steps")
+        self._adopt(shuffle)
+        self._epoch, self._step = epoch, step
 
     def _adopt(self, shuffle: Shuffle) -> None:
         if shuffle.plain() == self.shuffle.plain():

@@ -1,8 +1,10 @@
 """Remote shards: fetched once, checked, bounded, shared; behind a URL everything is as on a disk."""
 
+import fcntl
 import multiprocessing
 import os
 import shutil
+import signal
 import time
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 from torch.utils.data import DataLoader
 
-from iptdata.errors import ShardError, StorageError
+from iptdata.errors import ShardError, StorageError, StreamError
 from iptdata.shards.index import Entry, open_folder
 from iptdata.storage import Storage
 from iptdata.stream import PairStream
@@ -68,6 +70,39 @@ def test_a_shard_that_is_removed_before_it_is_opened_is_fetched_again(
     assert os.fstat(descriptor).st_size == entries[0].bytes
     os.close(descriptor)
     assert len(fetched) == 2
+
+
+def test_a_cached_file_that_was_cut_short_is_fetched_again(remote: Storage, entries: list[Entry], tmp_path: Path) -> None:
+    cache = ShardCache(str(tmp_path))
+    os.truncate(cache.fetch(remote, entries[0]), 1000)
+    assert os.path.getsize(cache.fetch(remote, entries[0])) == entries[0].bytes
+
+
+def test_users_who_push_each_other_out_are_told(remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(ShardCache, "fetch", lambda *_: str(tmp_path / "gone"))
+    with pytest.raises(StorageError, match=r"removed from the cache .* again and again .* allow it more"):
+        ShardCache(str(tmp_path)).open(remote, entries[0])
+
+
+def test_a_process_forked_while_the_cache_is_locked_does_not_keep_the_lock(tmp_path: Path) -> None:
+    cache = ShardCache(str(tmp_path))
+    with cache._locked("room"):
+        child = os.fork()
+        if child == 0:
+            time.sleep(30)
+            os._exit(0)
+    try:
+        descriptor = os.open(tmp_path / ".room.lock", os.O_RDWR)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(descriptor)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_all_of_a_corpus_must_fit_to_be_mixed_globally(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(StreamError, match=r"needs all 3\.1 MB of these shards in the cache, which may hold 2\.0 MB"):
+        PairStream(f"file://{corpus}/rain", batch_size=8, shuffle="global", cache_dir=str(tmp_path), cache_bytes=2_000_000)
 
 
 def test_what_arrives_damaged_is_not_kept(remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch) -> None:

@@ -1,6 +1,8 @@
 """Floats on the device: the arithmetic, the eight orientations, and a state that knows what was used."""
 
+import shutil
 import threading
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -67,7 +69,8 @@ def test_by_default_values_stay_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"dtype": torch.uint8}, "dtype is torch.uint8"), ({"std": (1, 0, 1)}, "std is")]
+    ("options", "message"),
+    [({"dtype": torch.uint8}, "dtype is torch.uint8"), ({"std": (1, 0, 1)}, "std is"), ({"mean": [0, 0]}, "mean is")],
 )
 def test_what_cannot_be(options: dict, message: str) -> None:
     with pytest.raises(StreamError, match=message):
@@ -103,22 +106,54 @@ def test_the_state_is_of_what_was_used_not_of_what_was_gathered(corpus: Path) ->
     assert steps(taken + [batch.source for batch in device]) == wanted  # and one that was left goes on
 
 
-def test_what_goes_wrong_in_the_background_is_raised(corpus: Path, tmp_path: Path) -> None:
+def test_what_goes_wrong_in_the_background_is_raised_in_its_place(corpus: Path, tmp_path: Path) -> None:
+    shutil.copytree(corpus / "rain", tmp_path / "rain")
+    device = DeviceStream(PairStream(str(tmp_path), batch_size=8, shuffle="none"), "cpu")
+    (tmp_path / "rain" / "train" / "rain-train-000002.tar").unlink()
+    taken = []
+    with pytest.raises(ShardError, match=r"rain-train-000002\.tar cannot be read"):
+        taken.extend(device)
+    assert len(taken) == 64 // 8
+    assert device.state_dict()["step"] == 64 // 8
+
+
+def test_a_loop_that_took_nothing_moves_nothing(corpus: Path) -> None:
     device = DeviceStream(PairStream(str(corpus), batch_size=8), "cpu")
+    batches = iter(device)
+    next(batches)
+    again = iter(device)
+    assert next(again).source.step == 1
+    state = device.state_dict()
+    device.load_state_dict(state)
+    assert next(iter(device)).source.step == 2
 
-    def fail(*_: object) -> None:
-        raise ShardError("a shard is gone")
 
-    device.stream.batches = fail  # pyright: ignore[reportAttributeAccessIssue]
-    with pytest.raises(ShardError, match="a shard is gone"):
-        next(iter(device))
+def test_two_streams_at_a_time(corpus: Path) -> None:
+    wanted = steps(PairStream(str(corpus), batch_size=8))
+    pairs = zip(*(DeviceStream(PairStream(str(corpus), batch_size=8), "cpu") for _ in range(2)), strict=True)
+    found = [(one.source, other.source) for one, other in pairs]
+    assert steps(one for one, _ in found) == steps(other for _, other in found) == wanted
 
 
 def test_threads_end_with_the_loop(corpus: Path) -> None:
     before = threading.active_count()
     for _ in range(3):
         list(islice(DeviceStream(PairStream(str(corpus), batch_size=8), "cpu"), 2))
-    assert threading.active_count() <= before + 1
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_it_gives_the_same(corpus: Path) -> None:
+    prepare = Preparation(mean=(1, 2, 3), std=(255, 255, 255))
+    there = DeviceStream(PairStream(str(corpus), batch_size=8), "cuda", prepare)
+    here = DeviceStream(PairStream(str(corpus), batch_size=8), "cpu", prepare)
+    for one, other in zip(there, here, strict=True):
+        torch.cuda._sleep(1_000_000)  # a slow consumer
+        for side in ("clean", "corrupted"):
+            torch.testing.assert_close(getattr(one, side).cpu(), getattr(other, side), atol=1e-6, rtol=0)
 
 
 @pytest.mark.long

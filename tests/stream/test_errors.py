@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,16 @@ def test_or_it_is_left_out_and_every_rank_has_its_steps(
     assert caplog.text.count("left out: ") == world_size
 
 
+def test_a_run_goes_on_after_a_shard_was_lost(own: Path) -> None:
+    stream = PairStream(str(own), batch_size=8, on_error="skip")
+    state = stream.state_dict()
+    (own / "rain-train-000002.tar").unlink()
+    resumed = PairStream(str(own), batch_size=8, on_error="skip")
+    resumed.load_state_dict(state)
+    assert len(list(resumed)) == PAIRS // 8
+    assert resumed.skipped.total() == 32
+
+
 def test_a_batch_of_broken_shards_alone_is_an_error(own: Path) -> None:
     stream = PairStream(str(own), batch_size=8, shuffle="none", on_error="skip")
     (own / "rain-train-000000.tar").unlink()
@@ -71,9 +82,13 @@ def test_a_batch_of_broken_shards_alone_is_an_error(own: Path) -> None:
         next(iter(stream))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_more_shards_than_may_be_mapped(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that allows few mappings makes it slower, not wrong."""
     wanted = [batch.clean for batch in PairStream(str(corpus), tasks=["rain"], batch_size=2)]
     monkeypatch.setattr("iptdata.stream.stream.most_mappings", lambda: 2)
-    found = [batch.clean for batch in PairStream(str(corpus), tasks=["rain"], batch_size=2)]
+    found = []
+    for batch in PairStream(str(corpus), tasks=["rain"], batch_size=2):
+        found.append(batch.clean)
+        assert Path("/proc/self/maps").read_text().count(f"{corpus}/rain/train/rain-train-") <= 2
     assert all(one.equal(other) for one, other in zip(found, wanted, strict=True))

@@ -76,6 +76,32 @@ def test_ranks_draw_pairs_of_their_own(tmp_path: Path) -> None:
     assert found[0] != [part[:2] for part in found[1]]
 
 
+def test_epochs_and_resumed_runs_draw_other_pairs(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", [sample(number) for number in range(200)])
+    stream = PairStream(f"blur={tmp_path}/a.tar", batch_size=5, epoch_steps=6)
+    first, second = ([numbers(batch) for batch in stream] for _ in range(2))
+    assert first != second
+    again = PairStream(f"blur={tmp_path}/a.tar", batch_size=5, epoch_steps=6)
+    assert [numbers(batch) for batch in again] == first
+    orientations = [batch.orientation.tolist() for batch in stream]
+    assert len(set(map(tuple, orientations))) > 3
+
+
+def test_shards_without_one_usable_pair_end_the_run(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", [{"jpg": png(np.zeros((8, 8, 3), np.uint8))}] * 50)
+    with pytest.raises(
+        ShardError, match=r"1000 samples in a row cannot be used, the last: .*a.tar: .* has jpg; expected one of"
+    ):
+        list(PairStream(f"blur={tmp_path}/a.tar", batch_size=2, epoch_steps=9, on_error="skip"))
+
+
+def test_a_name_that_a_task_of_ours_has(corpus: Path, tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", [sample(0)])
+    with pytest.raises(ShardError, match="task rain is given as rain=PATH and is in the shards too"):
+        PairStream([str(corpus), f"rain={tmp_path}/a.tar"], batch_size=2, epoch_steps=3)
+    assert PairStream(f"x={tmp_path}/a.tar", batch_size=2, epoch_steps=3, shuffle="window").tasks == ["x"]
+
+
 def test_beside_tasks_of_ours(corpus: Path, tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", [sample(number) for number in range(20)])
     paths = [str(corpus), f"blur={tmp_path}/a.tar"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from iptdata.errors import ShardError
+from iptdata.errors import ShardError, StreamError
 from iptdata.stream import PairStream
 from tests.conftest import build
 from tests.stream.conftest import PAIRS
@@ -60,6 +60,7 @@ def test_splits_are_kept_apart(photos: Path, tmp_path: Path) -> None:
         ("{0}/*/train/*.tar", "in the file name only"),
         ("{0}/../photos", "has no shards of the split train"),
         ("{0}/corpus.json", "is a file"),
+        ("{0}/rain/train/{{a", "a brace is not closed"),
     ],
 )
 def test_paths_that_name_nothing(corpus: Path, path: str, message: str) -> None:
@@ -99,3 +100,33 @@ def test_tars_of_something_else_need_a_name(corpus: Path, tmp_path: Path) -> Non
     for path in (tmp_path, tmp_path / "a.tar"):
         with pytest.raises(ShardError, match=r"tars without manifests; .* TASK=.* reads shards that something else made"):
             open_stream(str(path))
+
+
+def test_a_path_object_and_a_folder_with_brackets(corpus: Path, tmp_path: Path) -> None:
+    shutil.copytree(corpus / "rain", tmp_path / "a[1]" / "rain")
+    assert PairStream(tmp_path / "a[1]", batch_size=1).tasks == ["rain"]
+
+
+@pytest.mark.parametrize("second", ["{0}/rain", "{0}/rain/train", "{0}/rain/train/rain-train-00000[3-5].tar"])
+def test_a_shard_that_is_named_twice(corpus: Path, second: str) -> None:
+    with pytest.raises(ShardError, match=r"rain-train-00000\d\.tar is named by two of the paths; name it once"):
+        open_stream([str(corpus), second.format(corpus)])
+
+
+def test_tasks_that_were_not_asked_for_may_be_unfinished(corpus: Path, tmp_path: Path) -> None:
+    """As they are while a recipe is being added to a corpus."""
+    for task in ("rain", "sr2"):
+        shutil.copytree(corpus / task, tmp_path / task)
+    for manifest in (tmp_path / "sr2" / "train").glob("*.parquet"):
+        manifest.unlink()
+    assert len(open_stream(str(tmp_path), tasks=["rain"])) == PAIRS
+    with pytest.raises(ShardError, match="sr2"):
+        open_stream(str(tmp_path))
+
+
+def test_nothing_is_left(corpus: Path, tmp_path: Path) -> None:
+    shutil.copytree(corpus / "rain", tmp_path / "rain")
+    for manifest in (tmp_path / "rain" / "train").glob("*.parquet"):
+        manifest.write_bytes(b"no manifest")
+    with pytest.raises(StreamError, match="no shard can be read"):
+        open_stream(str(tmp_path), on_error="skip")

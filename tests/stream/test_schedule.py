@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iptdata.errors import StreamError
-from iptdata.stream.schedule import ExactSchedule, Share, WeightedSchedule, make_schedule
+from iptdata.stream.schedule import ExactSchedule, WeightedSchedule, make_schedule
+from iptdata.stream.share import Share
 
 
 @settings(max_examples=50, deadline=None)

@@ -4,7 +4,7 @@ import json
 import pickle
 from collections import defaultdict
 from collections.abc import Iterable
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,41 @@ def steps_of_epoch(corpus: Path, epoch: int) -> list[tuple[str, list[int], list[
     return steps(stream)
 
 
+def test_a_data_loader_that_is_left_early_gives_whole_epochs_afterwards(corpus: Path) -> None:
+    stream = PairStream(str(corpus), batch_size=16)
+    loader = DataLoader(stream, batch_size=None, num_workers=2, persistent_workers=True)
+    for taken in (5, 32):
+        assert len(list(islice(loader, taken))) == taken
+    assert steps(loader) == steps_of_epoch(corpus, 2)
+
+
+def test_set_epoch_keeps_the_place_within_an_epoch(corpus: Path) -> None:
+    stream = PairStream(str(corpus), batch_size=16)
+    list(islice(stream, 5))
+    stream.set_epoch(0)
+    assert stream.step == 5
+    stream.set_epoch(1)
+    assert (stream.epoch, stream.step) == (1, 0)
+
+
+def test_a_new_loop_ends_the_one_before(corpus: Path) -> None:
+    stream = PairStream(str(corpus), batch_size=16)
+    first = iter(stream)
+    next(first)
+    second = next(iter(stream))
+    assert second.step == 1
+    with pytest.raises(StreamError, match="another loop over this stream was begun"):
+        next(first)
+
+
+def test_windows_asked_for_by_name_are_the_same_on_every_machine(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for memory in (12_000_000, 12_000_000_000):
+        monkeypatch.setattr("iptdata.stream.shuffle.memory_bytes", lambda memory=memory: memory)
+        found.append(PairStream(str(corpus), batch_size=16, shuffle="window").shuffle.window)
+    assert found == [16, 16]
+
+
 def test_a_state_after_a_batch_of_a_data_loader(corpus: Path) -> None:
     stream = PairStream(str(corpus), batch_size=16)
     wanted = steps(PairStream(str(corpus), batch_size=16))
@@ -191,6 +226,9 @@ def test_a_state_of_another_stream_is_refused(corpus: Path) -> None:
         PairStream(str(corpus), batch_size=8).load_state_dict(state)
     with pytest.raises(StreamError, match="data: "):
         PairStream(str(corpus), batch_size=16, seed=1, tasks=["rain"]).load_state_dict(state | {"tasks": ["rain"]})
+    for change, message in (({"step": 99}, "step 99; an epoch has 33 steps"), ({"shuffle": {"mood": 1}}, "damaged")):
+        with pytest.raises(StreamError, match=message):
+            PairStream(str(corpus), batch_size=16, seed=1).load_state_dict(state | change)
     with pytest.raises(StreamError, match="version 7"):
         PairStream(str(corpus), batch_size=16, seed=1).load_state_dict(state | {"version": 7})
 
@@ -227,6 +265,7 @@ def test_auto_mixes_windows_when_memory_is_small(
         ({"batch_size": 8, "shuffle": "all"}, "shuffle is 'all'; expected one of auto, global, window, none"),
         ({"batch_size": 8, "window": 0}, "window is 0"),
         ({"batch_size": 8, "remainder": "keep"}, "remainder is 'keep'; expected one of drop, pad"),
+        ({"batch_size": 8, "tasks": []}, "there is no task to stream"),
         ({"batch_size": 8, "on_error": "warn"}, "on_error is 'warn'; expected one of raise, skip"),
     ],
 )

@@ -4,13 +4,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help demo test test-long lint format bench clean
+.PHONY: help demo test test-long lint format bench bench-stream clean
 
 help:
 	@echo "make demo       install, build a rain corpus from the sample photos, draw a picture of it"
 	@echo "make test       install, then format, lint, types and tests"
 	@echo "make test-long  the longer campaigns: other readers in their own environments, a cluster, more kills"
 	@echo "make bench      measure builds side by side with peers"
+	@echo "make bench-stream  measure streams side by side with peers, each in an environment of its own"
 	@echo "make format     format the code"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -42,6 +43,9 @@ test-long: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/build.py
+
+bench-stream: $(INSTALLED)
+	$(BIN)/python benchmarks/stream.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

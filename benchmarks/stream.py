@@ -32,6 +32,7 @@ from iptdata.shards.reader import find_shards
 from iptdata.source import open_source
 from iptdata.storage import Storage
 
+ENVIRONMENT = dict(os.environ)  # as it was before Ray, which leaves one thread to each process
 OURS = "iptdata_shards"
 PEERS = Path(__file__).parent / "stream_peers"
 TORCH = "torch==2.13.0"
@@ -73,7 +74,7 @@ def environment(script: Path, folder: Path) -> Path | None:
 
 def call(python: Path, script: Path, *arguments: str, threads: int | None = None) -> dict[str, Any] | None:
     """Run a peer's script; the JSON of its last line, None where it fails."""
-    settings = os.environ | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
+    settings = ENVIRONMENT | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
     try:
         done = subprocess.run(
             [python, script, *arguments], capture_output=True, text=True, check=True, timeout=LIMIT_SECONDS, env=settings

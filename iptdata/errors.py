@@ -30,6 +30,10 @@ class StreamError(IptDataError):
     """Options of a stream that do not fit each other, the shards, or the state to go on from."""
 
 
+class ModelError(IptDataError):
+    """A network that cannot be, or weights that do not fit it."""
+
+
 class ConflictError(IptDataError):
     """An output directory that holds the same recipe and split with another content."""
 

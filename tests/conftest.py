@@ -20,7 +20,7 @@ from iptdata.storage import Storage
 Build = Callable[..., list[SplitTotals]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real images and benchmarks."""
     folder = os.environ.get("IPTDATA_SHARED")

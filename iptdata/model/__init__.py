@@ -1,0 +1,1 @@
+"""The networks: IPT as published, and the CNN that the paper compares it with."""

@@ -1,0 +1,244 @@
+"""IPT, the image processing transformer (Chen et al., "Pre-Trained Image Processing Transformer", CVPR 2021).
+
+Shapes: B images, h x w pixels of an input patch, C features, p pixels a token's side, T = (h / p) * (w / p) tokens of
+E = C * p * p numbers, N heads. Module names are those of the released checkpoints. What the paper leaves open is as in the
+released inference code; its results are reproduced to its own rounding (tests/model/test_golden.py).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from iptdata.errors import ModelError
+from iptdata.model.parts import MeanShift, make_head, make_tail
+
+SCALES = (1, 2, 3, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IPTConfig:
+    """Shape of a network.
+
+    Attributes:
+        tasks: names of the tasks in the order of their heads; scales: how much larger each one's output is, 1 to 4.
+        n_feats: C, features of head and tail.
+        patch_size: h = w, pixels of the side of an input patch; patch_dim: p.
+        num_heads: of attention; num_layers: of the encoder, and of the decoder.
+        no_norm: no layer normalisation; no_mlp: neither the linear layer before the encoder, nor the MLP behind the decoder, nor
+            task queries; pos_every: positions are added in every layer; no_pos: nowhere.
+    """
+
+    tasks: tuple[str, ...]
+    scales: tuple[int, ...]
+    n_feats: int = 64
+    patch_size: int = 48
+    patch_dim: int = 3
+    num_heads: int = 12
+    num_layers: int = 12
+    no_norm: bool = False
+    no_mlp: bool = False
+    pos_every: bool = False
+    no_pos: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.tasks or len(self.tasks) != len(self.scales) or len(set(self.tasks)) < len(self.tasks):
+            raise ModelError(f"tasks are {self.tasks}, scales {self.scales}; expected different names and a scale for each")
+        for scale in self.scales:
+            if scale not in SCALES:
+                raise ModelError(f"a scale is {scale}; expected one of {SCALES}")
+        if self.patch_size % self.patch_dim:
+            raise ModelError(f"patch_size {self.patch_size} is not a multiple of patch_dim {self.patch_dim}")
+        if self.width % self.num_heads:
+            raise ModelError(f"tokens of {self.width} numbers (n_feats * patch_dim^2) cannot be shared by {self.num_heads} heads")
+
+    @property
+    def width(self) -> int:
+        """E, numbers in a token."""
+        return self.n_feats * self.patch_dim**2
+
+    @property
+    def tokens(self) -> int:
+        """T, tokens of an input patch."""
+        return (self.patch_size // self.patch_dim) ** 2
+
+
+class IPT(nn.Module):
+    """Head of the task, transformer body shared by all, tail of the task."""
+
+    def __init__(self, config: IPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.sub_mean = MeanShift(-1)
+        self.add_mean = MeanShift(+1)
+        self.head = nn.ModuleList(make_head(config.n_feats) for _ in config.tasks)
+        self.body = Body(config)
+        self.tail = nn.ModuleList(make_tail(config.n_feats, scale) for scale in config.scales)
+
+    def forward(self, x: torch.Tensor, task: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Restore patches of one task.
+
+        Args:
+            x: (B, 3, h, w), RGB on 0..255, h = w = config.patch_size.
+            task: number of the head, 0 <= task < len(config.tasks).
+
+        Returns:
+            the restored patches, (B, 3, scale * h, scale * w) on 0..255, not clipped; and the body's output tokens, (B, T, E),
+            which the contrastive loss compares.
+        """
+        features = self.head[task](self.sub_mean(x))  # B, C, h, w
+        tokens = self.body(features, task)  # B, T, E
+        restored = self.tail[task](features + fold(tokens, features.shape, self.config.patch_dim))
+        return self.add_mean(restored), tokens
+
+
+class Body(nn.Module):
+    """Features to tokens, encoder, decoder that is asked with the task's query."""
+
+    def __init__(self, config: IPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, hidden = config.width, 4 * config.width
+        if not config.no_mlp:
+            self.linear_encoding = nn.Linear(width, width)
+            self.mlp_head = nn.Sequential(
+                nn.Linear(width, hidden), nn.Identity(), nn.ReLU(), nn.Linear(hidden, width), nn.Identity()
+            )  # the identities stand where the released code has dropout, which it never uses, and keep its numbering
+            self.query_embed = nn.Embedding(len(config.tasks), width * config.tokens)
+        self.encoder = Layers(EncoderLayer(config) for _ in range(config.num_layers))
+        self.decoder = Layers(DecoderLayer(config) for _ in range(config.num_layers))
+        if not config.no_pos:
+            self.position_encoding = Positions(config.tokens, width)
+
+    def forward(self, features: torch.Tensor, task: int) -> torch.Tensor:
+        """(B, C, h, w) to (B, T, E)."""
+        config = self.config
+        x = unfold(features, config.patch_dim)  # B, T, E
+        query = None
+        if not config.no_mlp:
+            x = x + self.linear_encoding(x)
+            query = self.query_embed.weight[task].view(1, config.tokens, config.width)
+        position = None if config.no_pos else self.position_encoding()  # 1, T, E
+        if position is not None and not config.pos_every:
+            x, position = x + position, None
+        for layer in self.encoder.layers:
+            x = layer(x, position)
+        memory = x
+        for layer in self.decoder.layers:
+            x = layer(x, memory, position, query)
+        return x if config.no_mlp else x + self.mlp_head(x)
+
+
+class Layers(nn.Module):
+    """A list under the name that checkpoints give it."""
+
+    def __init__(self, layers) -> None:  # noqa: ANN001
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+
+class Positions(nn.Module):
+    """A learned vector for each place."""
+
+    position_ids: torch.Tensor
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.pe = nn.Embedding(tokens, width)
+        self.register_buffer("position_ids", torch.arange(tokens).view(1, tokens))
+
+    def forward(self) -> torch.Tensor:
+        return self.pe(self.position_ids)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and an MLP, each behind a normalisation and beside a residual."""
+
+    def __init__(self, config: IPTConfig) -> None:
+        super().__init__()
+        self.self_attn = Attention(config)
+        self.linear1, self.linear2 = _mlp(config)
+        self.norm1, self.norm2 = _norm(config), _norm(config)
+
+    def forward(self, x: torch.Tensor, position: torch.Tensor | None) -> torch.Tensor:
+        """(B, T, E) to (B, T, E); position: (1, T, E) or None."""
+        normed = self.norm1(x)
+        asked = _plus(normed, position)
+        x = x + self.self_attn(asked, asked, normed)
+        return x + self.linear2(torch.relu(self.linear1(self.norm2(x))))
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, attention to the encoder's output, an MLP; queries and keys carry the task's query."""
+
+    def __init__(self, config: IPTConfig) -> None:
+        super().__init__()
+        self.self_attn = Attention(config)
+        self.multihead_attn = Attention(config)
+        self.linear1, self.linear2 = _mlp(config)
+        self.norm1, self.norm2, self.norm3 = _norm(config), _norm(config), _norm(config)
+
+    def forward(
+        self, x: torch.Tensor, memory: torch.Tensor, position: torch.Tensor | None, query: torch.Tensor | None
+    ) -> torch.Tensor:
+        """(B, T, E) to (B, T, E); memory: (B, T, E); position, query: (1, T, E) or None."""
+        normed = self.norm1(x)
+        asked = _plus(normed, query)
+        x = x + self.self_attn(asked, asked, normed)
+        x = x + self.multihead_attn(_plus(self.norm2(x), query), _plus(memory, position), memory)
+        return x + self.linear2(torch.relu(self.linear1(self.norm3(x))))
+
+
+class Attention(nn.Module):
+    """Multi-head attention without bias; weights as in `torch.nn.MultiheadAttention`."""
+
+    def __init__(self, config: IPTConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * config.width, config.width))
+        self.out_proj = nn.Linear(config.width, config.width, bias=False)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+
+    def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """(B, T, E) each to (B, T, E)."""
+        batch, tokens, width = query.shape
+        if query is key and key is value:
+            q, k, v = nn.functional.linear(query, self.in_proj_weight).chunk(3, -1)
+        elif query is key:
+            q, k = nn.functional.linear(query, self.in_proj_weight[: 2 * width]).chunk(2, -1)
+            v = nn.functional.linear(value, self.in_proj_weight[2 * width :])
+        elif key is value:
+            q = nn.functional.linear(query, self.in_proj_weight[:width])
+            k, v = nn.functional.linear(key, self.in_proj_weight[width:]).chunk(2, -1)
+        else:
+            q, k, v = (nn.functional.linear(x, w) for x, w in zip((query, key, value), self.in_proj_weight.chunk(3), strict=True))
+        q, k, v = (x.view(batch, tokens, self.num_heads, -1).transpose(1, 2) for x in (q, k, v))  # B, N, T, E / N
+        attended = scaled_dot_product_attention(q, k, v)
+        return self.out_proj(attended.transpose(1, 2).reshape(batch, tokens, width))
+
+
+def unfold(features: torch.Tensor, side: int) -> torch.Tensor:
+    """Cut features into tokens: (B, C, h, w) to (B, T, C * side * side), channel after channel within a token."""
+    batch, channels, height, width = features.shape
+    cut = features.reshape(batch, channels, height // side, side, width // side, side)
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * side * side)
+
+
+def fold(tokens: torch.Tensor, shape: torch.Size, side: int) -> torch.Tensor:
+    """The inverse of `unfold`, for features of `shape`."""
+    batch, channels, height, width = shape
+    cut = tokens.view(batch, height // side, width // side, channels, side, side)
+    return cut.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, height, width)
+
+
+def _norm(config: IPTConfig) -> nn.Module:
+    return nn.Identity() if config.no_norm else nn.LayerNorm(config.width)
+
+
+def _mlp(config: IPTConfig) -> tuple[nn.Linear, nn.Linear]:
+    return nn.Linear(config.width, 4 * config.width), nn.Linear(4 * config.width, config.width)
+
+
+def _plus(x: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
+    return x if y is None else x + y

@@ -1,0 +1,56 @@
+"""What IPT and EDSR share: the mean shift, residual blocks, a head and a tail for each task.
+
+Module names are those of the released checkpoints, so that these load without a mapping. The layout is EDSR's (Lim et al., "Enhanced
+Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017).
+"""
+
+import torch
+from torch import nn
+
+RGB_RANGE = 255.0
+RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as the released code has it
+
+
+def conv(channels_in: int, channels_out: int, size: int) -> nn.Conv2d:
+    """A convolution that keeps height and width."""
+    return nn.Conv2d(channels_in, channels_out, size, padding=size // 2)
+
+
+class MeanShift(nn.Conv2d):
+    """Adds `sign` times the RGB mean; not trained. Kept as a 1x1 convolution because checkpoints hold it as one."""
+
+    def __init__(self, sign: int) -> None:
+        super().__init__(3, 3, kernel_size=1)
+        self.weight.data = torch.eye(3).view(3, 3, 1, 1)
+        self.bias.data = sign * RGB_RANGE * torch.tensor(RGB_MEAN)  # pyright: ignore[reportOptionalMemberAccess]
+        self.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert self.bias is not None
+        return x + self.bias.view(1, 3, 1, 1).to(x.dtype)
+
+
+class ResBlock(nn.Module):
+    """x + conv(relu(conv(x)))."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv(channels, channels, size), nn.ReLU(), conv(channels, channels, size))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+def make_head(channels: int) -> nn.Sequential:
+    """RGB to features: (B, 3, H, W) to (B, channels, H, W)."""
+    return nn.Sequential(conv(3, channels, 3), ResBlock(channels, 5), ResBlock(channels, 5))
+
+
+def make_tail(channels: int, scale: int) -> nn.Sequential:
+    """Features to RGB: (B, channels, H, W) to (B, 3, scale * H, scale * W), by sub-pixel convolution; scale 1, 2, 3 or 4."""
+    steps = {1: [], 2: [2], 3: [3], 4: [2, 2]}[scale]
+    upsampler = nn.Sequential()
+    for step in steps:
+        upsampler.append(conv(channels, channels * step * step, 3))
+        upsampler.append(nn.PixelShuffle(step))
+    return nn.Sequential(upsampler, conv(channels, 3, 3))

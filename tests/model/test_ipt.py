@@ -1,0 +1,101 @@
+"""The network is the published one: its names and shapes, its results, its variants."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from iptdata.errors import ModelError
+from iptdata.model.ipt import IPT, IPTConfig, fold, unfold
+
+PAPER = IPTConfig(tasks=("sr2", "sr3", "sr4", "noise30", "noise50", "rain"), scales=(2, 3, 4, 1, 1, 1))
+TINY = dataclasses.replace(PAPER, n_feats=8, num_heads=6, num_layers=2)
+
+
+@pytest.fixture(scope="module")
+def official(shared: Path) -> tuple[IPT, dict[str, torch.Tensor]]:
+    """A small network with the weights of the reference, and what the reference made of an input."""
+    golden = shared / "golden"
+    model = IPT(TINY)
+    model.load_state_dict(torch.load(golden / "official_tiny.pt", weights_only=True), strict=True)
+    with np.load(golden / "official_tiny.npz") as arrays:
+        return model.eval(), {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("task", range(6))
+def test_results_are_those_of_the_released_code(official: tuple[IPT, dict[str, torch.Tensor]], task: int) -> None:
+    model, golden = official
+    with torch.no_grad():
+        restored, tokens = model(golden["input"], task)
+    torch.testing.assert_close(restored, golden[f"output_{task}"], atol=2e-3, rtol=0)
+    if task == 3:
+        torch.testing.assert_close(tokens, golden["tokens_3"], atol=2e-3, rtol=0)
+
+
+def test_names_and_shapes_are_those_of_the_released_checkpoints(shared: Path) -> None:
+    with torch.device("meta"):
+        model = IPT(PAPER)
+    wanted = json.loads((shared / "golden" / "official_state_dict.json").read_text())
+    assert {name: list(tensor.shape) for name, tensor in model.state_dict().items()} == wanted
+    assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 1) == 118.9
+
+
+def test_work_of_the_full_model_is_that_of_the_paper() -> None:
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        IPT(PAPER)(torch.empty(1, 3, 48, 48), 3)
+    assert counter.get_total_flops() == pytest.approx(65.9e9, rel=0.01)
+
+
+@pytest.mark.parametrize("variant", ["no_norm", "no_mlp", "pos_every", "no_pos"])
+def test_variants_have_gradients_everywhere(variant: str) -> None:
+    torch.manual_seed(0)
+    model = IPT(dataclasses.replace(TINY, tasks=("sr2",), scales=(2,), **{variant: True}))
+    restored, tokens = model(255 * torch.rand(2, 3, 48, 48), 0)
+    assert (restored.shape, tokens.shape) == ((2, 3, 96, 96), (2, 256, 72))
+    restored.sum().backward()
+    for name, parameter in model.named_parameters():
+        assert not parameter.requires_grad or parameter.grad is not None, name
+    names = set(model.state_dict())
+    assert ("body.query_embed.weight" in names) == (variant != "no_mlp")
+    assert ("body.position_encoding.pe.weight" in names) == (variant != "no_pos")
+    assert ("body.encoder.layers.0.norm1.weight" in names) == (variant != "no_norm")
+
+
+def test_positions_matter_unless_there_are_none() -> None:
+    """Without positions and queries tokens are a set: tokens in another order come out in that order."""
+    torch.manual_seed(0)
+    config = dataclasses.replace(TINY, tasks=("rain",), scales=(1,), no_pos=True, no_mlp=True)
+    order = torch.randperm(256)
+    for no_pos in (True, False):
+        body = IPT(dataclasses.replace(config, no_pos=no_pos)).body.eval()
+        features = torch.rand(1, 8, 48, 48)
+        mixed = fold(unfold(features, 3)[:, order], features.shape, 3)
+        with torch.no_grad():
+            same = torch.allclose(body(mixed, 0), body(features, 0)[:, order], atol=1e-4)
+        assert same == no_pos
+
+
+def test_fold_is_the_inverse_of_unfold_and_unfold_is_torchs() -> None:
+    features = torch.rand(2, 5, 12, 18)
+    tokens = unfold(features, 3)
+    assert tokens.equal(torch.nn.functional.unfold(features, 3, stride=3).transpose(1, 2))
+    assert fold(tokens, features.shape, 3).equal(features)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scales": (2,)}, "expected different names and a scale for each"),
+        ({"tasks": ("a",) * 6}, "expected different names"),
+        ({"scales": (2, 3, 5, 1, 1, 1)}, "a scale is 5"),
+        ({"patch_size": 50}, "patch_size 50 is not a multiple of patch_dim 3"),
+        ({"num_heads": 7}, "tokens of 576 numbers .* cannot be shared by 7 heads"),
+    ],
+)
+def test_configurations_that_cannot_be(change: dict, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        dataclasses.replace(PAPER, **change)

@@ -1,0 +1,1 @@
+"""Training: losses, and what turns a stream and a network into checkpoints."""

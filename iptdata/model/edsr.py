@@ -1,4 +1,4 @@
-"""EDSR, the CNN that the IPT paper compares with (Lim et al., CVPRW 2017), with IPT's heads and tails so that it takes any task."""
+"""EDSR, the CNN that the IPT paper compares with (Lim et al., CVPRW 2017), with a head and a tail for each task as IPT has."""
 
 from dataclasses import dataclass
 

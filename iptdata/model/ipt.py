@@ -5,6 +5,7 @@ E = C * p * p numbers, N heads. Module names are those of the released checkpoin
 released inference code; its results are reproduced to its own rounding (tests/model/test_golden.py).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -26,8 +27,8 @@ class IPTConfig:
         n_feats: C, features of head and tail.
         patch_size: h = w, pixels of the side of an input patch; patch_dim: p.
         num_heads: of attention; num_layers: of the encoder, and of the decoder.
-        no_norm: no layer normalisation; no_mlp: neither the linear layer before the encoder, nor the MLP behind the decoder, nor
-            task queries; pos_every: positions are added in every layer; no_pos: nowhere.
+        no_norm: no layer normalisation; no_mlp: neither the linear layer before the encoder, nor the MLP behind the decoder,
+            nor task queries; pos_every: positions are added in every layer; no_pos: nowhere.
     """
 
     tasks: tuple[str, ...]
@@ -51,7 +52,9 @@ class IPTConfig:
         if self.patch_size % self.patch_dim:
             raise ModelError(f"patch_size {self.patch_size} is not a multiple of patch_dim {self.patch_dim}")
         if self.width % self.num_heads:
-            raise ModelError(f"tokens of {self.width} numbers (n_feats * patch_dim^2) cannot be shared by {self.num_heads} heads")
+            raise ModelError(
+                f"tokens of {self.width} numbers (n_feats * patch_dim^2) cannot be shared by {self.num_heads} heads"
+            )
 
     @property
     def width(self) -> int:
@@ -133,7 +136,7 @@ class Body(nn.Module):
 class Layers(nn.Module):
     """A list under the name that checkpoints give it."""
 
-    def __init__(self, layers) -> None:  # noqa: ANN001
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
@@ -212,7 +215,9 @@ class Attention(nn.Module):
             q = nn.functional.linear(query, self.in_proj_weight[:width])
             k, v = nn.functional.linear(key, self.in_proj_weight[width:]).chunk(2, -1)
         else:
-            q, k, v = (nn.functional.linear(x, w) for x, w in zip((query, key, value), self.in_proj_weight.chunk(3), strict=True))
+            q, k, v = (
+                nn.functional.linear(x, w) for x, w in zip((query, key, value), self.in_proj_weight.chunk(3), strict=True)
+            )
         q, k, v = (x.view(batch, tokens, self.num_heads, -1).transpose(1, 2) for x in (q, k, v))  # B, N, T, E / N
         attended = scaled_dot_product_attention(q, k, v)
         return self.out_proj(attended.transpose(1, 2).reshape(batch, tokens, width))

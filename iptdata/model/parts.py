@@ -1,7 +1,7 @@
 """What IPT and EDSR share: the mean shift, residual blocks, a head and a tail for each task.
 
-Module names are those of the released checkpoints, so that these load without a mapping. The layout is EDSR's (Lim et al., "Enhanced
-Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017).
+Module names are those of the released checkpoints, so that these load without a mapping. The layout is EDSR's (Lim et al.,
+"Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017).
 """
 
 import torch

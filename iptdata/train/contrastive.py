@@ -5,13 +5,13 @@ With f_j^a the unit vector of token a of image j, B images, N tokens each, and d
 `paper` (Chen et al., CVPR 2021, equation 5), averaged over j, a, b:
     -log( exp d(f_j^a, f_j^b) / sum_{k != j} exp d(f_j^a, f_k^b) )
 
-`supcon` (Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, as the authors' training code for MindSpore has it), with
-temperature t = 0.07, averaged over tokens i and then over their positives p, the other tokens of the same image:
+`supcon` (Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, as the authors' training code for MindSpore has it),
+with temperature t = 0.07, averaged over tokens i and then over their positives p, the other tokens of the same image:
     -log( exp(d(f_i, f_p) / t) / sum_{q != i} exp(d(f_i, f_q) / t) )
 
-The numerators need no matrix: the sum of d over all pairs of tokens of an image is |sum_a f_j^a|^2. The denominators are made of
-blocks of the matrix of all scalar products, which is symmetric, so only one half is computed. The gradient is worked out
-along with the value, and the backward pass only scales it.
+The numerators need no matrix: the sum of d over all pairs of tokens of an image is |sum_a f_j^a|^2. The denominators are made
+of blocks of the matrix of all scalar products, which is symmetric, so only one half is computed. The gradient is worked
+out along with the value, and the backward pass only scales it.
 """
 
 from collections.abc import Callable, Iterator
@@ -133,7 +133,7 @@ def _scaled_exponentials(flat: torch.Tensor, first: slice, second: slice) -> tor
 
 
 def _upper_blocks(count: int, inner: int) -> Iterator[tuple[slice, slice]]:
-    """Pairs of slices of 0..count-1, the second not before the first; a block has about `_BLOCK_ELEMENTS` * inner^2 elements or fewer."""
+    """Pairs of slices of 0..count-1, the second not before the first, of at most `_BLOCK_ELEMENTS` entries of inner x inner."""
     side = max(1, int((_BLOCK_ELEMENTS / (inner * inner)) ** 0.5))
     slices = [slice(start, min(start + side, count)) for start in range(0, count, side)]
     for number, first in enumerate(slices):

@@ -44,3 +44,14 @@ def test_pairs_of_a_window_are_mixed() -> None:
     order = WindowOrder((0, "rain"), STARTS, 4)
     shards = np.searchsorted(STARTS, order.pairs(0, np.arange(40)), side="right") - 1
     assert len(set(shards.tolist())) >= 3
+
+
+def test_each_window_of_each_pass_is_mixed_in_its_own_way() -> None:
+    order = WindowOrder((0, "rain"), np.arange(0, 161, 20), 4)
+    found = set()
+    for number in range(2):
+        for span in range(2):
+            pairs = order.pairs(number, np.arange(80 * span, 80 * span + 80))
+            place = {shard: place for place, shard in enumerate(order.shards(number, span).tolist())}
+            found.add(tuple(20 * place[pair // 20] + pair % 20 for pair in pairs.tolist()))
+    assert len(found) == 4

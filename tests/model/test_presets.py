@@ -1,0 +1,50 @@
+"""Presets make networks of the sizes they are known for."""
+
+import pytest
+import torch
+
+from iptdata.errors import ModelError
+from iptdata.model.presets import PRESETS, make_model, preset
+
+SCALES = {"sr4": 4, "rain": 1}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_each_restores_patches_of_each_task(name: str) -> None:
+    with torch.device("meta"):
+        model = make_model(preset(name, SCALES))
+        for task, scale in enumerate(SCALES.values()):
+            restored, tokens = model(torch.empty(2, 3, 48, 48), task)
+            assert restored.shape == (2, 3, 48 * scale, 48 * scale)
+            assert (tokens is None) == name.startswith("edsr")
+
+
+def test_sizes() -> None:
+    tasks = {"sr2": 2, "sr3": 3, "sr4": 4, "noise30": 1, "noise50": 1, "rain": 1}
+    with torch.device("meta"):
+        sizes = {name: sum(p.numel() for p in make_model(preset(name, tasks)).parameters()) / 1e6 for name in PRESETS}
+    assert round(sizes["ipt-base"], 1) == 118.9
+    assert sizes["ipt-tiny"] < 3 < sizes["ipt-small"] < 30
+    assert sizes["edsr-tiny"] < 1.5
+    with torch.device("meta"):
+        body = make_model(preset("edsr-base", {"sr2": 2})).body
+    assert round(sum(p.numel() for p in body.parameters()) / 1e6, 1) == 38.4  # 65 convolutions of 256 to 256, 3x3
+
+
+def test_edsr_takes_images_of_any_size() -> None:
+    model = make_model(preset("edsr-tiny", {"sr2": 2}))
+    assert model(torch.zeros(1, 3, 31, 50), 0)[0].shape == (1, 3, 62, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("ipt-bas", {}, r"no model 'ipt-bas'; expected one of ipt-base"),
+        ("ipt-tiny", {"feats": 3}, r"ipt-tiny has no field 'feats'; expected one of n_feats"),
+        ("edsr-tiny", {"num_heads": 3}, "edsr-tiny has no field 'num_heads'"),
+        ("ipt-tiny", {"num_heads": 5}, "cannot be shared by 5 heads"),
+    ],
+)
+def test_what_cannot_be(name: str, changes: dict, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        preset(name, SCALES, **changes)

@@ -27,7 +27,7 @@ def test_sizes() -> None:
     assert sizes["ipt-tiny"] < 3 < sizes["ipt-small"] < 30
     assert sizes["edsr-tiny"] < 1.5
     with torch.device("meta"):
-        body = make_model(preset("edsr-base", {"sr2": 2})).body
+        body = make_model(preset("edsr-base", {"sr2": 2})).get_submodule("body")
     assert round(sum(p.numel() for p in body.parameters()) / 1e6, 1) == 38.4  # 65 convolutions of 256 to 256, 3x3
 
 

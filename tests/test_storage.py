@@ -1,5 +1,6 @@
 """Files appear whole or not at all, on a local disk and behind a URL."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -61,3 +62,13 @@ def test_options_of_a_url_stay_behind_its_path() -> None:
     assert Storage("s3://bucket/corpus").path("a") == "s3://bucket/corpus/a"
     assert split_query("s3://bucket/shard-?.tar") == ("s3://bucket/shard-?.tar", "")
     assert split_query("/a/b?c=d") == ("/a/b?c=d", "")
+
+
+def test_a_forked_process_opens_the_file_system_anew(tmp_path: Path) -> None:
+    storage = Storage(f"file://{tmp_path}")
+    opened = storage._filesystem
+    assert storage._filesystem is opened
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if storage._filesystem is not opened else 1)
+    assert os.waitpid(child, 0)[1] == 0

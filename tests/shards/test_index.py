@@ -43,6 +43,11 @@ def test_an_index_of_other_shards_is_not_used(folder: Path) -> None:
     assert names(folder) == ["noise30-train-000000", "noise30-train-000002"]
 
 
+def test_an_index_that_lacks_a_shard_is_not_used(folder: Path) -> None:
+    pq.write_table(pq.read_table(folder / INDEX).slice(0, 2), folder / INDEX)
+    assert len(names(folder)) == 3
+
+
 def test_an_index_is_gone_while_shards_change(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A build that is killed in the middle of an --overwrite leaves no index that speaks of what was there before."""
 

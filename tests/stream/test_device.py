@@ -128,6 +128,18 @@ def test_a_loop_that_took_nothing_moves_nothing(corpus: Path) -> None:
     assert next(iter(device)).source.step == 2
 
 
+def test_an_interruption_before_the_first_batch_moves_nothing(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: object) -> None:
+        time.sleep(0.2)  # while the background thread gathers some batches
+        raise KeyboardInterrupt
+
+    device = DeviceStream(PairStream(str(corpus), batch_size=8), "cpu")
+    monkeypatch.setattr("iptdata.stream.device._Feeder.__iter__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(iter(device))
+    assert (device.state_dict()["step"], device.stream.step) == (0, 0)
+
+
 def test_two_streams_at_a_time(corpus: Path) -> None:
     wanted = steps(PairStream(str(corpus), batch_size=8))
     pairs = zip(*(DeviceStream(PairStream(str(corpus), batch_size=8), "cpu") for _ in range(2)), strict=True)

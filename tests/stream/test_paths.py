@@ -120,6 +120,8 @@ def test_tasks_that_were_not_asked_for_may_be_unfinished(corpus: Path, tmp_path:
     for manifest in (tmp_path / "sr2" / "train").glob("*.parquet"):
         manifest.unlink()
     assert len(open_stream(str(tmp_path), tasks=["rain"])) == PAIRS
+    shutil.copy(corpus / "sr2" / "train" / "sr2-train-000000.parquet", tmp_path / "sr2" / "train")
+    assert len(open_stream([f"{tmp_path}/rain/train", f"{tmp_path}/sr2/train"], tasks=["rain"])) == PAIRS
     with pytest.raises(ShardError, match="sr2"):
         open_stream(str(tmp_path))
 

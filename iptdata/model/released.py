@@ -1,0 +1,118 @@
+"""The checkpoints that the authors released: plain state dicts, whose shapes tell what network they are of."""
+
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from iptdata.errors import ModelError
+from iptdata.model.ipt import IPT, IPTConfig
+
+PRETRAINED_TASKS = ("sr2", "sr3", "sr4", "noise30", "noise50", "rain")  # in the order in which the paper names them
+_SHOWN = 12
+
+
+def read_state(path: str) -> dict[str, torch.Tensor]:
+    """The tensors of a file that `torch.save` wrote, by name; nothing in it is run.
+
+    Raises:
+        ModelError: when it cannot be read, would run code, or holds something else than tensors by name.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} does not exist") from error
+    except pickle.UnpicklingError as error:
+        raise ModelError(f"{path} is refused: it holds more than tensors, and reading it could run code") from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(f"{path} is no checkpoint that can be read: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ModelError(f"{path} is no state dict; expected tensors by name, as the authors released them")
+    return dict(content)
+
+
+def infer_config(
+    state: Mapping[str, torch.Tensor], tasks: Sequence[str] | None = None, *, num_heads: int = 12, pos_every: bool = False
+) -> IPTConfig:
+    """The network that a state dict is of.
+
+    Args:
+        tasks: names of the heads in their order; by default the paper's for six heads of scale 2, 3, 4, 1, 1, 1, and for others
+            names made of number and scale.
+        num_heads, pos_every: what shapes do not tell.
+
+    Raises:
+        ModelError: when it is of no IPT.
+    """
+    try:
+        n_feats = state["head.0.0.weight"].shape[0]
+        width = state["body.encoder.layers.0.self_attn.out_proj.weight"].shape[0]
+        heads = _count(state, r"head\.(\d+)\.")
+        scales = tuple(_scale(state, head, n_feats) for head in range(heads))
+        tokens = state["body.position_encoding.pe.weight"].shape[0] if "body.position_encoding.pe.weight" in state else 256
+    except (KeyError, IndexError) as error:
+        raise ModelError(f"this is no IPT: it lacks {error}") from error
+    if tasks is None:
+        paper = scales == (2, 3, 4, 1, 1, 1)
+        tasks = PRETRAINED_TASKS if paper else [f"head{head}x{scale}" for head, scale in enumerate(scales)]
+    if len(tasks) != heads:
+        raise ModelError(f"{len(tasks)} tasks were named ({', '.join(tasks)}), the file has {heads} heads of scale {scales}")
+    patch_dim = round((width / n_feats) ** 0.5)
+    return IPTConfig(
+        tasks=tuple(tasks),
+        scales=scales,
+        n_feats=n_feats,
+        patch_dim=patch_dim,
+        patch_size=round(tokens**0.5) * patch_dim,
+        num_heads=num_heads,
+        num_layers=_count(state, r"body\.encoder\.layers\.(\d+)\."),
+        no_norm="body.encoder.layers.0.norm1.weight" not in state,
+        no_mlp="body.linear_encoding.weight" not in state,
+        no_pos="body.position_encoding.pe.weight" not in state,
+        pos_every=pos_every,
+    )
+
+
+def load_released(path: str, tasks: Sequence[str] | None = None, *, num_heads: int = 12, pos_every: bool = False) -> IPT:
+    """The network of a released checkpoint, with its weights; see `infer_config`.
+
+    Raises:
+        ModelError: when names or shapes differ from those of the network, listing all that do.
+    """
+    state = read_state(path)
+    config = infer_config(state, tasks, num_heads=num_heads, pos_every=pos_every)
+    with torch.device("meta"):
+        model = IPT(config)
+    if differences := compare(state, model.state_dict()):
+        shown = "; ".join(differences[:_SHOWN])
+        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        raise ModelError(f"{path} does not fit the network that it seems to be of: {shown}{more}")
+    model.load_state_dict(state, assign=True)
+    return model
+
+
+def compare(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> list[str]:
+    """Each name that is missing, unexpected, or of another shape."""
+    differences = [f"{name} is missing" for name in wanted if name not in found]
+    differences += [f"{name} is unexpected" for name in found if name not in wanted]
+    for name in wanted:
+        if name in found and found[name].shape != wanted[name].shape:
+            differences.append(f"{name} is {tuple(found[name].shape)}, expected {tuple(wanted[name].shape)}")
+    return differences
+
+
+def _count(state: Mapping[str, torch.Tensor], pattern: str) -> int:
+    """How many numbers from 0 on a pattern finds in the names."""
+    numbers = {int(found[1]) for name in state if (found := re.match(pattern, name))}
+    return len(numbers)
+
+
+def _scale(state: Mapping[str, torch.Tensor], head: int, n_feats: int) -> int:
+    """What the convolutions before the sub-pixel steps of a tail multiply the size by."""
+    scale = 1
+    for step in (0, 2):
+        weight = state.get(f"tail.{head}.0.{step}.weight")
+        if weight is not None:
+            scale *= round((weight.shape[0] / n_feats) ** 0.5)
+    return scale

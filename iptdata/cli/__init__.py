@@ -15,6 +15,7 @@ _COMMANDS = {
     "build": "Turn images into shards of corrupted/clean patch pairs.",
     "recipes": "List the degradation recipes, or explain one.",
     "inspect": "Look at the pairs of a corpus.",
+    "checkpoint": "Show checkpoints, read released ones, write weights for others.",
 }
 
 

@@ -3,6 +3,7 @@
 import pickle
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -13,20 +14,29 @@ PRETRAINED_TASKS = ("sr2", "sr3", "sr4", "noise30", "noise50", "rain")  # in the
 _SHOWN = 12
 
 
-def read_state(path: str) -> dict[str, torch.Tensor]:
-    """The tensors of a file that `torch.save` wrote, by name; nothing in it is run.
+def read_content(path: str) -> Any:
+    """What is in a file that `torch.save` wrote: tensors, numbers, text and containers of these; nothing in it is run.
 
     Raises:
-        ModelError: when it cannot be read, would run code, or holds something else than tensors by name.
+        ModelError: when it cannot be read, or would run code.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist") from error
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path} is refused: it holds more than tensors, and reading it could run code") from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise ModelError(f"{path} is no checkpoint that can be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def read_state(path: str) -> dict[str, torch.Tensor]:
+    """The tensors of a released checkpoint, by name.
+
+    Raises:
+        ModelError: when it cannot be read, would run code, or holds something else than tensors by name.
+    """
+    content = read_content(path)
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise ModelError(f"{path} is no state dict; expected tensors by name, as the authors released them")
     return dict(content)

@@ -94,37 +94,34 @@ class Storage:
 
     def sizes(self, relative: str = "") -> dict[str, int]:
         """Name and bytes of each file in a folder, in no particular order; none where there is no folder."""
-        if not self.is_local:
-            selector = pafs.FileSelector(relative, allow_not_found=True)
-            with _explained(self.path(relative)):
-                return {info.base_name: info.size for info in self._filesystem.get_file_info(selector) if info.is_file}
-        path = self.path(relative)
-        if not os.path.isdir(path):
-            return {}
-        with os.scandir(path) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+        with _explained(self.path(relative)):
+            if self.is_local:
+                return {entry.name: entry.stat().st_size for entry in self._entries(relative) if entry.is_file()}
+            return {info.base_name: info.size for info in self._infos(relative) if info.is_file}
 
     def names(self, relative: str = "") -> list[str]:
         """Names in a folder, sorted; none where there is no folder."""
-        if self.is_local:
-            path = self.path(relative)
-            return sorted(os.listdir(path)) if os.path.isdir(path) else []
-        selector = pafs.FileSelector(relative, allow_not_found=True)
         with _explained(self.path(relative)):
-            return sorted(info.base_name for info in self._filesystem.get_file_info(selector))
+            if self.is_local:
+                return sorted(entry.name for entry in self._entries(relative))
+            return sorted(info.base_name for info in self._infos(relative))
 
     def folders(self, relative: str = "") -> list[str]:
         """Names of the folders in a folder, sorted; none where there is no folder."""
-        if self.is_local:
-            path = self.path(relative)
-            if not os.path.isdir(path):
-                return []
-            with os.scandir(path) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir())
-        selector = pafs.FileSelector(relative, allow_not_found=True)
         with _explained(self.path(relative)):
-            found = self._filesystem.get_file_info(selector)
-        return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
+            if self.is_local:
+                return sorted(entry.name for entry in self._entries(relative) if entry.is_dir())
+            return sorted(info.base_name for info in self._infos(relative) if info.type == pafs.FileType.Directory)
+
+    def _entries(self, relative: str) -> list["os.DirEntry[str]"]:
+        path = self.path(relative)
+        if not os.path.isdir(path):
+            return []
+        with os.scandir(path) as entries:
+            return list(entries)
+
+    def _infos(self, relative: str) -> list[pafs.FileInfo]:
+        return self._filesystem.get_file_info(pafs.FileSelector(relative, allow_not_found=True))
 
     def walk(self) -> Iterator[tuple[str, int]]:
         """Relative path and size of each file below the root, in no particular order.
@@ -163,16 +160,12 @@ class Storage:
         Raises:
             StorageError: when it cannot be read.
         """
-        try:
-            if self.is_local:
-                file = open(self.path(relative), "rb", buffering=0)  # noqa: SIM115
-            else:
-                file = self._filesystem.open_input_stream(relative)
-            with file:
+        with self.open(relative) as file:
+            try:
                 while piece := file.read(size):
                     yield piece
-        except OSError as error:
-            raise StorageError(f"cannot read {self.path(relative)}: {error.strerror or error}") from error
+            except OSError as error:
+                raise StorageError(f"cannot read {self.path(relative)}: {error.strerror or error}") from error
 
     def open(self, relative: str) -> IO[bytes] | pa.NativeFile:
         """A file opened for reading at any place."""

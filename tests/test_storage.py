@@ -72,3 +72,13 @@ def test_a_forked_process_opens_the_file_system_anew(tmp_path: Path) -> None:
     if child == 0:
         os._exit(0 if storage._filesystem is not opened else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.scandir", forbidden)
+    for listing in (Storage.names, Storage.sizes, Storage.folders):
+        with pytest.raises(StorageError, match=f"cannot use {tmp_path}: Permission denied"):
+            listing(Storage(str(tmp_path)))

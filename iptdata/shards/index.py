@@ -4,7 +4,7 @@ A build removes it before it touches the shards and writes it anew at its end; w
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from iptdata import rng
 from iptdata.errors import ShardError
 from iptdata.shards.layout import Layout
-from iptdata.shards.manifest import ShardInfo, is_manifest, read_info
+from iptdata.shards.manifest import ShardInfo, is_manifest, is_tar, read_info
 from iptdata.storage import Storage
 
 INDEX = "index.parquet"
@@ -74,7 +74,9 @@ def remove_index(storage: Storage, folder: str) -> None:
     storage.remove(f"{folder}/{INDEX}")
 
 
-def open_folder(storage: Storage, only: Collection[str] | None = None) -> tuple[list[Entry], dict[str, ShardError]]:
+def open_folder(
+    storage: Storage, only: Collection[str] | None = None, sizes: Mapping[str, int] | None = None
+) -> tuple[list[Entry], dict[str, ShardError]]:
     """The shards of one recipe and split, from the index where it agrees with what is there, else from the manifests.
 
     Reads no tar: one listing tells whether each is there and as long as it should be.
@@ -82,13 +84,14 @@ def open_folder(storage: Storage, only: Collection[str] | None = None) -> tuple[
     Args:
         storage: opened at the folder that holds the shards.
         only: names of the shards that matter; all by default.
+        sizes: the listing of the folder, from `Storage.sizes`, where it is known already.
 
     Returns:
         the shards that have a manifest, in order of their names, and by name what is wrong with those that are not done.
     """
-    sizes = storage.sizes()
+    sizes = storage.sizes() if sizes is None else sizes
     manifests = {name.removesuffix(".parquet") for name in sizes if is_manifest(name)}
-    tars = {name.removesuffix(".tar") for name in sizes if name.endswith(".tar") and not name.startswith(".")}
+    tars = {name.removesuffix(".tar") for name in sizes if is_tar(name)}
     names = sorted(manifests if only is None else manifests.intersection(only))
     indexed = _from_index(storage) if INDEX in sizes else {}
     entries: list[Entry] = [indexed[name] for name in names] if indexed.keys() == manifests else []

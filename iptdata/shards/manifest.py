@@ -111,6 +111,11 @@ def is_manifest(path: str) -> bool:
     return re.fullmatch(r"(?:.*/)?[^/.][^/]*-\d{6,}\.parquet", path) is not None
 
 
+def is_tar(name: str) -> bool:
+    """Whether a file is called as a tar is that was written to its end; temporary names begin with a dot."""
+    return name.endswith(".tar") and not name.startswith(".")
+
+
 def read_info(storage: Storage, path: str) -> ShardInfo:
     """What the manifest at `path` says of its shard, without reading its rows.
 

@@ -6,7 +6,6 @@ range is seen as rows of pixels that start every 512 bytes (and overlap), and a 
 """
 
 import ctypes
-import math
 import mmap
 import os
 from functools import lru_cache
@@ -49,8 +48,8 @@ class Arena:
             raise StreamError(
                 f"no range of {amount(self._length)} of addresses: {error.strerror}; raise `ulimit -v`"
             ) from error
-        self._clean = self._rows(layout.members[0].content, layout.clean)
-        self._corrupted = self._rows(layout.members[1].content, layout.corrupted)
+        self._clean = self._rows(layout.members[0].content, layout.clean_bytes)
+        self._corrupted = self._rows(layout.members[1].content, layout.corrupted_bytes)
 
     def __del__(self) -> None:
         if base := getattr(self, "_base", None):
@@ -99,9 +98,8 @@ class Arena:
         torch.index_select(self._clean, 0, index, out=out[0])
         torch.index_select(self._corrupted, 0, index, out=out[1])
 
-    def _rows(self, content: int, shape: tuple[int, int, int]) -> torch.Tensor:
-        """Every 512th byte of the range as the start of one patch's pixels in a sample's member at offset `content`."""
-        size = math.prod(shape)
+    def _rows(self, content: int, size: int) -> torch.Tensor:
+        """Every 512th byte of the range as the start of one patch's pixels, `size` bytes, in a member at offset `content`."""
         offset = content + NPY_HEADER
         count = (self._length - offset - size) // BLOCK + 1
         memory = (ctypes.c_uint8 * self._length).from_address(self._base)

@@ -14,7 +14,7 @@ from iptdata.shards.index import Entry, open_folder, task_of
 from iptdata.shards.layout import Layout
 from iptdata.shards.manifest import is_manifest
 from iptdata.storage import Storage
-from iptdata.stream.paths import places
+from iptdata.stream.paths import Place, places
 
 _logger = logging.getLogger("iptdata.stream")
 
@@ -147,8 +147,8 @@ def open_tasks(
     wanted = None if tasks is None else {task for task in tasks if task not in elsewhere}
     found: dict[str, list[Folder]] = defaultdict(list)
     for path in paths:
-        for storage, only in places(path, split, wanted):
-            for task, folder in _open_place(path, storage, only, wanted, skip=skip):
+        for place in places(path, split, wanted):
+            for task, folder in _open_place(path, place, wanted, skip=skip):
                 _refuse_doubles(found[task], folder)
                 found[task].append(folder)
     if doubles := [task for task in found if task in elsewhere]:
@@ -162,12 +162,11 @@ def open_tasks(
     return [TaskShards(task, found[task], fraction) for task in order]
 
 
-def _open_place(
-    path: str, storage: Storage, only: set[str] | None, tasks: Container[str] | None, *, skip: bool
-) -> Iterator[tuple[str, Folder]]:
+def _open_place(path: str, place: Place, tasks: Container[str] | None, *, skip: bool) -> Iterator[tuple[str, Folder]]:
     """The shards of each task in a folder."""
-    entries, problems = open_folder(storage, only)
-    if not entries and not any(map(is_manifest, storage.names())):
+    storage = place.storage
+    entries, problems = open_folder(storage, place.only, place.sizes)
+    if not entries and not any(map(is_manifest, place.sizes)):
         hint = f"TASK={path} reads shards that something else made, as the task of that name"
         raise ShardError(f"{storage.root} holds tars without manifests; they are not finished, or not of iptdata: {hint}")
     for name, problem in problems.items():

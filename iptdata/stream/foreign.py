@@ -24,7 +24,7 @@ from webdataset.tariterators import tarfile_to_samples
 
 from iptdata import rng
 from iptdata.errors import ShardError
-from iptdata.stream.batch import Batch, pixels
+from iptdata.stream.batch import Batch, orientations, pixels
 from iptdata.stream.paths import expand_braces
 from iptdata.stream.share import Share
 
@@ -104,7 +104,7 @@ class ForeignReader:
     def _orientation(self, epoch: int, step: int) -> np.ndarray:
         """One for each row of the step's batch: pairs have no numbers here."""
         words = rng.raw_words(rng.digest("orientation", self._seed, self.task, epoch, step), self._share.batch_size)
-        return (words[self._share.start : self._share.stop] >> np.uint64(61)).astype(np.uint8)
+        return orientations(words[self._share.start : self._share.stop])
 
     @staticmethod
     def _stack(images: list[np.ndarray], allocate: Callable[[int, int], torch.Tensor]) -> torch.Tensor:

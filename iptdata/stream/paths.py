@@ -4,12 +4,13 @@ import fnmatch
 import os
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import braceexpand
 
 from iptdata.errors import ShardError
-from iptdata.shards.manifest import is_manifest
+from iptdata.shards.manifest import is_manifest, is_tar
 from iptdata.storage import Storage, split_query
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -26,11 +27,24 @@ def split_names(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     return ours, dict(foreign)
 
 
-def places(path: str, split: str, tasks: Container[str] | None = None) -> Iterator[tuple[Storage, set[str] | None]]:
-    """Folders with shards that a path names, and the names of the shards in each that are meant, None for all.
+class Place(NamedTuple):
+    """A folder with shards.
+
+    Attributes:
+        sizes: its listing, name and bytes of each file.
+        only: names of the shards in it that are meant; None for all.
+    """
+
+    storage: Storage
+    sizes: dict[str, int]
+    only: set[str] | None = None
+
+
+def places(path: str, split: str, tasks: Container[str] | None = None) -> Iterator[Place]:
+    """The folders with shards that a path names.
 
     Args:
-        tasks: in a corpus, look into the folders of these alone.
+        tasks: in a corpus, look into the folders of these alone, unless it has none of them.
 
     Raises:
         ShardError: when it names nothing.
@@ -40,7 +54,7 @@ def places(path: str, split: str, tasks: Container[str] | None = None) -> Iterat
     if pattern and ("://" in base or not os.path.isdir(base)):
         yield from _tars(path)
     else:
-        yield from _split_folders(path, split, tasks)
+        yield from _folders(path, split, tasks)
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -55,7 +69,7 @@ def expand_braces(pattern: str) -> list[str]:
         raise ShardError(f"{pattern}: a brace is not closed") from error
 
 
-def _tars(pattern: str) -> Iterator[tuple[Storage, set[str]]]:
+def _tars(pattern: str) -> Iterator[Place]:
     by_folder: dict[str, set[str]] = defaultdict(set)
     base, query = split_query(pattern)
     for path in expand_braces(base):
@@ -65,7 +79,8 @@ def _tars(pattern: str) -> Iterator[tuple[Storage, set[str]]]:
         by_folder[folder or slash or "."].add(name)
     for folder, patterns in by_folder.items():
         storage = Storage(folder + query)
-        tars = [name for name in storage.sizes() if name.endswith(".tar")]
+        sizes = storage.sizes()
+        tars = list(filter(is_tar, sizes))
         names = set()
         for name in sorted(patterns):
             found = fnmatch.filter(tars, name) if _MAGIC.search(name) else [tar for tar in tars if tar == name]
@@ -74,37 +89,38 @@ def _tars(pattern: str) -> Iterator[tuple[Storage, set[str]]]:
                     f"{storage.path(name)} names no .tar that is there; expected a corpus, a folder in one, or shards"
                 )
             names.update(tar.removesuffix(".tar") for tar in found)
-        yield storage, names
+        yield Place(storage, sizes, names)
 
 
-def _split_folders(path: str, split: str, tasks: Container[str] | None) -> Iterator[tuple[Storage, None]]:
+def _folders(path: str, split: str, tasks: Container[str] | None) -> Iterator[Place]:
     storage = Storage(path)
     if not storage.exists():
         raise ShardError(f"{path} does not exist; expected a corpus, a folder in one, or shards")
     if storage.size("") is not None:
         raise ShardError(f"{path} is a file; expected a corpus, a folder in one, or shards")
-    if any(map(_is_shard, storage.names())):
-        yield storage, None
+    sizes = storage.sizes()
+    if _has_shards(sizes):
+        yield Place(storage, sizes)
         return
-    folders = list(_folders(storage))
-    if not any(folder.rpartition("/")[2] == split for folder in folders):
-        there = ", ".join(sorted({folder.rpartition("/")[2] for folder in folders})) or "none"
-        raise ShardError(f"{path} has no shards of the split {split}; splits in it: {there}")
-    folders = [folder for folder in folders if folder.rpartition("/")[2] == split]
-    meant = [folder for folder in folders if tasks is None or "/" not in folder or folder.partition("/")[0] in tasks]
-    for folder in meant or folders:
-        yield Storage(storage.path(folder)), None
+    names = storage.folders()
+    splits = {f"{name}/{inner}": name for name in names for inner in storage.folders(name)} | dict.fromkeys(names)
+    of_split = {folder: task for folder, task in splits.items() if folder.rpartition("/")[2] == split}
+    meant = {folder: task for folder, task in of_split.items() if tasks is None or task is None or task in tasks}
+    found = list(_with_shards(storage, meant)) or list(_with_shards(storage, of_split))
+    if not found:
+        there = {folder.rpartition("/")[2] for folder in splits if _has_shards(storage.names(folder))}
+        raise ShardError(f"{path} has no shards of the split {split}; splits in it: {', '.join(sorted(there)) or 'none'}")
+    yield from found
 
 
-def _folders(storage: Storage) -> Iterator[str]:
-    """Folders with shards in a corpus or in the folder of a recipe, relative to it."""
-    for name in storage.folders():
-        if any(map(_is_shard, storage.names(name))):
-            yield name
-        for split in storage.folders(name):
-            if any(map(_is_shard, storage.names(f"{name}/{split}"))):
-                yield f"{name}/{split}"
+def _with_shards(storage: Storage, folders: Iterable[str]) -> Iterator[Place]:
+    """Those of the folders that hold shards."""
+    for folder in folders:
+        inner = Storage(storage.path(folder))
+        sizes = inner.sizes()
+        if _has_shards(sizes):
+            yield Place(inner, sizes)
 
 
-def _is_shard(name: str) -> bool:
-    return is_manifest(name) or (name.endswith(".tar") and not name.startswith("."))
+def _has_shards(names: Iterable[str]) -> bool:
+    return any(is_manifest(name) or is_tar(name) for name in names)

@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 from iptdata import rng
+from iptdata.stream.batch import orientations
 from iptdata.stream.catalog import TaskShards
 from iptdata.stream.order import Order
 from iptdata.stream.permutation import mix
 from iptdata.stream.share import Share
 
 _BLOCK_PAIRS = 1 << 15
-_TO_EIGHT = np.uint64(61)
 
 
 class Rows(NamedTuple):
@@ -72,5 +72,5 @@ class PassRows:
         pairs = self._order.pairs(number, positions.ravel() % self._shards.total).reshape(positions.shape)
         shards = np.searchsorted(starts, pairs, side="right") - 1
         key = np.frombuffer(rng.digest("orientation", self._seed, self._shards.name, number, size=8), "<u8")
-        orientation = (mix(pairs.astype(np.uint64) + key) >> _TO_EIGHT).astype(np.uint8)
+        orientation = orientations(mix(pairs.astype(np.uint64) + key))
         return Rows(pairs, shards, pairs - starts[shards], orientation)

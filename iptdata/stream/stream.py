@@ -192,39 +192,27 @@ class PairStream(IterableDataset[Batch]):
         """
         epoch, first = self._epoch, self._step
         info = get_worker_info()
-        if info is None:
-            yield from self._loop(epoch, first, allocate or _allocate, lambda step: True)
-        else:
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        if info:
             self._epoch, self._step = epoch + 1, 0
-            yield from self._loop(
-                epoch, first, allocate or _allocate, lambda step: (step - first) % info.num_workers == info.id, moves=False
-            )
-
-    def _loop(
-        self, epoch: int, first: int, allocate: Allocate, mine: Callable[[int], bool], *, moves: bool = True
-    ) -> Iterator[Batch]:
-        """Steps from `first` on; with `moves` the stream stands behind each batch that it gives."""
-        ahead = Ahead(threads=FETCHES if self._remote else 1)
-        self._current = ahead
+        ahead = self._current = Ahead(threads=FETCHES if self._remote else 1)
         for reader in self._readers.values():
             reader.restart(epoch, first)
         try:
             for step, turn in enumerate(self._schedule.turns(epoch, first), first):
-                if not mine(step):
+                if (step - first) % workers != worker:
                     continue
                 if self._current is not ahead:
                     raise StreamError("another loop over this stream was begun; give each loop a stream of its own")
                 reader = self._readers[self._names[turn.task]]
-                now, later = reader.jobs_ahead(turn.number, turn.batch)
-                for jobs in now:
-                    ahead.submit(jobs, urgent=True)
-                for jobs in later:
-                    ahead.submit(jobs, urgent=False)
+                for urgent, lists in zip((True, False), reader.jobs_ahead(turn.number, turn.batch), strict=True):
+                    for jobs in lists:
+                        ahead.submit(jobs, urgent=urgent)
                 if self._remote:
                     ahead.start()
-                batch = reader.read(turn.number, turn.batch, epoch, step, allocate)
+                batch = reader.read(turn.number, turn.batch, epoch, step, allocate or _allocate)
                 ahead.start()  # not before the first batch, which would have to share the interpreter and the disk
-                if moves:
+                if not info:
                     self._epoch, self._step = self._after(epoch, step)
                 yield batch
         finally:

@@ -262,7 +262,7 @@ class Storage:
 
 
 class _WholeWrites:
-    """A raw file whose `write` does not return before every byte is written."""
+    """A raw file whose `write` does not return before every byte is written; `torch.save` wants a `flush`."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -271,6 +271,9 @@ class _WholeWrites:
         view = memoryview(data).cast("B")
         while view:
             view = view[self._file.write(view) :]
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def import_(file: str, out: str, tasks: str | None, num_heads: int, pos_every: b
     save_checkpoint(out, Checkpoint(config=model.config, weights=model.state_dict()))
     _print(out, vars(model.config), model.state_dict())
     if tasks is None and len(model.config.tasks) > 1:
-        console().print("The names of heads of the same scale are in the paper's order; --tasks gives others.", markup=False)
+        click.echo("The names of heads of the same scale are in the paper's order; --tasks gives others.", err=True)
 
 
 @command.command()

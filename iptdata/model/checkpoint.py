@@ -2,7 +2,8 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
@@ -12,15 +13,12 @@ from torch import nn
 
 import iptdata
 from iptdata.errors import ModelError
-from iptdata.model.edsr import EDSRConfig
-from iptdata.model.ipt import IPTConfig
-from iptdata.model.presets import Config, make_model
-from iptdata.model.released import compare, read_content
+from iptdata.model.presets import KINDS, Config, kind_of, make_model
+from iptdata.model.weights import filled, read_content
 from iptdata.storage import Storage
 
 _FORMAT = "iptdata checkpoint"
 _VERSION = 1
-_KINDS = {"ipt": IPTConfig, "edsr": EDSRConfig}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +43,7 @@ class Checkpoint:
         Raises:
             ModelError: when names or shapes differ, listing those that do.
         """
-        with torch.device("meta"):
-            model = make_model(self.config)
-        if differences := compare(self.weights, model.state_dict()):
-            raise ModelError(f"the weights do not fit their own configuration: {'; '.join(differences[:12])}")
-        model.load_state_dict(self.weights, assign=True)
-        return model
+        return filled(make_model, self.config, self.weights, "the weights do not fit their own configuration")
 
 
 def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
@@ -59,20 +52,16 @@ def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
     Raises:
         StorageError: when it cannot be written, a full disk among the reasons.
     """
-    kind = next(kind for kind, config in _KINDS.items() if isinstance(checkpoint.config, config))
     content = {
         "format": _FORMAT,
         "version": _VERSION,
         "package": checkpoint.package,
-        "model": {"kind": kind, **dataclasses.asdict(checkpoint.config)},
+        "model": {"kind": kind_of(checkpoint.config), **dataclasses.asdict(checkpoint.config)},
         "weights": dict(checkpoint.weights),
         "training": None if checkpoint.training is None else dict(checkpoint.training),
     }
-    folder, name = os.path.split(path)
-    storage = Storage(folder or ".")
-    storage.make_folder()
-    with storage.writing(name) as sink:
-        torch.save(content, cast(IO[bytes], _Whole(sink)))
+    with _writing(path) as file:
+        torch.save(content, file)
 
 
 def load_checkpoint(path: str) -> Checkpoint:
@@ -92,10 +81,10 @@ def load_checkpoint(path: str) -> Checkpoint:
         )
     fields = dict(content["model"])
     kind = fields.pop("kind")
-    if kind not in _KINDS:
-        raise ModelError(f"{path} holds a network of kind {kind!r}, this release knows {', '.join(_KINDS)}; update iptdata")
+    if kind not in KINDS:
+        raise ModelError(f"{path} holds a network of kind {kind!r}, this release knows {', '.join(KINDS)}; update iptdata")
     try:
-        config = _KINDS[kind](**fields)
+        config = KINDS[kind][0](**fields)
     except TypeError as error:
         raise ModelError(f"{path} has a configuration that this release does not know ({error}); update iptdata") from error
     return Checkpoint(config=config, weights=content["weights"], training=content["training"], package=str(content["package"]))
@@ -107,26 +96,18 @@ def export_weights(path: str, weights: Mapping[str, torch.Tensor]) -> None:
     Raises:
         StorageError: when it cannot be written.
     """
+    with _writing(path) as file:
+        if path.endswith(".safetensors"):
+            file.write(safetensors.torch.save({name: tensor.contiguous() for name, tensor in weights.items()}))
+        else:
+            torch.save(dict(weights), file)
+
+
+@contextmanager
+def _writing(path: str) -> Iterator[IO[bytes]]:
+    """A new file that appears whole or not at all, in a folder that is made where it is missing."""
     folder, name = os.path.split(path)
     storage = Storage(folder or ".")
     storage.make_folder()
     with storage.writing(name) as sink:
-        if name.endswith(".safetensors"):
-            sink.write(memoryview(safetensors.torch.save({key: value.contiguous() for key, value in weights.items()})))
-        else:
-            torch.save(dict(weights), cast(IO[bytes], _Whole(sink)))
-
-
-class _Whole:
-    """What `torch.save` writes to: a sink that takes bytes-like objects."""
-
-    def __init__(self, sink: Any) -> None:
-        self._sink = sink
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        self._sink.write(view)
-        return len(view)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
+        yield cast(IO[bytes], sink)

@@ -13,17 +13,14 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from iptdata.errors import ModelError
-from iptdata.model.parts import MeanShift, make_head, make_tail
-
-SCALES = (1, 2, 3, 4)
+from iptdata.model.parts import MeanShift, TasksConfig, make_head, make_tail
 
 
 @dataclass(frozen=True, kw_only=True)
-class IPTConfig:
+class IPTConfig(TasksConfig):
     """Shape of a network.
 
     Attributes:
-        tasks: names of the tasks in the order of their heads; scales: how much larger each one's output is, 1 to 4.
         n_feats: C, features of head and tail.
         patch_size: h = w, pixels of the side of an input patch; patch_dim: p.
         num_heads: of attention; num_layers: of the encoder, and of the decoder.
@@ -31,8 +28,6 @@ class IPTConfig:
             nor task queries; pos_every: positions are added in every layer; no_pos: nowhere.
     """
 
-    tasks: tuple[str, ...]
-    scales: tuple[int, ...]
     n_feats: int = 64
     patch_size: int = 48
     patch_dim: int = 3
@@ -44,11 +39,7 @@ class IPTConfig:
     no_pos: bool = False
 
     def __post_init__(self) -> None:
-        if not self.tasks or len(self.tasks) != len(self.scales) or len(set(self.tasks)) < len(self.tasks):
-            raise ModelError(f"tasks are {self.tasks}, scales {self.scales}; expected different names and a scale for each")
-        for scale in self.scales:
-            if scale not in SCALES:
-                raise ModelError(f"a scale is {scale}; expected one of {SCALES}")
+        super().__post_init__()
         if self.patch_size % self.patch_dim:
             raise ModelError(f"patch_size {self.patch_size} is not a multiple of patch_dim {self.patch_dim}")
         if self.width % self.num_heads:

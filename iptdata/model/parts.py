@@ -4,11 +4,35 @@ Module names are those of the released checkpoints, so that these load without a
 "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
+from iptdata.errors import ModelError
+
 RGB_RANGE = 255.0
+UPSAMPLING = {1: (), 2: (2,), 3: (3,), 4: (2, 2)}  # sub-pixel steps of each scale
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as the released code has it
+
+
+@dataclass(frozen=True, kw_only=True)
+class TasksConfig:
+    """What every network has: a head and a tail for each task.
+
+    Attributes:
+        tasks: names of the tasks in the order of their heads; scales: how much larger each one's output is, 1 to 4.
+    """
+
+    tasks: tuple[str, ...]
+    scales: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.tasks or len(self.tasks) != len(self.scales) or len(set(self.tasks)) < len(self.tasks):
+            raise ModelError(f"tasks are {self.tasks}, scales {self.scales}; expected different names and a scale for each")
+        for scale in self.scales:
+            if scale not in UPSAMPLING:
+                raise ModelError(f"a scale is {scale}; expected one of {tuple(UPSAMPLING)}")
 
 
 def conv(channels_in: int, channels_out: int, size: int) -> nn.Conv2d:
@@ -31,14 +55,15 @@ class MeanShift(nn.Conv2d):
 
 
 class ResBlock(nn.Module):
-    """x + conv(relu(conv(x)))."""
+    """x + scale * conv(relu(conv(x)))."""
 
-    def __init__(self, channels: int, size: int) -> None:
+    def __init__(self, channels: int, size: int, scale: float = 1.0) -> None:
         super().__init__()
+        self.scale = scale
         self.body = nn.Sequential(conv(channels, channels, size), nn.ReLU(), conv(channels, channels, size))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.body(x)
+        return torch.add(x, self.body(x), alpha=self.scale)
 
 
 def make_head(channels: int) -> nn.Sequential:
@@ -48,9 +73,8 @@ def make_head(channels: int) -> nn.Sequential:
 
 def make_tail(channels: int, scale: int) -> nn.Sequential:
     """Features to RGB: (B, channels, H, W) to (B, 3, scale * H, scale * W), by sub-pixel convolution; scale 1, 2, 3 or 4."""
-    steps = {1: [], 2: [2], 3: [3], 4: [2, 2]}[scale]
     upsampler = nn.Sequential()
-    for step in steps:
+    for step in UPSAMPLING[scale]:
         upsampler.append(conv(channels, channels * step * step, 3))
         upsampler.append(nn.PixelShuffle(step))
     return nn.Sequential(upsampler, conv(channels, 3, 3))

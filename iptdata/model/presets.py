@@ -1,5 +1,6 @@
 """Named shapes of networks."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,12 +12,14 @@ from iptdata.model.ipt import IPT, IPTConfig
 
 Config = IPTConfig | EDSRConfig
 
-PRESETS: dict[str, tuple[type[IPTConfig] | type[EDSRConfig], dict[str, Any]]] = {
-    "ipt-base": (IPTConfig, {}),
-    "ipt-small": (IPTConfig, {"n_feats": 32, "num_heads": 6, "num_layers": 6}),
-    "ipt-tiny": (IPTConfig, {"n_feats": 16, "num_heads": 4, "num_layers": 2}),
-    "edsr-base": (EDSRConfig, {"n_feats": 256, "n_blocks": 32, "res_scale": 0.1}),
-    "edsr-tiny": (EDSRConfig, {"n_feats": 32, "n_blocks": 4}),
+KINDS: dict[str, tuple[type[Config], type[nn.Module]]] = {"ipt": (IPTConfig, IPT), "edsr": (EDSRConfig, EDSR)}
+
+PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ipt-base": ("ipt", {}),
+    "ipt-small": ("ipt", {"n_feats": 32, "num_heads": 6, "num_layers": 6}),
+    "ipt-tiny": ("ipt", {"n_feats": 16, "num_heads": 4, "num_layers": 2}),
+    "edsr-base": ("edsr", {"n_feats": 256, "n_blocks": 32, "res_scale": 0.1}),
+    "edsr-tiny": ("edsr", {"n_feats": 32, "n_blocks": 4}),
 }
 
 
@@ -29,13 +32,19 @@ def preset(name: str, scales: Mapping[str, int], **changes: Any) -> Config:
     if name not in PRESETS:
         raise ModelError(f"there is no model {name!r}; expected one of {nearest(name, PRESETS)}")
     kind, fields = PRESETS[name]
-    allowed = [field for field in kind.__dataclass_fields__ if field not in ("tasks", "scales")]
+    make = KINDS[kind][0]
+    allowed = [field.name for field in dataclasses.fields(make) if field.name not in ("tasks", "scales")]
     for field in changes:
         if field not in allowed:
             raise ModelError(f"{name} has no field {field!r}; expected one of {nearest(field, allowed)}")
-    return kind(tasks=tuple(scales), scales=tuple(scales.values()), **(fields | changes))
+    return make(tasks=tuple(scales), scales=tuple(scales.values()), **(fields | changes))
 
 
 def make_model(config: Config) -> nn.Module:
     """The network of a configuration, with fresh weights from PyTorch's global generator."""
-    return IPT(config) if isinstance(config, IPTConfig) else EDSR(config)
+    return KINDS[kind_of(config)][1](config)
+
+
+def kind_of(config: Config) -> str:
+    """The name of a configuration's kind of network in `KINDS`."""
+    return next(kind for kind, (type_, _) in KINDS.items() if isinstance(config, type_))

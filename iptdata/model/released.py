@@ -1,33 +1,15 @@
 """The checkpoints that the authors released: plain state dicts, whose shapes tell what network they are of."""
 
-import pickle
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
 from iptdata.errors import ModelError
 from iptdata.model.ipt import IPT, IPTConfig
+from iptdata.model.weights import filled, read_content
 
 PRETRAINED_TASKS = ("sr2", "sr3", "sr4", "noise30", "noise50", "rain")  # in the order in which the paper names them
-_SHOWN = 12
-
-
-def read_content(path: str) -> Any:
-    """What is in a file that `torch.save` wrote: tensors, numbers, text and containers of these; nothing in it is run.
-
-    Raises:
-        ModelError: when it cannot be read, or would run code.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ModelError(f"{path} does not exist") from error
-    except pickle.UnpicklingError as error:
-        raise ModelError(f"{path} is refused: it holds more than tensors, and reading it could run code") from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"{path} is no checkpoint that can be read: {' '.join(str(error).split())[:200]}") from error
 
 
 def read_state(path: str) -> dict[str, torch.Tensor]:
@@ -92,24 +74,7 @@ def load_released(path: str, tasks: Sequence[str] | None = None, *, num_heads: i
     """
     state = read_state(path)
     config = infer_config(state, tasks, num_heads=num_heads, pos_every=pos_every)
-    with torch.device("meta"):
-        model = IPT(config)
-    if differences := compare(state, model.state_dict()):
-        shown = "; ".join(differences[:_SHOWN])
-        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-        raise ModelError(f"{path} does not fit the network that it seems to be of: {shown}{more}")
-    model.load_state_dict(state, assign=True)
-    return model
-
-
-def compare(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> list[str]:
-    """Each name that is missing, unexpected, or of another shape."""
-    differences = [f"{name} is missing" for name in wanted if name not in found]
-    differences += [f"{name} is unexpected" for name in found if name not in wanted]
-    for name in wanted:
-        if name in found and found[name].shape != wanted[name].shape:
-            differences.append(f"{name} is {tuple(found[name].shape)}, expected {tuple(wanted[name].shape)}")
-    return differences
+    return filled(IPT, config, state, f"{path} does not fit the network that it seems to be of")
 
 
 def _count(state: Mapping[str, torch.Tensor], pattern: str) -> int:

@@ -48,3 +48,9 @@ def test_edsr_takes_images_of_any_size() -> None:
 def test_what_cannot_be(name: str, changes: dict, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         preset(name, SCALES, **changes)
+
+
+@pytest.mark.parametrize("name", ["ipt-tiny", "edsr-tiny"])
+def test_scales_that_no_tail_makes(name: str) -> None:
+    with pytest.raises(ModelError, match=r"a scale is 5; expected one of \(1, 2, 3, 4\)"):
+        preset(name, {"sr5": 5})

@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import venv
 from collections import defaultdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 import stream_cold
 import stream_scale
+import torch
 
 from iptdata.build.plan import BuildOptions, make_plan
 from iptdata.build.rejects import RejectBudget
@@ -101,20 +103,36 @@ def measure_peers(pairs: Path, scratch: Path, options: argparse.Namespace) -> No
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for _ in range(options.rounds):
         for script, python in ready:
-            for workers, threads in [(0, 1), (0, None)] if script.stem == OURS else [(0, None), (2, None)]:
+            for workers, threads in [(0, 1), (0, None), (2, None)] if script.stem == OURS else [(0, None), (2, None)]:
                 size = ("--batch-size", str(options.batch_size))
                 result = call(
                     python, script, "read", str(scratch / script.stem), "--workers", str(workers), *size, threads=threads
                 )
                 if result is not None:
-                    cores = ", one thread" if threads else "" if script.stem == OURS else f", {workers} workers"
-                    found[result["peer"] + cores].append(result)
+                    way = ", one thread" if threads else f", {workers} workers"
+                    found[result["peer"] + way].append(result)
     report(found)
+
+
+def measure_copy(pairs: np.ndarray, batch_size: int, rounds: int) -> None:
+    """What no loader can exceed: the same bytes copied in order, batch after batch into one buffer."""
+    source = torch.from_numpy(pairs)
+    target = torch.empty_like(source[:batch_size])
+    for threads in (1, os.cpu_count() or 1):
+        torch.set_num_threads(threads)
+        seconds = []
+        for _ in range(rounds + 1):  # the first one warms up
+            start = time.perf_counter()
+            for first in range(0, len(source) - batch_size + 1, batch_size):
+                target.copy_(source[first : first + batch_size])
+            seconds.append(time.perf_counter() - start)
+        rate = len(source) // batch_size * batch_size / statistics.median(seconds[1:])
+        print(f"{'plain copy in order, threads: ' + str(threads):<45}{rate:>11,.0f}")
 
 
 def report(found: dict[str, list[dict[str, Any]]]) -> None:
     rates = {name: statistics.median(line["pairs_per_second"] for line in lines) for name, lines in found.items()}
-    ours = rates["iptdata"]
+    ours = rates["iptdata, 0 workers"]
     print(f"\n{'':<36}{'version':>9}{'pairs/s':>11}{'iptdata is':>14}{'each pair once':>16}")
     for name, lines in found.items():
         faster = "" if name.startswith("iptdata") else f"{ours / rates[name]:,.1f}x faster"
@@ -142,7 +160,7 @@ def main() -> None:
         "--environments", type=Path, default=Path.home() / ".cache" / "iptdata-benchmarks", help="for the peers"
     )
     parser.add_argument("--s3-server", help='command of an S3 server, for example "moto_server -p {port}"')
-    parser.add_argument("--parts", default="peers,scale,disk,s3", help="which of these to run")
+    parser.add_argument("--parts", default="peers,copy,scale,disk,s3", help="which of these to run")
     options = parser.parse_args()
     parts = options.parts.split(",")
     with tempfile.TemporaryDirectory() as name:
@@ -152,6 +170,8 @@ def main() -> None:
         print(f"{len(pairs):,} pairs of 48x48, batches of {options.batch_size}, {os.cpu_count()} cores")
         if "peers" in parts:
             measure_peers(scratch / "pairs.npy", scratch, options)
+        if "copy" in parts:
+            measure_copy(pairs, options.batch_size, options.rounds)
         if "scale" in parts:
             stream_scale.measure(scratch)
         if "disk" in parts:

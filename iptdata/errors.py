@@ -34,6 +34,10 @@ class ModelError(IptDataError):
     """A network that cannot be, or weights that do not fit it."""
 
 
+class TrainError(IptDataError):
+    """Options of a training run that cannot be, or that do not fit the run, the shards or the machine."""
+
+
 class ConflictError(IptDataError):
     """An output directory that holds the same recipe and split with another content."""
 
@@ -50,6 +54,12 @@ class DiskFull(StorageError):
 
 class BuildFailed(IptDataError):
     """A build that started and could not finish; the command ends with status 1."""
+
+    exit_status = 1
+
+
+class TrainFailed(IptDataError):
+    """A training run that started and could not go on; the command ends with status 1."""
 
     exit_status = 1
 

@@ -241,7 +241,7 @@ class Storage:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold a lock on the root folder for the length of the block, so that two builds do not write into it.
+        """Hold a lock on the root folder for the length of the block, so that two commands do not write into it.
 
         The operating system lets go of it when the process dies; a remote root has none.
 
@@ -256,7 +256,7 @@ class Storage:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         except BlockingIOError as error:
-            raise StorageError(f"another build is writing to {self.root}; wait for it or choose another --out") from error
+            raise StorageError(f"another process is writing to {self.root}; wait for it or choose another --out") from error
         finally:
             os.close(descriptor)
 

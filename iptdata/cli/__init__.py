@@ -15,6 +15,8 @@ _COMMANDS = {
     "build": "Turn images into shards of corrupted/clean patch pairs.",
     "recipes": "List the degradation recipes, or explain one.",
     "inspect": "Look at the pairs of a corpus.",
+    "train": "Train a network on shards.",
+    "finetune": "Train a pre-trained network further on one task.",
     "checkpoint": "Show checkpoints, read released ones, write weights for others.",
 }
 

@@ -1,7 +1,7 @@
 """Which task each step trains, and which batch of it: known for any step without walking there."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -136,7 +136,7 @@ def make_schedule(
     batches: Mapping[str, int | None],
     pairs: int,
     share: Share,
-    weights: Mapping[str, float] | None,
+    weights: Mapping[str, float] | Literal["equal"] | None,
     epoch_steps: int | None,
     seed: int,
 ) -> Schedule:
@@ -156,7 +156,19 @@ def make_schedule(
         return ExactSchedule([count for count in batches.values() if count], seed)
     if endless and epoch_steps is None:
         raise StreamError(f"task {endless[0]} has no known number of pairs; say how many steps make an epoch, epoch_steps=N")
-    weights = dict.fromkeys(batches, 1.0) if weights is None else dict(weights)
+    chances = _chances(weights, batches)
+    steps = pairs // share.batch_size if epoch_steps is None else epoch_steps
+    if steps < 1:
+        raise StreamError(f"epoch_steps is {steps}; expected at least 1")
+    return WeightedSchedule(list(batches.values()), chances, steps, seed)
+
+
+def _chances(weights: Mapping[str, float] | Literal["equal"] | None, batches: Mapping[str, int | None]) -> list[float]:
+    """The weight of each task, in the order of `batches`; equal ones where none are given."""
+    if weights is None or weights == "equal":
+        return [1.0] * len(batches)
+    if not isinstance(weights, Mapping):
+        raise StreamError(f"weights is {weights!r}; expected a weight for each task, or 'equal'")
     for task, weight in weights.items():
         if task not in batches:
             raise StreamError(f"weights name task {task}, which is not streamed; there is: {nearest(task, batches)}")
@@ -166,10 +178,7 @@ def make_schedule(
         raise StreamError(f"weights lack task {missing[0]}; give each task a weight, or leave the task out of tasks")
     if not any(weights.values()):
         raise StreamError("all weights are 0; at least one must be larger")
-    steps = pairs // share.batch_size if epoch_steps is None else epoch_steps
-    if steps < 1:
-        raise StreamError(f"epoch_steps is {steps}; expected at least 1")
-    return WeightedSchedule(list(batches.values()), [weights[task] for task in batches], steps, seed)
+    return [weights[task] for task in batches]
 
 
 def _ranks(order: np.ndarray, tasks: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import operator
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
@@ -64,7 +64,7 @@ class PairStream(IterableDataset[Batch]):
         rank, world_size: this rank reads rows floor(rank * batch_size / world_size) to
             floor((rank + 1) * batch_size / world_size) of every batch.
         split: which split of a corpus or recipe; shards named directly are read whatever their split.
-        weights: chance of each task in each step. By default an epoch is all full batches of all tasks, each once.
+        weights: chance of each task in each step, or "equal". By default an epoch is all full batches of all tasks, each once.
         epoch_steps: steps called an epoch, with weights; by default the number of pairs // batch_size.
         fraction: share of each task's pairs to use; 20 % is part of 40 %.
         remainder: "drop" leaves out what does not fill the last batch of a pass over a task (other pairs in each pass);
@@ -74,6 +74,10 @@ class PairStream(IterableDataset[Batch]):
         window: shards mixed at a time with "window", by default 16.
         on_error: "raise", or "skip": leave out shards that cannot be read and count it in `skipped`.
         cache_dir, cache_bytes: where remote shards are kept, and how many bytes of them.
+
+    Attributes:
+        pairs: how many pairs of each task are used; None where that is not known.
+        shapes: shape of each task's corrupted and clean patches, (H, W, 3); None where that is not known.
 
     Raises:
         ShardError: when shards are missing, not finished, or not of one shape within a task.
@@ -91,7 +95,7 @@ class PairStream(IterableDataset[Batch]):
         rank: int = 0,
         world_size: int = 1,
         split: str = "train",
-        weights: Mapping[str, float] | None = None,
+        weights: Mapping[str, float] | Literal["equal"] | None = None,
         epoch_steps: int | None = None,
         fraction: float = 1.0,
         remainder: Remainder = "drop",
@@ -130,8 +134,13 @@ class PairStream(IterableDataset[Batch]):
         if not self._readers:
             raise StreamError("there is no task to stream: tasks is empty, or no shard can be read")
         self._names = list(self._readers)
-        pairs = sum(task.total for task in shards)
+        known = {task.name: task for task in shards}
+        self.pairs = {name: known[name].total if name in known else None for name in self._names}
+        self.shapes = {
+            name: (known[name].layout.corrupted, known[name].layout.clean) if name in known else None for name in self._names
+        }
         batches = {name: reader.batches for name, reader in self._readers.items()}
+        pairs = sum(filter(None, self.pairs.values()))
         self._schedule = make_schedule(batches, pairs, self.share, weights, epoch_steps, seed)
         self._identity = {
             "seed": seed,
@@ -140,7 +149,7 @@ class PairStream(IterableDataset[Batch]):
             "data": rng.digest(*(task.fingerprint() for task in shards), size=8).hex(),
             "fraction": fraction,
             "remainder": remainder,
-            "weights": None if weights is None else dict(weights),
+            "weights": dict(weights) if isinstance(weights, Mapping) else weights,
             "epoch_steps": len(self._schedule),
         }
         self._epoch, self._step = 0, 0

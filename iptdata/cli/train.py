@@ -1,0 +1,116 @@
+"""`iptdata train` and what `iptdata finetune` shares with it."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from iptdata.cli.console import console
+from iptdata.train.config import read_config, read_settings
+from iptdata.train.options import TrainOptions
+
+_D = TrainOptions()
+
+_OPTIONS = [
+    click.argument("more_shards", nargs=-1, metavar="[PATH]..."),
+    click.option(
+        "--shards", multiple=True, metavar="PATH", help="Corpus, folder, tar, glob or URL; may repeat, more may follow."
+    ),
+    click.option("--out", metavar="RUN", help="Folder of the run.  [default: runs/<model>-<n>]"),
+    click.option("--epochs", type=float, metavar="N", help="Passes over as many clean patches as one task has."),
+    click.option("--steps", type=int, metavar="N", help="Length in steps, instead of epochs."),
+    click.option("--batch-size", type=int, metavar="N", help=f"Pairs a step, over all GPUs.  [default: {_D.batch_size}]"),
+    click.option("--accumulate", type=int, metavar="N", help="Go through each batch in N parts, where memory is short."),
+    click.option("--lr", type=float, metavar="RATE", help="Learning rate of the first two thirds."),
+    click.option("--lr-after", type=float, metavar="RATE", help="Learning rate of the last third."),
+    click.option(
+        "--contrastive", type=float, metavar="WEIGHT", help="Weight of the contrastive loss.  [default: 0.1; EDSR: 0]"
+    ),
+    click.option("--contrastive-form", metavar="paper|supcon", help=f"Which loss.  [default: {_D.contrastive_form}]"),
+    click.option("--contrastive-tokens", type=int, metavar="K", help="Compare K tokens an image, not all."),
+    click.option("--clip", type=float, metavar="NORM", help="Clip the gradient to this norm."),
+    click.option("--ema", type=float, metavar="DECAY", help="Keep a running mean of the weights, and use that."),
+    click.option("--fraction", type=float, metavar="SHARE", help="Use this share of each task's pairs."),
+    click.option("--seed", type=int, metavar="N", help=f"Seed of weights and order.  [default: {_D.seed}]"),
+    click.option("--device", metavar="auto|cpu|cuda", help=f"Where to train.  [default: {_D.device}]"),
+    click.option("--precision", metavar="auto|fp32|bf16", help="auto is bf16 on a GPU, fp32 elsewhere."),
+    click.option("--compile/--no-compile", default=None, help="Compile the network.  [default: on a GPU]"),
+    click.option("--validate/--no-validate", default=None, help="Measure PSNR on held-out pairs now and then."),
+    click.option("--split", metavar="NAME", help=f"Split of the held-out pairs.  [default: {_D.split}]"),
+    click.option("--validate-every", type=int, metavar="N", help=f"Steps between.  [default: {_D.validate_every:,}]"),
+    click.option("--save-every", type=int, metavar="N", help="Steps between checkpoints.  [default: ten minutes]"),
+    click.option("--keep", type=int, metavar="N", help=f"Checkpoints that stay, besides the best.  [default: {_D.keep}]"),
+    click.option(
+        "--resume/--no-resume",
+        default=None,
+        help="Go on from RUN's checkpoint, or begin anew.  [default: go on if there is one]",
+    ),
+    click.option("--config", metavar="FILE", help="YAML with any of these, and more: docs/training.md."),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One entry of the config; may repeat."),
+]
+
+
+def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of both commands."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command(name="train", context_settings={"max_content_width": 110})
+@click.option("--model", metavar="NAME", help=f"ipt-base, ipt-small, ipt-tiny, edsr-base or edsr-tiny.  [default: {_D.model}]")
+@click.option("--tasks", metavar="A,B,...", help="Recipes to train.  [default: all in the shards]")
+@shared_options
+def command(**arguments: Any) -> None:
+    """Train a network on shards: one task a step, L1 and the contrastive loss, as the paper has it.
+
+    An interrupted run goes on from its last checkpoint when it is called again with the same --out; a finished one with
+    more --steps or --epochs.
+
+    \b
+    Examples:
+      iptdata train --shards corpus
+      iptdata train --shards corpus --model ipt-tiny --batch-size 16 --steps 500 --out runs/try
+      torchrun --nproc-per-node 8 -m iptdata train --shards s3://bucket/corpus --out runs/ipt
+    """
+    run_training(arguments, defaults={})
+
+
+def run_training(arguments: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Train with the options of a command line."""
+    from iptdata.cli.train_progress import TrainProgress  # noqa: PLC0415
+    from iptdata.train.run import train  # noqa: PLC0415
+
+    out, resume = arguments.pop("out"), arguments.pop("resume")
+    config, settings = arguments.pop("config"), arguments.pop("settings")
+    more = arguments.pop("more_shards")
+    arguments["shards"] = (*arguments["shards"], *more) or None
+    given = {name: value for name, value in arguments.items() if value is not None}
+    layers = [read_config(config) if config else {}, given, read_settings(settings)]
+    with _asked_to_stop() as signals:
+        finished = train(layers, out, TrainProgress(), defaults=defaults, resume=resume, stopping=lambda: bool(signals))
+    if not finished and signal.SIGINT in signals:
+        sys.exit(130)
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """The signals to end that came so far: SIGTERM, which schedulers send, and Ctrl-C; a second Ctrl-C ends at once."""
+    signals: list[int] = []
+
+    def take(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and number in signals:
+            raise KeyboardInterrupt
+        signals.append(number)
+        console().print("Stopping after this step, with a checkpoint.")
+
+    earlier = {number: signal.signal(number, take) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield signals
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

@@ -1,0 +1,132 @@
+"""What `iptdata train` shows: how it begins, a live line, and what came of it."""
+
+import math
+import shlex
+import time
+from collections import defaultdict, deque
+from collections.abc import Mapping
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from iptdata.cli.console import console
+from iptdata.train.events import Observer, Started, Step
+from iptdata.units import duration
+
+_LINE_EVERY_SECONDS = 10.0
+_PREDICT_AFTER_STEPS = 5
+_RECENT = 50
+
+
+class TrainProgress(Observer):
+    """A banner, a live line on a terminal or else one every 10 seconds, and a table at the end."""
+
+    def __init__(self) -> None:
+        self._recent: deque[Step] = deque(maxlen=_RECENT)
+        self._losses: dict[str, list[float]] = defaultdict(list)
+        self._psnr: Mapping[str, float] = {}
+        self._path: str | None = None
+        self._skipped = 0
+        self._line_at = time.monotonic()
+
+    def started(self, run: Started) -> None:
+        self._run = run
+        pairs = ", ".join(f"{task} {'endless' if count is None else f'{count:,}'}" for task, count in run.pairs.items())
+        epochs = "" if run.epochs is None else f" ({run.epochs:,.4g} epochs)"
+        begins = f", from step {run.step:,}" if run.step else ""
+        lines = [
+            f"{run.model}: {run.parameters / 1e6:,.1f} M parameters; {run.setting}, {run.peak / 1e12:,.3g} TFLOP/s in products",
+            f"pairs: {pairs}",
+            f"{run.steps:,} steps of {run.batch_size:,} pairs{epochs}{begins}; everything goes to {run.root}",
+            *run.notes,
+        ]
+        for line in lines:
+            console().print(line, markup=False, soft_wrap=True)
+        self._bar = Progress(
+            TextColumn("Training"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
+            console=console(),
+            disable=not console().is_terminal,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("", total=run.steps, completed=run.step, figures="")
+
+    def stepped(self, step: Step) -> None:
+        self._recent.append(step)
+        self._losses[step.task].append(step.l1)
+        self._skipped += step.skipped
+        done = step.step - self._run.step
+        if done == 1:
+            self._recent.clear()  # what starts up, and compiles, tells nothing about the rest
+            return
+        if done == _PREDICT_AFTER_STEPS:
+            console().print(
+                f"about {duration(self._left(step))} to go, at {self._rate():,.1f} patches/s", markup=False, soft_wrap=True
+            )
+        if console().is_terminal:
+            self._bar.update(self._task, completed=step.step, figures=self._figures(step))
+        elif time.monotonic() - self._line_at > _LINE_EVERY_SECONDS or step.step == self._run.steps:
+            self._line_at = time.monotonic()
+            console().print(f"{step.step:,}/{self._run.steps:,}  {self._figures(step)}", markup=False, soft_wrap=True)
+
+    def validated(self, step: int, psnr: Mapping[str, float]) -> None:
+        self._psnr = psnr
+        values = ", ".join(f"{task} {value:.2f}" for task, value in psnr.items())
+        console().print(f"step {step:,}: held-out PSNR (dB) {values}", markup=False, soft_wrap=True)
+
+    def saved(self, step: int, path: str) -> None:
+        self._path = path
+
+    def ended(self) -> None:
+        self._bar.stop()
+        if not self._losses:
+            return
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in ("task", "steps", "L1 first", "L1 last", *(["PSNR (dB)"] if self._psnr else [])):
+            table.add_column(name, justify="left" if name == "task" else "right")
+        for task, losses in sorted(self._losses.items()):
+            some = max(1, len(losses) // 10)
+            row = [task, f"{len(losses):,}", f"{_mean(losses[:some]):.2f}", f"{_mean(losses[-some:]):.2f}"]
+            table.add_row(*row, *([f"{self._psnr[task]:.2f}" if task in self._psnr else "-"] if self._psnr else []))
+        Console(highlight=False).print(table)
+        if self._skipped:
+            console().print(
+                f"{self._skipped:,} steps were skipped: their loss or gradient was infinite or undefined", soft_wrap=True
+            )
+        if self._path is not None:
+            console().print(f"The checkpoint is {self._path}", markup=False, soft_wrap=True)
+        console().print(f"Go on: iptdata train --out {shlex.quote(self._run.root)} [--steps N]", markup=False, soft_wrap=True)
+
+    def _figures(self, step: Step) -> str:
+        recent = self._recent
+        parts = [f"{step.task:<8}", f"L1 {_mean([one.l1 for one in recent]):.2f}"]
+        if step.contrastive:
+            parts.append(f"contrastive {_mean([one.contrastive for one in recent]):.3f}")
+        operations = sum(self._run.flops[one.task] for one in recent) / len(recent) * self._rate()
+        wait = sum(one.data_wait / one.patches_per_s for one in recent) / sum(1 / one.patches_per_s for one in recent)
+        parts += [
+            f"{self._rate():,.1f} patches/s",
+            f"{operations / 1e12:,.3g} TFLOP/s ({operations / self._run.peak:.0%})",
+            f"wait {wait:.1%}",
+            f"lr {step.lr:g}",
+            f"left {duration(self._left(step))}",
+        ]
+        if self._skipped:
+            parts.append(f"{self._skipped:,} skipped")
+        return "  ".join(parts)
+
+    def _rate(self) -> float:
+        """Patches a second of the recent steps."""
+        return len(self._recent) / sum(1 / one.patches_per_s for one in self._recent)
+
+    def _left(self, step: Step) -> float:
+        return (self._run.steps - step.step) * self._run.batch_size / self._rate()
+
+
+def _mean(values: list[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else float("nan")

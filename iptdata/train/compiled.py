@@ -1,0 +1,21 @@
+"""Networks compiled part by part, so that one compiled body serves all tasks."""
+
+import torch
+from torch import nn
+
+
+def why_not(device: torch.device) -> str | None:
+    """Why nothing can be compiled here, None where it can."""
+    try:
+        torch.compile(torch.square)(torch.ones(2, device=device))
+    except Exception as error:  # noqa: BLE001 - which error says that there is no compiler differs by backend and release
+        return " ".join(str(error).split())[:120]
+    return None
+
+
+def compile_parts(model: nn.Module) -> None:
+    """Compile heads, body and tails in place; names of weights stay as they are."""
+    parts = [*model.get_submodule("head").children(), model.get_submodule("body"), *model.get_submodule("tail").children()]
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * len(parts))
+    for part in parts:
+        part.compile()

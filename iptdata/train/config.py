@@ -1,0 +1,84 @@
+"""Config files of training runs: YAML with the fields of `TrainOptions`, and how flags and settings change them."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from iptdata.errors import TrainError, nearest
+from iptdata.train.options import TrainOptions
+
+_KEYS = [field.name for field in dataclasses.fields(TrainOptions)]
+
+
+def resolve(*layers: Mapping[str, Any]) -> TrainOptions:
+    """The options that layers give, each over those before it; a field that is not named keeps its default.
+
+    Raises:
+        TrainError: when a value is not what it must be.
+    """
+    values: dict[str, Any] = {}
+    for layer in layers:
+        for one, other in (("epochs", "steps"), ("steps", "epochs"), ("checkpoint", "model"), ("model", "checkpoint")):
+            if layer.get(one) is not None and layer.get(other) is None:
+                values.pop(other, None)  # what excludes it was said later
+        values |= layer
+    return TrainOptions(**values)
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """The fields that a file names.
+
+    Raises:
+        TrainError: when it cannot be read, is no YAML, or has other keys.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise TrainError(f"{path}: not YAML{f' in line {mark.line + 1}' if mark else ''}") from error
+    if not isinstance(content, dict):
+        raise TrainError(f"{path}: found {type(content).__name__}, expected `key: value` with {', '.join(_KEYS)}")
+    for key in content:
+        _check_key(str(key), f"{path}: ")
+    return content
+
+
+def read_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """`key=value` with the value in YAML; `network.n_feats=32` sets one field of the network.
+
+    Raises:
+        TrainError: when one is something else.
+    """
+    found: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise TrainError(f"--set {setting}: {text!r} is not YAML") from error
+        if not equals:
+            raise TrainError(f"--set {setting}: expected key=value")
+        outer, dot, inner = key.partition(".")
+        _check_key(outer, "--set ")
+        if dot and outer != "network":
+            raise TrainError(f"--set {key}: {outer} has no fields; expected {outer}=value")
+        if dot:
+            found.setdefault("network", {})[inner] = value
+        else:
+            found[key] = value
+    return found
+
+
+def config_text(options: TrainOptions) -> str:
+    """A config file with every field."""
+    return yaml.safe_dump(options.plain(), sort_keys=False)
+
+
+def _check_key(key: str, where: str) -> None:
+    if key not in _KEYS:
+        raise TrainError(f"{where}{key}: unknown key, expected one of {nearest(key, _KEYS)}")

@@ -1,0 +1,120 @@
+"""A training run from its options to its last checkpoint."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from iptdata.errors import TrainError
+from iptdata.model.checkpoint import Checkpoint
+from iptdata.train.config import config_text, read_config, resolve
+from iptdata.train.events import Observer, Observers, Started
+from iptdata.train.loop import Loop
+from iptdata.train.metrics import MetricsFile, TensorBoard
+from iptdata.train.options import TrainOptions
+from iptdata.train.prepare import Job, prepare
+from iptdata.train.ranks import Ranks, joined
+from iptdata.train.rundir import CONFIG, RunFolder, next_folder
+from iptdata.train.speed import matmul_rate, step_flops
+
+
+def train(
+    layers: Sequence[Mapping[str, Any]],
+    out: str | None,
+    observer: Observer,
+    *,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+    resume: bool | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train, or go on with a run.
+
+    Args:
+        layers: options, each over those before it; all over those of the run that is gone on with, and these over `defaults`.
+        out: folder of the run; by default a new one, runs/<model>-<n>.
+        observer: is told on the first rank.
+        resume: True wants a checkpoint to be there, False begins anew and removes those that are; by default goes on where
+            there is one.
+        stopping: whether to save and end.
+
+    Returns:
+        whether the run came to its end.
+
+    Raises:
+        IptDataError: when options, shards, checkpoint or machine do not fit each other; see `prepare` and `Loop.run`.
+    """
+    asked = resolve(defaults, *layers)
+    with joined(asked.device) as ranks, ExitStack() as stack:
+        folder = RunFolder(ranks.agreed(out or _default_folder(asked)))
+        if ranks.first:
+            folder.storage.make_folder()
+            stack.enter_context(folder.storage.locked())
+        options = resolve(defaults, _earlier(folder, resume), *layers)
+        checkpoint = _latest(folder, ranks, resume)
+        job = prepare(options, ranks, checkpoint)
+        if job.start >= job.length.steps:
+            raise TrainError(
+                f"{folder.root} is finished: it stands at step {job.start:,} of {job.length.steps:,}; "
+                f"say more --steps or --epochs to go on"
+            )
+        watching = None
+        if ranks.first:
+            folder.clean()
+            if checkpoint is None:
+                folder.clear()
+            folder.storage.write(CONFIG, config_text(job.options).encode())
+            watching = Observers(MetricsFile(folder), TensorBoard(folder), observer)
+            watching.started(_started(job, folder))
+            stack.callback(watching.ended)
+        return Loop(job, folder, watching, stopping).run()
+
+
+def _default_folder(options: TrainOptions) -> str:
+    name = options.model or f"finetune-{'-'.join(options.tasks or ['all'])}"
+    return next_folder("runs", name, again=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0)
+
+
+def _earlier(folder: RunFolder, resume: bool | None) -> dict[str, Any]:
+    """The options that the run was begun with."""
+    return {} if resume is False or not folder.storage.exists(CONFIG) else read_config(folder.path(CONFIG))
+
+
+def _latest(folder: RunFolder, ranks: Ranks, resume: bool | None) -> Checkpoint | None:
+    """The last checkpoint of the run, which each rank reads for itself."""
+    steps = folder.steps()
+    step = ranks.agreed(steps[-1] if steps and resume is not False else None)
+    if step is None:
+        if resume:
+            raise TrainError(f"{folder.root} has no checkpoint to go on from; leave --resume out to begin")
+        return None
+    if step not in folder.steps():
+        raise TrainError(f"{folder.checkpoint_path(step)} is not there; a run's folder has to be one that all machines share")
+    return folder.load(step)
+
+
+def _started(job: Job, folder: RunFolder) -> Started:
+    options, ranks = job.options, job.ranks
+    half = job.learner.half
+    peak = matmul_rate(ranks.device, torch.bfloat16 if half else torch.float32)
+    name = (
+        torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    )
+    return Started(
+        root=folder.root,
+        model=options.model or f"the network of {options.checkpoint}",
+        parameters=sum(parameter.numel() for parameter in job.learner.model.parameters() if parameter.requires_grad),
+        step=job.start,
+        steps=job.length.steps,
+        epochs=None if job.length.epoch is None else job.length.steps / job.length.epoch,
+        batch_size=options.batch_size,
+        pairs=job.stream.stream.pairs,
+        setting=f"{ranks.size} x {name}, {'bf16' if half else 'fp32'}"
+        if ranks.size > 1
+        else f"{name}, {'bf16' if half else 'fp32'}",
+        flops=step_flops(job.config, job.patch_size, frozen=options.freeze == "body"),
+        peak=peak * ranks.size,
+        notes=job.notes,
+    )

@@ -1,7 +1,10 @@
 """Fixtures: small sources made on the spot, builds in this process, and real data where `IPTDATA_SHARED` names it."""
 
 import os
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -43,6 +46,21 @@ def save(path: Path, image: np.ndarray) -> Path:
     return path
 
 
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A disk of a size, such as "2m", mounted on a new folder; the test is skipped where that is not allowed."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("needs to mount a small disk")
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A source of 12 JPEGs in three classes."""
@@ -56,12 +74,24 @@ def build(source: Path | str, out: Path, recipes: Sequence[str] = ("noise30",), 
     """Build in this process; returns totals by recipe and split."""
     budget = RejectBudget.parse(str(options.pop("max_rejects", "10%")))
     overwrite = bool(options.pop("overwrite", False))
+    patch_size = options.pop("patch_size", None)
+    chosen = [recipe.with_patch_size(patch_size) if isinstance(patch_size, int) else recipe for recipe in load_recipes(recipes)]
     plan = make_plan(open_source(str(source)), BuildOptions(**options))  # pyright: ignore[reportArgumentType]
     storage = Storage(str(out))
-    work = survey(plan, load_recipes(recipes), storage, overwrite=overwrite)
+    work = survey(plan, chosen, storage, overwrite=overwrite)
     return run(work, run_here, budget, lambda _: None)
 
 
 def corpus_bytes(out: Path) -> dict[str, bytes]:
     """All files of a corpus."""
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def training_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three recipes, 56 pairs of 24x24 each to train on and 24 held out."""
+    root = tmp_path_factory.mktemp("train")
+    for number in range(10):
+        save(root / "photos" / f"n0{number % 3}" / f"image_{number}.jpg", natural_image(120 + number, 130 - number, number))
+    build(root / "photos", root / "corpus", ("noise30", "rain", "sr2"), patch_size=24, patches_per_image=8, holdout=0.2)
+    return root / "corpus"

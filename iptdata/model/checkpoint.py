@@ -1,11 +1,11 @@
 """Our checkpoints: one file with the network's configuration and weights and, of a training run, all that it takes to go on."""
 
 import dataclasses
+import io
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -60,8 +60,7 @@ def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
         "weights": dict(checkpoint.weights),
         "training": None if checkpoint.training is None else dict(checkpoint.training),
     }
-    with _writing(path) as file:
-        torch.save(content, file)
+    _write(path, _serialised(content))
 
 
 def load_checkpoint(path: str) -> Checkpoint:
@@ -96,18 +95,24 @@ def export_weights(path: str, weights: Mapping[str, torch.Tensor]) -> None:
     Raises:
         StorageError: when it cannot be written.
     """
-    with _writing(path) as file:
-        if path.endswith(".safetensors"):
-            file.write(safetensors.torch.save({name: tensor.contiguous() for name, tensor in weights.items()}))
-        else:
-            torch.save(dict(weights), file)
+    if path.endswith(".safetensors"):
+        data = memoryview(safetensors.torch.save({name: tensor.contiguous() for name, tensor in weights.items()}))
+    else:
+        data = _serialised(dict(weights))
+    _write(path, data)
 
 
-@contextmanager
-def _writing(path: str) -> Iterator[IO[bytes]]:
+def _serialised(content: dict[str, Any]) -> memoryview:
+    """What `torch.save` writes; in memory first, since it hides what is wrong with a disk."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getbuffer()
+
+
+def _write(path: str, data: memoryview) -> None:
     """A new file that appears whole or not at all, in a folder that is made where it is missing."""
     folder, name = os.path.split(path)
     storage = Storage(folder or ".")
     storage.make_folder()
     with storage.writing(name) as sink:
-        yield cast(IO[bytes], sink)
+        sink.write(data)

@@ -1,5 +1,6 @@
 """What one step does to a network: losses, gradients, and the update of the weights."""
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, cast
@@ -44,8 +45,8 @@ class Contrast(NamedTuple):
 class Learner:
     """A network in training: L1 on 0..255 plus the weighted contrastive loss, Adam(0.9, 0.999).
 
-    Loss and gradient are those of one process with the whole batch. A step whose gradient is not finite leaves the weights as
-    they were. With `accumulate` above 1 a batch goes through the network in so many parts; the contrastive loss then
+    Loss and gradient are those of one process with the whole batch. A step whose loss or gradient is not finite leaves the
+    weights as they were. With `accumulate` above 1 a batch goes through the network in so many parts; the contrastive loss then
     compares the images of a part.
 
     Args:
@@ -119,9 +120,8 @@ class Learner:
         for index, counts in enumerate(self._parts):
             with self._quiet() if index + 1 < len(self._parts) else nullcontext():
                 sums += self._part(batch, index, counts, chosen)
-        l1 = self._ranks.add(sums[0].clone())
-        finite = self._update(rate)
-        return Losses(l1, sums[1], finite)
+        l1, contrastive = self._ranks.add(sums[0].clone()), sums[1]
+        return Losses(l1, contrastive, self._update(rate, l1 + contrastive))
 
     def _part(self, batch: DeviceBatch, index: int, counts: Sequence[int], chosen: torch.Tensor | None) -> torch.Tensor:
         """Add the gradient of a part of the batch; its share of L1 (of this rank's rows) and of the contrastive loss."""
@@ -143,15 +143,15 @@ class Learner:
         (self._ranks.size * loss).backward()  # DDP takes the mean over the ranks, and each has its part of the sum
         return torch.stack([l1, contrastive]).detach()
 
-    def _update(self, rate: float) -> torch.Tensor:
-        """Clip the gradient and step, unless it is not finite; 1 where it was, else 0.
+    def _update(self, rate: float, loss: torch.Tensor) -> torch.Tensor:
+        """Clip the gradient and step, unless it or the loss is not finite; 1 where they are, else 0.
 
         The optimiser is told on the device, so that nothing waits for the result.
         """
         norm = nn.utils.get_total_norm([parameter.grad for parameter in self._trained if parameter.grad is not None])
         if self._clip is not None:
             nn.utils.clip_grads_with_norm_(self._trained, self._clip, norm)
-        finite = norm.isfinite().float()
+        finite = (norm + loss).isfinite().float()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         cast(Any, self.optimizer).found_inf = 1 - finite
@@ -218,7 +218,7 @@ def parts_of(batch_size: int, ranks: int, accumulate: int) -> list[list[int]]:
 
 def _distributed(model: nn.Module, ranks: Ranks, *, several: bool) -> DistributedDataParallel:
     """The network with gradients that are means over the ranks; with several tasks a step leaves some heads out."""
-    ids = [ranks.device] if ranks.device.type == "cuda" else None
-    return DistributedDataParallel(
-        model, device_ids=ids, broadcast_buffers=False, find_unused_parameters=several, gradient_as_bucket_view=True
-    )
+    old, new = "broadcast_buffers", "forward_sync_buffers"  # buffers are constants
+    name = new if new in inspect.signature(DistributedDataParallel).parameters else old
+    options: dict[str, Any] = {name: False, "find_unused_parameters": several, "gradient_as_bucket_view": True}
+    return DistributedDataParallel(model, device_ids=[ranks.device] if ranks.device.type == "cuda" else None, **options)

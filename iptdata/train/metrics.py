@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tensorboardX import SummaryWriter
 
-from iptdata.storage import Storage
+from iptdata.storage import Storage, explained
 from iptdata.train.events import Observer, Started, Step
 from iptdata.train.rundir import METRICS, RunFolder
 
@@ -32,10 +32,10 @@ class MetricsFile(Observer):
         finite = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
         }
-        self._file.write(json.dumps(finite) + "\n")
+        self._write(finite)
 
     def validated(self, step: int, psnr: Mapping[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, "validation": dict(psnr)}) + "\n")
+        self._write({"step": step, "validation": dict(psnr)})
 
     def saved(self, step: int, path: str) -> None:
         """What is behind a checkpoint has to be on disk when it is."""
@@ -43,6 +43,10 @@ class MetricsFile(Observer):
 
     def ended(self) -> None:
         self._file.close()
+
+    def _write(self, values: Mapping[str, object]) -> None:
+        with explained(self._path):
+            self._file.write(json.dumps(values) + "\n")
 
 
 class TensorBoard(Observer):

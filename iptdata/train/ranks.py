@@ -62,7 +62,7 @@ class Ranks:
 
 @contextmanager
 def joined(device: str) -> Iterator[Ranks]:
-    """The ranks that `torchrun` started, or this process by itself.
+    """The ranks that `torchrun` started, or this process by itself; uses the process group that there is, if there is one.
 
     Args:
         device: "auto", "cpu" or "cuda".
@@ -75,11 +75,14 @@ def joined(device: str) -> Iterator[Ranks]:
     if size == 1:
         yield Ranks(device=found)
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if found.type == "cuda" else "gloo")
+    ours = not dist.is_initialized()
+    if ours:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if found.type == "cuda" else "gloo")
     try:
         yield Ranks(rank=rank, size=size, device=found)
     finally:
-        dist.destroy_process_group()
+        if ours:
+            dist.destroy_process_group()
 
 
 def _device(wanted: str, local: int) -> torch.device:

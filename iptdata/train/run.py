@@ -50,8 +50,7 @@ def train(
     with joined(asked.device) as ranks, ExitStack() as stack:
         folder = RunFolder(ranks.agreed(out or _default_folder(asked)))
         if ranks.first:
-            folder.storage.make_folder()
-            stack.enter_context(folder.storage.locked())
+            stack.enter_context(folder.claimed())
         options = resolve(defaults, _earlier(folder, resume), *layers)
         checkpoint = _latest(folder, ranks, resume)
         job = prepare(options, ranks, checkpoint)

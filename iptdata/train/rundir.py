@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from iptdata.errors import TrainError
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -33,6 +35,21 @@ class RunFolder:
 
     def path(self, name: str) -> str:
         return self.storage.path(name)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """The folder is there, and no other process writes to it, for the length of the block; it goes if it stays empty.
+
+        Raises:
+            StorageError: when another process holds it.
+        """
+        self.storage.make_folder()
+        with self.storage.locked():
+            try:
+                yield
+            finally:
+                if not os.listdir(self.root):
+                    os.rmdir(self.root)
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints that are there, ascending."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import corpus_bytes, natural_image, save
+from tests.conftest import corpus_bytes, natural_image, save, small_disk
 
 
 def iptdata(*arguments: object, cwd: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -37,7 +37,7 @@ def test_help_without_heavy_imports() -> None:
         assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["build", "recipes", "inspect"])
+@pytest.mark.parametrize("command", ["build", "recipes", "inspect", "train", "finetune", "checkpoint"])
 def test_help_of_commands(command: str) -> None:
     result = iptdata(command, "-h")
     assert result.returncode == 0
@@ -131,14 +131,9 @@ def test_a_build_that_drops_too_much_fails(tmp_path: Path) -> None:
     assert "1 of 2 images were dropped (too small 1), more than --max-rejects 10.0%" in line
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs to mount a small disk")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_full_disk(photos: Path, tmp_path: Path, workers: int) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=False, capture_output=True).returncode:
-        pytest.skip("this machine does not let us mount a small disk")
-    try:
+    with small_disk(tmp_path / "disk", "2m") as disk:
         options = ("--recipe", "sr4", "--source", photos, "--out", disk / "out", "--images-per-shard", 1, "--workers", workers)
         assert re.search(r"the build needs 11\.\d MB and .* has 2\.\d MB free; free some space", fails("build", *options))
         line = fails("build", *options, "--force", status=1)
@@ -146,8 +141,6 @@ def test_full_disk(photos: Path, tmp_path: Path, workers: int) -> None:
         assert not list(disk.rglob("*.partial")) or workers
         done = {path.stem for path in disk.rglob("*-[0-9]*.parquet")}
         assert done <= {path.stem for path in disk.rglob("*.tar")}
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_long_tmpdir(photos: Path, tmp_path: Path) -> None:

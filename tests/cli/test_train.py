@@ -1,0 +1,133 @@
+"""`iptdata train` and `iptdata finetune` as a user meets them: results, signals, and one clear line for each mistake."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_commands import fails, iptdata
+
+SMALL = ("--model", "ipt-tiny", "--set", "network={n_feats: 8, num_heads: 2, num_layers: 1}", "--batch-size", 4)
+
+
+def lines(run: Path) -> list[dict[str, object]]:
+    path = run / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def begun(*arguments: object, cwd: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "iptdata", "train", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+
+
+def reached(run: Path, step: int) -> None:
+    for _ in range(600):
+        if run.exists() and len(lines(run)) >= step:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"step {step} was not reached")
+
+
+def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
+    shards = sorted(training_corpus.glob("*/train/*.tar"))
+    result = iptdata("train", "--shards", *shards, *SMALL, "--steps", 6, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"ipt-tiny: 0\.\d M parameters; .*fp32, .* TFLOP/s in products", result.stderr)
+    assert "pairs: noise30 56, rain 56, sr2 56" in result.stderr
+    assert "6 steps of 4 pairs (0.4286 epochs); everything goes to runs/ipt-tiny-1" in result.stderr
+    assert re.search(r"about .* to go, at [\d.,]+ patches/s", result.stderr)
+    assert re.search(r"6/6 .* L1 [\d.]+  contrastive [\d.]+  .* patches/s .*\(\d+%\)  wait [\d.]+%  lr 2e-05", result.stderr)
+    assert re.search(r"rain +\d +[\d.]+ +[\d.]+", result.stdout)
+    assert [line["step"] for line in lines(tmp_path / "runs" / "ipt-tiny-1")] == [1, 2, 3, 4, 5, 6]
+    (go_on,) = re.findall(r"Go on: iptdata (train --out \S+)", result.stderr)
+    more = iptdata(*go_on.split(), "--steps", 8, cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    assert "from step 6" in more.stderr
+    other = iptdata("train", "--shards", training_corpus, *SMALL, "--steps", 1, cwd=tmp_path)
+    assert other.returncode == 0, other.stderr
+    assert (tmp_path / "runs" / "ipt-tiny-2").is_dir()
+    (path,) = re.findall(r"The checkpoint is (\S+)", more.stderr)
+    shown = iptdata("checkpoint", "show", path, cwd=tmp_path).stdout
+    assert "step 8" in shown
+    assert re.search(r"head 2 +sr2, scale 2", shown)
+    tuned = iptdata(
+        "finetune", "--checkpoint", path, "--task", "rain", "--shards", training_corpus, "--batch-size", 8, cwd=tmp_path
+    )
+    assert tuned.returncode == 0, tuned.stderr
+    saved = lines(tmp_path / "runs" / "finetune-rain-1")
+    assert len(saved) == 30 * 7
+    assert {line["lr"] for line in saved} == {2e-5}
+
+
+def test_a_killed_run_equals_one_that_was_not(training_corpus: Path, tmp_path: Path) -> None:
+    options = ("--shards", training_corpus, *SMALL, "--steps", 60, "--save-every", 10, "--out")
+    assert iptdata("train", *options, "whole", cwd=tmp_path).returncode == 0
+    process = begun(*options, "killed", cwd=tmp_path)
+    reached(tmp_path / "killed", 30)
+    process.kill()
+    process.communicate()
+    assert len(lines(tmp_path / "killed")) < 60
+    result = iptdata("train", "--out", "killed", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"from step [2345]0", result.stderr)
+    whole, killed = lines(tmp_path / "whole"), lines(tmp_path / "killed")
+    assert [line["step"] for line in killed] == list(range(1, 61))
+    for key in ("task", "loss", "l1", "contrastive", "lr"):
+        assert [line[key] for line in killed] == [line[key] for line in whole]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_run_that_is_told_to_end_saves(training_corpus: Path, tmp_path: Path, number: signal.Signals, status: int) -> None:
+    process = begun("--shards", training_corpus, *SMALL, "--steps", 5000, "--out", "run", cwd=tmp_path)
+    reached(tmp_path / "run", 2)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == status, told
+    assert "Stopping after this step, with a checkpoint." in told
+    done = len(lines(tmp_path / "run"))
+    assert 2 <= done < 5000
+    assert (tmp_path / "run" / "checkpoints" / f"step-{done:08d}.pt").exists()
+    result = iptdata("train", "--out", "run", "--steps", done + 2, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert [line["step"] for line in lines(tmp_path / "run")] == list(range(1, done + 3))
+
+
+def test_a_config_file_says_what_flags_say(training_corpus: Path, tmp_path: Path) -> None:
+    assert iptdata("train", "--shards", training_corpus, *SMALL, "--steps", 3, "--out", "flags", cwd=tmp_path).returncode == 0
+    (tmp_path / "again.yaml").write_text((tmp_path / "flags" / "config.yaml").read_text())
+    result = iptdata("train", "--config", "again.yaml", "--out", "file", "--set", "steps=2", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert [line["loss"] for line in lines(tmp_path / "file")][:1] == [line["loss"] for line in lines(tmp_path / "flags")][:1]
+    assert len(lines(tmp_path / "file")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no shards were named; say --shards CORPUS"),
+        (["--shards", "nowhere"], "nowhere does not exist; expected a corpus"),
+        (["--shards", "x", "--lr", "fast"], "'fast' is not a valid float"),
+        (["--shards", "x", "--lr", "-1"], "lr: found -1.0, expected a number above 0"),
+        (["--shards", "x", "--steps", "3", "--epochs", "2"], "say one of them"),
+        (["--shards", "x", "--config", "none.yaml"], "none.yaml: cannot be read: No such file"),
+        (["--shards", "x", "--set", "lrr=3"], "--set lrr: unknown key, expected one of lr"),
+        (["--out", "s3://bucket/run", "--shards", "x"], "s3://bucket/run is a URL"),
+    ],
+)
+def test_mistakes(tmp_path: Path, arguments: list[str], message: str) -> None:
+    assert message in fails("train", *arguments, cwd=tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.name != "runs"]
+
+
+def test_mistakes_of_finetuning(training_corpus: Path, tmp_path: Path) -> None:
+    assert "Missing option '--checkpoint'" in fails("finetune", "--task", "rain", "--shards", training_corpus, cwd=tmp_path)
+    options = ("--task", "rain", "--shards", training_corpus, "--batch-size", 8, "--out", "run")
+    assert "none.pt does not exist" in fails("finetune", "--checkpoint", "none.pt", *options, cwd=tmp_path)
+    (tmp_path / "text.pt").write_text("no checkpoint")
+    assert "text.pt is" in fails("finetune", "--checkpoint", "text.pt", *options, cwd=tmp_path)

@@ -7,15 +7,17 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from iptdata.cli.console import console
 from iptdata.train.events import Observer, Started, Step
 from iptdata.units import duration
 
-_LINE_EVERY_SECONDS = 10.0
+_LINE_EVERY_SECONDS, _LIVE_EVERY_SECONDS = 10.0, 0.2
 _PREDICT_AFTER_STEPS = 5
 _RECENT = 50
 
@@ -44,21 +46,17 @@ class TrainProgress(Observer):
         ]
         for line in lines:
             console().print(line, markup=False, soft_wrap=True)
-        self._bar = Progress(
-            TextColumn("Training"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}", markup=False),
-            console=console(),
-            disable=not console().is_terminal,
-        )
-        self._bar.start()
-        self._task = self._bar.add_task("", total=run.steps, completed=run.step, figures="")
+        self._bar = Progress(BarColumn(), MofNCompleteColumn(), TextColumn("left {task.fields[left]}"), console=console())
+        self._task = self._bar.add_task("", total=run.steps, completed=run.step, left="unknown")
+        self._live = Live(self._bar, console=console(), auto_refresh=False, transient=True)
+        if console().is_terminal:
+            self._live.start()
 
     def stepped(self, step: Step) -> None:
         self._recent.append(step)
         self._losses[step.task].append(step.l1)
         self._skipped += step.skipped
+        self._last = step.step
         done = step.step - self._run.step
         if done == 1:
             self._recent.clear()  # what starts up, and compiles, tells nothing about the rest
@@ -68,10 +66,16 @@ class TrainProgress(Observer):
                 f"about {duration(self._left(step))} to go, at {self._rate():,.1f} patches/s", markup=False, soft_wrap=True
             )
         if console().is_terminal:
-            self._bar.update(self._task, completed=step.step, figures=self._figures(step))
+            self._bar.update(self._task, completed=step.step, left=duration(self._left(step)))
+            if time.monotonic() - self._line_at > _LIVE_EVERY_SECONDS:
+                self._line_at = time.monotonic()
+                self._live.update(Group(self._bar, Text(self._figures(step))), refresh=True)
         elif time.monotonic() - self._line_at > _LINE_EVERY_SECONDS or step.step == self._run.steps:
             self._line_at = time.monotonic()
-            console().print(f"{step.step:,}/{self._run.steps:,}  {self._figures(step)}", markup=False, soft_wrap=True)
+            left = duration(self._left(step))
+            console().print(
+                f"{step.step:,}/{self._run.steps:,}  {self._figures(step)}  left {left}", markup=False, soft_wrap=True
+            )
 
     def validated(self, step: int, psnr: Mapping[str, float]) -> None:
         self._psnr = psnr
@@ -82,7 +86,7 @@ class TrainProgress(Observer):
         self._path = path
 
     def ended(self) -> None:
-        self._bar.stop()
+        self._live.stop()
         if not self._losses:
             return
         table = Table(box=box.SIMPLE_HEAD)
@@ -99,7 +103,8 @@ class TrainProgress(Observer):
             )
         if self._path is not None:
             console().print(f"The checkpoint is {self._path}", markup=False, soft_wrap=True)
-        console().print(f"Go on: iptdata train --out {shlex.quote(self._run.root)} [--steps N]", markup=False, soft_wrap=True)
+        more = " --steps N" if self._last == self._run.steps else ""
+        console().print(f"Go on: iptdata train --out {shlex.quote(self._run.root)}{more}", markup=False, soft_wrap=True)
 
     def _figures(self, step: Step) -> str:
         recent = self._recent
@@ -113,7 +118,6 @@ class TrainProgress(Observer):
             f"{operations / 1e12:,.3g} TFLOP/s ({operations / self._run.peak:.0%})",
             f"wait {wait:.1%}",
             f"lr {step.lr:g}",
-            f"left {duration(self._left(step))}",
         ]
         if self._skipped:
             parts.append(f"{self._skipped:,} skipped")

@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from iptdata.errors import ModelError
-from iptdata.model.ipt import IPT, IPTConfig, fold, unfold
+from iptdata.model.ipt import IPT, Attention, DecoderLayer, IPTConfig, attend, fold, unfold
 
 PAPER = IPTConfig(tasks=("sr2", "sr3", "sr4", "noise30", "noise50", "rain"), scales=(2, 3, 4, 1, 1, 1))
 TINY = dataclasses.replace(PAPER, n_feats=8, num_heads=6, num_layers=2)
@@ -99,3 +99,33 @@ def test_fold_is_the_inverse_of_unfold_and_unfold_is_torchs() -> None:
 def test_configurations_that_cannot_be(change: dict, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         dataclasses.replace(PAPER, **change)
+
+
+def test_attention_by_its_formula_is_the_fused_one() -> None:
+    """The formula is used in bf16 on a CPU."""
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 5, 4) for _ in range(3))
+    halves = [x.bfloat16() for x in (query, key, value)]
+    wanted = torch.nn.functional.scaled_dot_product_attention(*(x.float() for x in halves))
+    assert attend(query, key, value).dtype == torch.float32
+    assert attend(*halves).dtype == torch.bfloat16
+    torch.testing.assert_close(attend(*halves).float(), wanted, atol=0.02, rtol=0.02)
+
+
+def test_a_decoder_layer_adds_positions_to_keys_and_queries_to_both() -> None:
+    """Against PyTorch's own attention, with the positions that `pos_every` brings."""
+    torch.manual_seed(0)
+    layer = DecoderLayer(TINY)
+    width = TINY.width
+    x, memory, position, query = (torch.randn(shape) for shape in ((2, 5, width), (2, 5, width), (1, 5, width), (1, 5, width)))
+
+    def attention(ours: Attention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        theirs = torch.nn.MultiheadAttention(width, TINY.num_heads, bias=False, batch_first=True)
+        theirs.load_state_dict(ours.state_dict())
+        return theirs(q, k, v)[0]
+
+    normed = layer.norm1(x)
+    wanted = x + attention(layer.self_attn, normed + query, normed + query, normed)
+    wanted = wanted + attention(layer.multihead_attn, layer.norm2(wanted) + query, memory + position, memory)
+    wanted = wanted + layer.linear2(torch.relu(layer.linear1(layer.norm3(wanted))))
+    torch.testing.assert_close(layer(x, memory, position, query), wanted, atol=1e-4, rtol=1e-4)

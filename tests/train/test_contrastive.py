@@ -63,6 +63,25 @@ def test_half_precision_tokens_are_taken() -> None:
     assert tokens.grad.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize(("form", "tolerance"), [("paper", 1e-4), ("supcon", 1e-2)])
+def test_blocks_in_bf16_are_near(form: Form, tolerance: float) -> None:
+    """As on a GPU: products in bf16, sums in float32; value and gradient, on tokens that are alike within an image."""
+    torch.manual_seed(0)
+    tokens = torch.randn(64) + torch.randn(8, 1, 64) + torch.randn(8, 16, 64)
+    exact, near = tokens.clone().requires_grad_(), tokens.clone().requires_grad_()
+    wanted = contrastive_loss(exact, form)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = contrastive_loss(near, form)
+    wanted.backward()
+    found.backward()
+    assert found.dtype == torch.float32
+    assert not found.equal(wanted)
+    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=0)
+    assert exact.grad is not None
+    assert near.grad is not None
+    assert float((near.grad - exact.grad).norm() / exact.grad.norm()) < 0.02
+
+
 def test_one_image_is_refused() -> None:
     with pytest.raises(ModelError, match="compares images, and the batch has one"):
         contrastive_loss(torch.randn(1, 4, 8), "paper")

@@ -25,7 +25,7 @@ from torch.nn.functional import normalize
 from iptdata.model.presets import make_model, preset
 from iptdata.stream.batch import Batch
 from iptdata.stream.device import DeviceBatch
-from iptdata.train.compiled import compile_parts
+from iptdata.train.compiled import compile_in_place
 from iptdata.train.contrastive import TEMPERATURE, Form, contrastive_loss
 from iptdata.train.learner import Contrast, Learner
 from iptdata.train.ranks import Ranks, joined
@@ -44,9 +44,9 @@ def measure_step(model: str, batch: int, precision: str, loss: str, *, plain: bo
         config = preset(model, SCALES)
         network = make_model(config).to(ranks.device)
         if compiled:
-            compile_parts(network)
+            compile_in_place(network)
         contrast = Contrast(0.0 if loss == "l1" else 0.1, "paper" if loss == "l1" else loss, None, 0)  # pyright: ignore[reportArgumentType]
-        options: dict[str, Any] = {"accumulate": 1, "clip": None, "ema": None, "half": precision == "bf16"}
+        options: dict[str, Any] = {"accumulate": 1, "clip": None, "ema": None, "bf16": precision == "bf16"}
         heads = {task: head for head, task in enumerate(SCALES)}
         learner = Learner(network, heads, ranks, batch_size=batch, contrast=contrast, **options)
         pixels = (255 * torch.rand(batch, 3, 48, 48, device=ranks.device)).to(memory_format=torch.channels_last)

@@ -1,5 +1,6 @@
 """`iptdata train` and what `iptdata finetune` shares with it."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +10,6 @@ from typing import Any
 
 import click
 
-from iptdata.cli.console import console
 from iptdata.train.config import read_config, read_settings
 from iptdata.train.options import TrainOptions
 
@@ -106,7 +106,8 @@ def _asked_to_stop() -> Iterator[list[int]]:
         if number == signal.SIGINT and number in signals:
             raise KeyboardInterrupt
         signals.append(number)
-        console().print("Stopping after this step, with a checkpoint.")
+        if os.environ.get("RANK", "0") == "0":
+            os.write(2, b"Stopping after this step, with a checkpoint.\n")  # a handler must not enter what it interrupts
 
     earlier = {number: signal.signal(number, take) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

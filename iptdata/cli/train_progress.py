@@ -2,9 +2,10 @@
 
 import math
 import shlex
+import statistics
 import time
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console, Group
@@ -18,8 +19,8 @@ from iptdata.train.events import Observer, Started, Step
 from iptdata.units import duration
 
 _LINE_EVERY_SECONDS, _LIVE_EVERY_SECONDS = 10.0, 0.2
-_PREDICT_AFTER_STEPS = 5
-_RECENT = 50
+_PREDICT_AFTER_STEPS, _PREDICT_AFTER_SECONDS = 5, 30.0
+_RECENT, _ENDS = 50, 100
 
 
 class TrainProgress(Observer):
@@ -27,10 +28,12 @@ class TrainProgress(Observer):
 
     def __init__(self) -> None:
         self._recent: deque[Step] = deque(maxlen=_RECENT)
-        self._losses: dict[str, list[float]] = defaultdict(list)
+        self._losses: dict[str, _Losses] = defaultdict(_Losses)
         self._psnr: Mapping[str, float] = {}
         self._path: str | None = None
         self._skipped = 0
+        self._predicted = False
+        self._begun = time.monotonic()
         self._line_at = time.monotonic()
 
     def started(self, run: Started) -> None:
@@ -54,14 +57,15 @@ class TrainProgress(Observer):
 
     def stepped(self, step: Step) -> None:
         self._recent.append(step)
-        self._losses[step.task].append(step.l1)
+        self._losses[step.task].add(step.l1)
         self._skipped += step.skipped
         self._last = step.step
         done = step.step - self._run.step
         if done == 1:
             self._recent.clear()  # what starts up, and compiles, tells nothing about the rest
             return
-        if done == _PREDICT_AFTER_STEPS:
+        if not self._predicted and done >= _PREDICT_AFTER_STEPS and self._warm():
+            self._predicted = True
             console().print(
                 f"about {duration(self._left(step))} to go, at {self._rate():,.1f} patches/s", markup=False, soft_wrap=True
             )
@@ -93,8 +97,7 @@ class TrainProgress(Observer):
         for name in ("task", "steps", "L1 first", "L1 last", *(["PSNR (dB)"] if self._psnr else [])):
             table.add_column(name, justify="left" if name == "task" else "right")
         for task, losses in sorted(self._losses.items()):
-            some = max(1, len(losses) // 10)
-            row = [task, f"{len(losses):,}", f"{_mean(losses[:some]):.2f}", f"{_mean(losses[-some:]):.2f}"]
+            row = [task, f"{losses.count:,}", *(f"{_mean(values):.2f}" for values in losses.ends())]
             table.add_row(*row, *([f"{self._psnr[task]:.2f}" if task in self._psnr else "-"] if self._psnr else []))
         Console(highlight=False).print(table)
         if self._skipped:
@@ -108,7 +111,7 @@ class TrainProgress(Observer):
 
     def _figures(self, step: Step) -> str:
         recent = self._recent
-        parts = [f"{step.task:<8}", f"L1 {_mean([one.l1 for one in recent]):.2f}"]
+        parts = [f"{step.task:<8}", f"L1 {_mean([one.l1 for one in recent if one.task == step.task]):.2f}"]
         if step.contrastive:
             parts.append(f"contrastive {_mean([one.contrastive for one in recent]):.3f}")
         operations = sum(self._run.flops[one.task] for one in recent) / len(recent) * self._rate()
@@ -123,14 +126,39 @@ class TrainProgress(Observer):
             parts.append(f"{self._skipped:,} skipped")
         return "  ".join(parts)
 
+    def _warm(self) -> bool:
+        """Whether each task had its first step, which compiles its part of the network, or it has taken long enough."""
+        seen = [losses.count > 1 for losses in self._losses.values()]
+        return (len(seen) == len(self._run.pairs) and all(seen)) or time.monotonic() - self._begun > _PREDICT_AFTER_SECONDS
+
     def _rate(self) -> float:
-        """Patches a second of the recent steps."""
-        return len(self._recent) / sum(1 / one.patches_per_s for one in self._recent)
+        """Patches a second of the recent steps, but for the few that something delayed."""
+        return statistics.median(one.patches_per_s for one in self._recent)
 
     def _left(self, step: Step) -> float:
         return (self._run.steps - step.step) * self._run.batch_size / self._rate()
 
 
-def _mean(values: list[float]) -> float:
+class _Losses:
+    """The first and the last losses of a task, so many that neither a long run nor a short one needs more."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[float] = []
+        self._last: deque[float] = deque(maxlen=_ENDS)
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self._last.append(value)
+        if len(self._first) < _ENDS:
+            self._first.append(value)
+
+    def ends(self) -> tuple[list[float], list[float]]:
+        """The first and the last tenth, or hundred."""
+        some = min(max(1, self.count // 10), _ENDS)
+        return self._first[:some], list(self._last)[-some:]
+
+
+def _mean(values: Sequence[float]) -> float:
     finite = [value for value in values if math.isfinite(value)]
     return sum(finite) / len(finite) if finite else float("nan")

@@ -82,7 +82,7 @@ class IPT(nn.Module):
             which the contrastive loss compares.
         """
         features = self.head[task](self.sub_mean(x))  # B, C, h, w
-        tokens = self.body(features, task)  # B, T, E
+        tokens = self.body(features, self.body.query(task))  # B, T, E
         restored = self.tail[task](features + fold(tokens, features.shape, self.config.patch_dim))
         return self.add_mean(restored), tokens
 
@@ -105,14 +105,18 @@ class Body(nn.Module):
         if not config.no_pos:
             self.position_encoding = Positions(config.tokens, width)
 
-    def forward(self, features: torch.Tensor, task: int) -> torch.Tensor:
-        """(B, C, h, w) to (B, T, E)."""
+    def query(self, task: int) -> torch.Tensor | None:
+        """What the decoder is asked for a task: (1, T, E)."""
+        if self.config.no_mlp:
+            return None
+        return self.query_embed.weight[task].view(1, self.config.tokens, self.config.width)
+
+    def forward(self, features: torch.Tensor, query: torch.Tensor | None) -> torch.Tensor:
+        """(B, C, h, w) to (B, T, E); the same for all tasks but for the query, so that it is compiled once."""
         config = self.config
         x = unfold(features, config.patch_dim)  # B, T, E
-        query = None
         if not config.no_mlp:
             x = x + self.linear_encoding(x)
-            query = self.query_embed.weight[task].view(1, config.tokens, config.width)
         position = None if config.no_pos else self.position_encoding()  # 1, T, E
         if position is not None and not config.pos_every:
             x, position = x + position, None

@@ -25,7 +25,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def preset(name: str, scales: Mapping[str, int], patch_size: int = 48, **changes: Any) -> Config:
+def preset(name: str, scales: Mapping[str, int], patch_size: int = 48, /, **changes: Any) -> Config:
     """The configuration of a preset, with changes.
 
     Args:

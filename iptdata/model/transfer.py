@@ -25,7 +25,7 @@ def for_tasks(source: Checkpoint, scales: Mapping[str, int], patch_size: int) ->
         from PyTorch's global generator.
 
     Raises:
-        ModelError: when the source is tied to another patch size.
+        ModelError: when the source is tied to another patch size, or its weights do not fit its own configuration.
     """
     config = dataclasses.replace(source.config, tasks=tuple(scales), scales=tuple(scales.values()))
     size = getattr(config, "patch_size", patch_size)
@@ -37,18 +37,18 @@ def for_tasks(source: Checkpoint, scales: Mapping[str, int], patch_size: int) ->
         for number, (task, scale) in enumerate(scales.items())
         if known.get(task) == scale
     }
-    model = make_model(config)
+    model, theirs = make_model(config), source.model().state_dict()
     weights = model.state_dict()
     for name, fresh in weights.items():
         if found := re.fullmatch(r"(head|tail)\.(\d+)\.(.+)", name):
             part, number, rest = found[1], int(found[2]), found[3]
             if number in heads:
-                fresh.copy_(source.weights[f"{part}.{heads[number]}.{rest}"])
+                fresh.copy_(theirs[f"{part}.{heads[number]}.{rest}"])
         elif name == _QUERIES:
-            for number, theirs in heads.items():
-                fresh[number] = source.weights[name][theirs]
+            for number, head in heads.items():
+                fresh[number] = theirs[name][head]
         else:
-            fresh.copy_(source.weights[name])
+            fresh.copy_(theirs[name])
     return model, [task for number, task in enumerate(scales) if number not in heads]
 
 

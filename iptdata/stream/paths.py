@@ -27,6 +27,13 @@ def split_names(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     return ours, dict(foreign)
 
 
+def absolute(path: str) -> str:
+    """A path that means the same from any working directory; URLs stay, and so does the `TASK=` before a path."""
+    named = re.fullmatch(r"(\w[\w.-]*=)?(.+)", path)
+    prefix, rest = (named[1] or "", named[2]) if named else ("", path)
+    return path if "://" in rest else prefix + os.path.abspath(rest)
+
+
 class Place(NamedTuple):
     """A folder with shards.
 

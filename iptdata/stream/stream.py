@@ -77,6 +77,7 @@ class PairStream(IterableDataset[Batch]):
 
     Attributes:
         pairs: how many pairs of each task are used; None where that is not known.
+        hashes: SHA-256 of each shard.
         shapes: shape of each task's corrupted and clean patches, (H, W, 3); None where that is not known.
 
     Raises:
@@ -136,6 +137,7 @@ class PairStream(IterableDataset[Batch]):
         self._names = list(self._readers)
         known = {task.name: task for task in shards}
         self.pairs = {name: known[name].total if name in known else None for name in self._names}
+        self.hashes = frozenset(entry.sha256 for task in shards for entry in task.entries)
         self.shapes = {
             name: (known[name].layout.corrupted, known[name].layout.clean) if name in known else None for name in self._names
         }

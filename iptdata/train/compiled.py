@@ -13,8 +13,8 @@ def why_not(device: torch.device) -> str | None:
     return None
 
 
-def compile_parts(model: nn.Module) -> None:
-    """Compile heads, body and tails in place; names of weights stay as they are."""
+def compile_in_place(model: nn.Module) -> None:
+    """Compile heads, body and tails, each by itself; names of weights stay as they are."""
     parts = [*model.get_submodule("head").children(), model.get_submodule("body"), *model.get_submodule("tail").children()]
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * len(parts))
     for part in parts:

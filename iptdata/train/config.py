@@ -13,7 +13,7 @@ _KEYS = [field.name for field in dataclasses.fields(TrainOptions)]
 
 
 def resolve(*layers: Mapping[str, Any]) -> TrainOptions:
-    """The options that layers give, each over those before it; a field that is not named keeps its default.
+    """The options that layers give, each over those before it, fields of the network one by one; others keep their defaults.
 
     Raises:
         TrainError: when a value is not what it must be.
@@ -23,7 +23,10 @@ def resolve(*layers: Mapping[str, Any]) -> TrainOptions:
         for one, other in (("epochs", "steps"), ("steps", "epochs"), ("checkpoint", "model"), ("model", "checkpoint")):
             if layer.get(one) is not None and layer.get(other) is None:
                 values.pop(other, None)  # what excludes it was said later
+        network = values.get("network")
         values |= layer
+        if isinstance(network, Mapping) and isinstance(layer.get("network"), Mapping):
+            values["network"] = {**network, **layer["network"]}
     return TrainOptions(**values)
 
 
@@ -67,10 +70,12 @@ def read_settings(settings: Iterable[str]) -> dict[str, Any]:
         _check_key(outer, "--set ")
         if dot and outer != "network":
             raise TrainError(f"--set {key}: {outer} has no fields; expected {outer}=value")
-        if dot:
-            found.setdefault("network", {})[inner] = value
-        else:
+        if not dot:
             found[key] = value
+        elif isinstance(network := found.setdefault("network", {}), dict):
+            network[inner] = value
+        else:
+            raise TrainError(f"--set {setting}: the network was set to {network!r} before; expected fields, `name: value`")
     return found
 
 

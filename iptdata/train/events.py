@@ -1,6 +1,7 @@
 """What a run tells those who watch it."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +69,9 @@ class Observer:
     def validated(self, step: int, psnr: Mapping[str, float]) -> None:
         """PSNR in dB of held-out pairs by task."""
 
+    def saving(self, step: int) -> None:
+        """A checkpoint is about to be written; what was recorded before has to be on disk by then."""
+
     def saved(self, step: int, path: str) -> None:
         """A checkpoint was written."""
 
@@ -97,10 +101,16 @@ class Observers(Observer):
         for observer in self._observers:
             observer.validated(step, psnr)
 
+    def saving(self, step: int) -> None:
+        for observer in self._observers:
+            observer.saving(step)
+
     def saved(self, step: int, path: str) -> None:
         for observer in self._observers:
             observer.saved(step, path)
 
     def ended(self) -> None:
-        for observer in self._observers:
-            observer.ended()
+        """Each is told, whatever another one does."""
+        with ExitStack() as stack:
+            for observer in reversed(self._observers):
+                stack.callback(observer.ended)

@@ -53,7 +53,7 @@ class Learner:
         model: on the device of `ranks`.
         heads: number of each task's head.
         batch_size: pairs a step over all ranks.
-        half: run the network in bf16 where autocast does.
+        bf16: run the network in bf16 where autocast does.
         clip: largest norm of the gradient.
         ema: decay of the running mean of the weights.
     """
@@ -67,13 +67,13 @@ class Learner:
         batch_size: int,
         accumulate: int,
         contrast: Contrast,
-        half: bool,
+        bf16: bool,
         clip: float | None,
         ema: float | None,
     ) -> None:
         self.model = model
         self.heads = dict(heads)
-        self.half = half
+        self.bf16 = bf16
         self._ranks = ranks
         self._share = Share(batch_size=batch_size, rank=ranks.rank, world_size=ranks.size)
         self._parts = parts_of(batch_size, ranks.size, accumulate)
@@ -86,7 +86,7 @@ class Learner:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Where the network runs."""
-        return torch.autocast(self._ranks.device.type, torch.bfloat16, enabled=self.half)
+        return torch.autocast(self._ranks.device.type, torch.bfloat16, enabled=self.bf16)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The weights to use, by name: the running mean where there is one."""
@@ -104,7 +104,7 @@ class Learner:
 
     def restore(self, corrupted: torch.Tensor, task: str) -> torch.Tensor:
         """(N, 3, h, w) on 0..255 to (N, 3, H, W) on 0..255, by the weights in training."""
-        with torch.no_grad(), self.autocast():
+        with torch.no_grad(), self.autocast(), torch.compiler.set_stance("force_eager"):
             return self.model(corrupted, self.heads[task])[0].float()
 
     def step(self, batch: DeviceBatch, number: int, rate: float) -> Losses:
@@ -136,7 +136,7 @@ class Learner:
         if self.contrast.weight:
             if chosen is not None:
                 tokens = tokens.gather(1, chosen[rows, :, None].expand(-1, -1, tokens.shape[-1]))
-            with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.half and tokens.is_cuda):
+            with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.bf16 and tokens.is_cuda):
                 contrastive = contrastive_loss(tokens, self.contrast.form, self._ranks, counts)
             contrastive = contrastive * (sum(counts) / self._share.batch_size)
         loss = l1 + self.contrast.weight * contrastive
@@ -169,7 +169,8 @@ class Learner:
         share = self._share
         words = rng.raw_words(rng.digest("tokens", self.contrast.seed, number), share.batch_size * total)
         chosen = np.argsort(words.reshape(share.batch_size, total)[share.start : share.stop], axis=1)[:, :count]
-        return torch.from_numpy(chosen).to(self._ranks.device)
+        indices = torch.from_numpy(chosen)
+        return indices.pin_memory().to(self._ranks.device, non_blocking=True) if self._ranks.device.type == "cuda" else indices
 
     def _quiet(self) -> AbstractContextManager[Any]:
         """Gradients stay here until the last part of a batch."""
@@ -189,10 +190,6 @@ class Mean:
             torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
                 list(self.weights.values()), list(self._parameters.values()), 1 - self._decay
             )
-
-    def load(self, weights: Mapping[str, torch.Tensor]) -> None:
-        for name, own in self.weights.items():
-            own.copy_(weights[name])
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -14,7 +14,6 @@ from iptdata.model.checkpoint import Checkpoint
 from iptdata.stream import DeviceStream
 from iptdata.stream.device import DeviceBatch
 from iptdata.train.events import Observer, Step
-from iptdata.train.learner import Losses
 from iptdata.train.prepare import Job
 from iptdata.train.rundir import RunFolder
 from iptdata.train.validate import validate
@@ -27,16 +26,32 @@ class _Done(NamedTuple):
     """A step that was handed to the device, and what is known of it without waiting.
 
     Attributes:
-        votes: (2,) on the device, how many ranks were asked to stop, and to save.
+        measured: its losses, and how many ranks were asked to stop, and to save.
     """
 
     number: int
     task: str
     rate: float
-    losses: Losses
-    votes: torch.Tensor
+    measured: "_OnTheWay"
     seconds: float
     waited: float
+
+
+class _OnTheWay:
+    """A few numbers on their way from the device, without waiting for what is handed to it later."""
+
+    def __init__(self, numbers: torch.Tensor) -> None:
+        self._numbers, self._there = numbers, None
+        if numbers.is_cuda:
+            self._numbers = torch.empty(numbers.shape, pin_memory=True)
+            self._numbers.copy_(numbers, non_blocking=True)
+            self._there = torch.cuda.Event()
+            self._there.record()
+
+    def tolist(self) -> list[float]:
+        if self._there is not None:
+            self._there.synchronize()
+        return self._numbers.tolist()
 
 
 class Loop:
@@ -78,22 +93,32 @@ class Loop:
 
         Raises:
             ShardError, StorageError: when a shard cannot be read, or a checkpoint cannot be written.
-            TrainFailed: when too many steps in a row were not finite.
+            TrainFailed: when too many steps in a row were not finite, or the memory of the GPU is full.
         """
+        try:
+            return self._run()
+        except torch.OutOfMemoryError as error:
+            raise TrainFailed(
+                "the memory of the GPU is full; go through each batch in parts, --accumulate N, compare fewer tokens, "
+                "--contrastive-tokens K, or lower --batch-size"
+            ) from error
+
+    def _run(self) -> bool:
         job, options = self._job, self._job.options
         pending: deque[_Done] = deque()
         lag = 1 if job.ranks.device.type == "cuda" else 0
         with closing(_endless(job.stream)) as batches:
             begun = self._now()
             while self._step < job.length.steps and not self._stop:
+                asked = self._now()
                 batch = next(batches)
-                waited = self._now() - begun
+                waited = self._now() - asked
                 rate = job.length.rate(self._step)
                 losses = job.learner.step(batch, self._step, rate)
-                votes = self._votes()
+                measured = _OnTheWay(torch.cat([torch.stack(losses), self._votes()]))
                 self._step += 1
                 ended = self._now()
-                pending.append(_Done(self._step, batch.task, rate, losses, votes, ended - begun, waited))
+                pending.append(_Done(self._step, batch.task, rate, measured, ended - begun, waited))
                 begun = ended
                 while len(pending) > lag:
                     self._read(pending.popleft())
@@ -119,7 +144,7 @@ class Loop:
     def _read(self, done: _Done) -> None:
         """Record what a step measured, and decide what follows from it."""
         job = self._job
-        l1, contrastive, finite, stop, save = torch.cat([torch.stack(done.losses), done.votes]).tolist()
+        l1, contrastive, finite, stop, save = done.measured.tolist()
         self._stop |= stop > 0
         self._save_asked |= save > 0
         self._skipped_in_row = 0 if finite else self._skipped_in_row + 1
@@ -158,7 +183,7 @@ class Loop:
         best = False
         if self._validates():
             mean = self._validate()
-            best = self._best is None or mean > self._best
+            best = math.isfinite(mean) and (self._best is None or mean > self._best)
             self._best = mean if best else self._best
         self._save(best=best)
 
@@ -174,6 +199,8 @@ class Loop:
 
     def _save(self, *, best: bool = False) -> None:
         self._save_asked = False
+        if self._observer is not None:
+            self._observer.saving(self._step)
         self._saved_step, self._saved_at = self._step, self._now()
         if not self._job.ranks.first:
             return
@@ -188,6 +215,7 @@ class Loop:
             "step": self._step,
             "stream": self._job.stream.state_dict(),
             "rng": torch.get_rng_state(),
+            "freeze": self._job.options.freeze,
             "skipped_in_row": self._skipped_in_row,
             "best": self._best,
         }

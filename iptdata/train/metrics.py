@@ -4,81 +4,103 @@ import dataclasses
 import json
 import math
 import os
+import time
 from collections.abc import Mapping
 
 import cv2
 import numpy as np
 import torch
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
-from iptdata.storage import Storage, explained
+from iptdata.storage import explained
 from iptdata.train.events import Observer, Started, Step
 from iptdata.train.rundir import METRICS, RunFolder
 
 
 class MetricsFile(Observer):
-    """metrics.jsonl: what `Step` holds, nothing rounded; null where a number is not finite."""
+    """metrics.jsonl: what `Step` holds, nothing rounded, null where a number is not finite; and what validations gave."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._path = folder.path(METRICS)
+        self._descriptor = -1
 
     def started(self, run: Started) -> None:
         """Drop the steps that are going to be done again."""
-        _keep_lines(self._path, run.step)
-        self._file = open(self._path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - open as long as the run
+        with explained(self._path):
+            if os.path.exists(self._path):
+                os.truncate(self._path, _length_up_to(self._path, run.step))
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
     def stepped(self, step: Step) -> None:
-        values = dataclasses.asdict(step)
-        finite = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
-        }
-        self._write(finite)
+        values = dataclasses.asdict(step).items()
+        self._write({name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values})
 
     def validated(self, step: int, psnr: Mapping[str, float]) -> None:
         self._write({"step": step, "validation": dict(psnr)})
 
-    def saved(self, step: int, path: str) -> None:
-        """What is behind a checkpoint has to be on disk when it is."""
-        os.fsync(self._file.fileno())
+    def saving(self, step: int) -> None:
+        with explained(self._path):
+            os.fsync(self._descriptor)
 
     def ended(self) -> None:
-        self._file.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
     def _write(self, values: Mapping[str, object]) -> None:
         with explained(self._path):
-            self._file.write(json.dumps(values) + "\n")
+            os.write(self._descriptor, (json.dumps(values) + "\n").encode())
 
 
 class TensorBoard(Observer):
-    """Scalars by task, and pictures of corrupted, restored and clean patches side by side."""
+    """Scalars, L1 and the contrastive loss by task, and pictures of corrupted, restored and clean patches side by side.
+
+    Written in this thread: `tensorboardX.SummaryWriter` waits for ever when the thread that it writes in met a full disk.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self._root = folder.root
+        self._writer: EventsWriter | None = None
 
     def started(self, run: Started) -> None:
-        self._writer = SummaryWriter(self._root, purge_step=run.step + 1 if run.step else None, flush_secs=30)
+        with explained(self._root):
+            self._writer = EventsWriter(os.path.join(self._root, "events"))
+        if run.step:
+            self._write(run.step + 1, session_log=SessionLog(status=SessionLog.START))  # what was behind it is not shown
 
     def stepped(self, step: Step) -> None:
-        add = self._writer.add_scalar
-        add(f"l1/{step.task}", step.l1, step.step)
+        self._add(step.step, f"l1/{step.task}", step.l1)
         if step.contrastive:
-            add(f"contrastive/{step.task}", step.contrastive, step.step)
-        add("lr", step.lr, step.step)
-        add("patches_per_s", step.patches_per_s, step.step)
-        add("data_wait", step.data_wait, step.step)
+            self._add(step.step, f"contrastive/{step.task}", step.contrastive)
+        for name in ("loss", "lr", "patches_per_s", "data_wait"):
+            self._add(step.step, name, getattr(step, name))
 
     def pictured(self, step: int, task: str, corrupted: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor) -> None:
-        self._writer.add_image(f"pairs/{task}", side_by_side(corrupted, restored, clean), step, dataformats="HWC")
+        picture = summary.image(f"pairs/{task}", side_by_side(corrupted, restored, clean), dataformats="HWC")
+        self._write(step, summary=picture)
 
     def validated(self, step: int, psnr: Mapping[str, float]) -> None:
         for task, value in psnr.items():
-            self._writer.add_scalar(f"psnr/{task}", value, step)
+            self._add(step, f"psnr/{task}", value)
 
-    def saved(self, step: int, path: str) -> None:
-        self._writer.flush()
+    def saving(self, step: int) -> None:
+        with explained(self._root):
+            if self._writer is not None:
+                self._writer.flush()
 
     def ended(self) -> None:
-        self._writer.close()
+        with explained(self._root):
+            if self._writer is not None:
+                self._writer.close()
+
+    def _add(self, step: int, name: str, value: float) -> None:
+        self._write(step, summary=summary.scalar(name, value))
+
+    def _write(self, step: int, **content: object) -> None:
+        with explained(self._root):
+            assert self._writer is not None
+            self._writer.write_event(Event(step=step, wall_time=time.time(), **content))
 
 
 def side_by_side(*columns: torch.Tensor) -> np.ndarray:
@@ -91,17 +113,15 @@ def side_by_side(*columns: torch.Tensor) -> np.ndarray:
     return np.concatenate(shown, axis=1)
 
 
-def _keep_lines(path: str, step: int) -> None:
-    """Leave in a metrics file what was recorded up to a step; a line that was cut off goes too."""
-    if not os.path.exists(path):
-        return
-    kept = []
-    with open(path, encoding="utf-8") as file:
+def _length_up_to(path: str, step: int) -> int:
+    """Bytes of a metrics file up to and with a step; a line that was cut off, and what is behind it, does not count."""
+    length = 0
+    with open(path, "rb") as file:
         for line in file:
             try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
+                if json.loads(line)["step"] > step or not line.endswith(b"\n"):
+                    break
             except (ValueError, KeyError, TypeError):
-                continue
-    folder, name = os.path.split(path)
-    Storage(folder).write(name, "".join(kept).encode())
+                break
+            length += len(line)
+    return length

@@ -112,7 +112,7 @@ def _number(expected: str, allowed: Callable[[float], bool]) -> _Rule:
     def rule(name: str, value: Any) -> float:
         try:
             number = math.nan if isinstance(value, bool) else float(value)  # YAML takes 5e-5 for text
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not (math.isfinite(number) and allowed(number)):
             raise _fail(name, value, expected)
@@ -152,9 +152,6 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
 def _mapping(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise _fail(name, value, "fields of the network, `name: value`")
-    for key in ("tasks", "scales", "patch_size"):
-        if key in value:
-            raise TrainError(f"{name}.{key}: the shards decide it; leave it out")
     return dict(value)
 
 

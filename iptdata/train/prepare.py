@@ -12,8 +12,8 @@ from iptdata.model.checkpoint import Checkpoint, load_checkpoint
 from iptdata.model.presets import Config, make_model, preset
 from iptdata.model.transfer import for_tasks, freeze_body
 from iptdata.stream import DeviceStream, PairStream
-from iptdata.stream.paths import split_names
-from iptdata.train.compiled import compile_parts, why_not
+from iptdata.stream.paths import absolute, split_names
+from iptdata.train.compiled import compile_in_place, why_not
 from iptdata.train.contrastive import Form, check_size
 from iptdata.train.learner import Contrast, Learner, parts_of
 from iptdata.train.length import Length, make_length
@@ -59,6 +59,7 @@ def prepare(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | None) 
     if not options.shards:
         raise TrainError("no shards were named; say --shards CORPUS")
     pairs = _training_pairs(options, ranks)
+    pairs.load_state_dict(ranks.agreed(pairs.state_dict()))  # the same shards everywhere, mixed as the first rank does
     patch_size, scales = _shapes(options, pairs)
     notes: list[str] = []
     torch.manual_seed(options.seed)
@@ -67,7 +68,8 @@ def prepare(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | None) 
     if options.freeze == "body":
         freeze_body(model)
     model.to(ranks.device)
-    _compile(model, options, ranks, notes)
+    compiled, reasons = _compiled(model, options, ranks)
+    notes += reasons
     learner = Learner(
         model,
         {task: head for head, task in enumerate(config.tasks)},
@@ -75,20 +77,28 @@ def prepare(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | None) 
         batch_size=options.batch_size,
         accumulate=options.accumulate,
         contrast=_contrast(options, config, ranks, notes),
-        half=options.precision == "bf16" or (options.precision == "auto" and ranks.device.type == "cuda"),
+        bf16=options.precision == "bf16" or (options.precision == "auto" and ranks.device.type == "cuda"),
         clip=options.clip,
         ema=options.ema,
     )
     training = None if checkpoint is None else checkpoint.training
     if training is not None:
+        if training["freeze"] != options.freeze:
+            raise TrainError(f"freeze is {training['freeze']} in the checkpoint, {options.freeze} wanted; choose another --out")
         pairs.load_state_dict(training["stream"])
         learner.load_state_dict(training)
         torch.set_rng_state(training["rng"])
     return Job(
-        options=replace(options, tasks=config.tasks, contrastive=learner.contrast.weight),
+        options=replace(
+            options,
+            shards=tuple(map(absolute, options.shards)),
+            tasks=config.tasks,
+            contrastive=learner.contrast.weight,
+            precision="bf16" if learner.bf16 else "fp32",
+        ),
         ranks=ranks,
-        stream=DeviceStream(pairs, ranks.device),
-        validation=_held_out_pairs(options, ranks) if options.validate else None,
+        stream=DeviceStream(pairs, ranks.device, compiled=compiled),
+        validation=_held_out_pairs(options, ranks, pairs) if options.validate else None,
         learner=learner,
         config=config,
         length=make_length(options, pairs.pairs),
@@ -115,12 +125,17 @@ def _training_pairs(options: TrainOptions, ranks: Ranks) -> PairStream:
     )
 
 
-def _held_out_pairs(options: TrainOptions, ranks: Ranks) -> PairStream:
+def _held_out_pairs(options: TrainOptions, ranks: Ranks, trained: PairStream) -> PairStream:
     """Pairs of the other split in their order, each once, in batches that no task is too small for.
 
     Shards that something else made have no split, and none are held out of them.
+
+    Raises:
+        TrainError: when nothing is held out, or what is trained on.
     """
     ours, foreign = split_names(options.shards)
+    if not ours:
+        raise TrainError("validate: shards that something else made have no split, so nothing is held out; leave it out")
     tasks = None if options.tasks is None else [task for task in options.tasks if task not in foreign]
 
     def opened(size: int) -> PairStream:
@@ -135,7 +150,12 @@ def _held_out_pairs(options: TrainOptions, ranks: Ranks) -> PairStream:
             remainder="pad",
         )
 
-    least = min(count or 0 for count in opened(ranks.size).pairs.values())
+    first = opened(ranks.size)
+    if first.hashes & trained.hashes:
+        raise TrainError(
+            f"validate: the split {options.split} of {', '.join(ours)} is what is trained on; name the corpus, not its shards"
+        )
+    least = min(count or 0 for count in first.pairs.values())
     return opened(max(ranks.size, min(options.batch_size, least)))
 
 
@@ -200,14 +220,14 @@ def _check_network(options: TrainOptions, scales: dict[str, int], patch_size: in
         )
 
 
-def _compile(model: nn.Module, options: TrainOptions, ranks: Ranks, notes: list[str]) -> None:
-    wanted = ranks.device.type == "cuda" if options.compile is None else options.compile
-    if not wanted:
-        return
-    if (reason := why_not(ranks.device)) is None:
-        compile_parts(model)
-    else:
-        notes.append(f"nothing is compiled: {reason}")
+def _compiled(model: nn.Module, options: TrainOptions, ranks: Ranks) -> tuple[bool, list[str]]:
+    """Compile the network in place where that is wanted and can be; whether it was, and why not."""
+    if not (ranks.device.type == "cuda" if options.compile is None else options.compile):
+        return False, []
+    if (reason := why_not(ranks.device)) is not None:
+        return False, [f"nothing is compiled: {reason}"]
+    compile_in_place(model)
+    return True, []
 
 
 def _contrast(options: TrainOptions, config: Config, ranks: Ranks, notes: list[str]) -> Contrast:
@@ -232,7 +252,5 @@ def _contrast(options: TrainOptions, config: Config, ranks: Ranks, notes: list[s
         compared = min(options.contrastive_tokens or tokens, tokens)
         check_size(form, min(map(sum, parts)), compared)
         if options.accumulate > 1:
-            notes.append(
-                f"the contrastive loss sees the {sum(parts[0])} images of a part of the batch, not all {options.batch_size}"
-            )
+            notes.append(f"the contrastive loss sees {sum(parts[0])} images, those of a part, not all {options.batch_size}")
     return Contrast(weight, form, options.contrastive_tokens, options.seed)

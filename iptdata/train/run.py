@@ -46,12 +46,15 @@ def train(
     Raises:
         IptDataError: when options, shards, checkpoint or machine do not fit each other; see `prepare` and `Loop.run`.
     """
-    asked = resolve(defaults, *layers)
-    with joined(asked.device) as ranks, ExitStack() as stack:
-        folder = RunFolder(ranks.agreed(out or _default_folder(asked)))
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    if again and resume is False:
+        resume = None  # it was begun anew before it was started again
+    earlier = {} if out is None or resume is False else _earlier(RunFolder(out))
+    options = resolve(defaults, earlier, *layers)
+    with joined(options.device) as ranks, ExitStack() as stack:
+        folder = RunFolder(ranks.agreed(out or _new_folder(options)))
         if ranks.first:
             stack.enter_context(folder.claimed())
-        options = resolve(defaults, _earlier(folder, resume), *layers)
         checkpoint = _latest(folder, ranks, resume)
         job = prepare(options, ranks, checkpoint)
         if job.start >= job.length.steps:
@@ -60,25 +63,33 @@ def train(
                 f"say more --steps or --epochs to go on"
             )
         watching = None
+        peak = matmul_rate(ranks.device, torch.bfloat16 if job.learner.bf16 else torch.float32)
+        peak = float(ranks.add(torch.tensor(peak, device=ranks.device)))
         if ranks.first:
             folder.clean()
             if checkpoint is None:
                 folder.clear()
             folder.storage.write(CONFIG, config_text(job.options).encode())
             watching = Observers(MetricsFile(folder), TensorBoard(folder), observer)
-            watching.started(_started(job, folder))
             stack.callback(watching.ended)
+            watching.started(_started(job, folder, peak))
         return Loop(job, folder, watching, stopping).run()
 
 
-def _default_folder(options: TrainOptions) -> str:
-    name = options.model or f"finetune-{'-'.join(options.tasks or ['all'])}"
-    return next_folder("runs", name, again=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0)
+def _new_folder(options: TrainOptions) -> str:
+    """runs/<model>-<n> with the next free number.
+
+    Raises:
+        TrainError: when torchrun may start the run again, which would not find its folder.
+    """
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0:
+        raise TrainError("torchrun may start this run again; say --out RUN, so that it finds it")
+    return next_folder("runs", options.model or f"finetune-{'-'.join(options.tasks or ['all'])}")
 
 
-def _earlier(folder: RunFolder, resume: bool | None) -> dict[str, Any]:
+def _earlier(folder: RunFolder) -> dict[str, Any]:
     """The options that the run was begun with."""
-    return {} if resume is False or not folder.storage.exists(CONFIG) else read_config(folder.path(CONFIG))
+    return read_config(folder.path(CONFIG)) if folder.storage.exists(CONFIG) else {}
 
 
 def _latest(folder: RunFolder, ranks: Ranks, resume: bool | None) -> Checkpoint | None:
@@ -94,13 +105,10 @@ def _latest(folder: RunFolder, ranks: Ranks, resume: bool | None) -> Checkpoint 
     return folder.load(step)
 
 
-def _started(job: Job, folder: RunFolder) -> Started:
+def _started(job: Job, folder: RunFolder, peak: float) -> Started:
     options, ranks = job.options, job.ranks
-    half = job.learner.half
-    peak = matmul_rate(ranks.device, torch.bfloat16 if half else torch.float32)
-    name = (
-        torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    )
+    cuda = ranks.device.type == "cuda"
+    name = torch.cuda.get_device_name(ranks.device) if cuda else f"CPU, {torch.get_num_threads()} threads"
     return Started(
         root=folder.root,
         model=options.model or f"the network of {options.checkpoint}",
@@ -110,10 +118,8 @@ def _started(job: Job, folder: RunFolder) -> Started:
         epochs=None if job.length.epoch is None else job.length.steps / job.length.epoch,
         batch_size=options.batch_size,
         pairs=job.stream.stream.pairs,
-        setting=f"{ranks.size} x {name}, {'bf16' if half else 'fp32'}"
-        if ranks.size > 1
-        else f"{name}, {'bf16' if half else 'fp32'}",
+        setting=f"{f'{ranks.size} x ' if ranks.size > 1 else ''}{name}, {options.precision}",
         flops=step_flops(job.config, job.patch_size, frozen=options.freeze == "body"),
-        peak=peak * ranks.size,
+        peak=peak,
         notes=job.notes,
     )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from iptdata.errors import TrainError
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from iptdata.storage import TEMPORARY_SUFFIX, Storage
+from iptdata.storage import TEMPORARY_SUFFIX, Storage, explained
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
@@ -80,20 +80,22 @@ class RunFolder:
         if best:
             link, target = self.path(f".{BEST}{TEMPORARY_SUFFIX}"), self.path(BEST)
             self.storage.remove(os.path.basename(link))
-            try:
-                os.link(path, link)
-            except OSError:  # a file system without links
-                shutil.copyfile(path, link)
-            os.replace(link, target)
+            with explained(target):
+                try:
+                    os.link(path, link)
+                except OSError:  # a file system without links
+                    shutil.copyfile(path, link)
+                os.replace(link, target)
         for old in self.steps()[:-keep]:
             self.storage.remove(f"{_FOLDER}/step-{old:08d}.pt")
         return path
 
     def clean(self) -> None:
         """Remove what a killed process left half-written."""
-        for name in self.storage.names(_FOLDER):
-            if name.endswith(TEMPORARY_SUFFIX):
-                self.storage.remove(f"{_FOLDER}/{name}")
+        for folder in ("", f"{_FOLDER}/"):
+            for name in self.storage.names(folder.rstrip("/")):
+                if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX):
+                    self.storage.remove(folder + name)
 
     def clear(self) -> None:
         """Remove an earlier run's checkpoints and metrics."""
@@ -104,9 +106,9 @@ class RunFolder:
                 self.storage.remove(name)
 
 
-def next_folder(parent: str, name: str, *, again: bool = False) -> str:
-    """The folder `parent/name-<n>` with the smallest free number, from 1; the one before it where a run begins again."""
+def next_folder(parent: str, name: str) -> str:
+    """The folder `parent/name-<n>` with the smallest free number, from 1."""
     number = 1
     while os.path.exists(os.path.join(parent, f"{name}-{number}")):
         number += 1
-    return os.path.join(parent, f"{name}-{number - 1 if again and number > 1 else number}")
+    return os.path.join(parent, f"{name}-{number}")

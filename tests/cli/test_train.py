@@ -36,25 +36,25 @@ def reached(run: Path, step: int) -> None:
 
 def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
     shards = sorted(training_corpus.glob("*/train/*.tar"))
-    result = iptdata("train", "--shards", *shards, *SMALL, "--steps", 6, cwd=tmp_path)
+    result = iptdata("train", "--shards", *shards, *SMALL, "--steps", 12, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert re.search(r"ipt-tiny: 0\.\d M parameters; .*fp32, .* TFLOP/s in products", result.stderr)
     assert "pairs: noise30 56, rain 56, sr2 56" in result.stderr
-    assert "6 steps of 4 pairs (0.4286 epochs); everything goes to runs/ipt-tiny-1" in result.stderr
+    assert "12 steps of 4 pairs (0.8571 epochs); everything goes to runs/ipt-tiny-1" in result.stderr
     assert re.search(r"about .* to go, at [\d.,]+ patches/s", result.stderr)
-    assert re.search(r"6/6 .* L1 [\d.]+  contrastive [\d.]+  .* patches/s .*\(\d+%\)  wait [\d.]+%  lr 2e-05", result.stderr)
+    assert re.search(r"12/12 .* L1 [\d.]+  contrastive [\d.]+  .* patches/s .*\(\d+%\)  wait [\d.]+%  lr 2e-05", result.stderr)
     assert re.search(r"rain +\d +[\d.]+ +[\d.]+", result.stdout)
-    assert [line["step"] for line in lines(tmp_path / "runs" / "ipt-tiny-1")] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines(tmp_path / "runs" / "ipt-tiny-1")] == list(range(1, 13))
     (go_on,) = re.findall(r"Go on: iptdata (train --out \S+)", result.stderr)
-    more = iptdata(*go_on.split(), "--steps", 8, cwd=tmp_path)
+    more = iptdata(*go_on.split(), "--steps", 14, cwd=tmp_path)
     assert more.returncode == 0, more.stderr
-    assert "from step 6" in more.stderr
+    assert "from step 12" in more.stderr
     other = iptdata("train", "--shards", training_corpus, *SMALL, "--steps", 1, cwd=tmp_path)
     assert other.returncode == 0, other.stderr
     assert (tmp_path / "runs" / "ipt-tiny-2").is_dir()
     (path,) = re.findall(r"The checkpoint is (\S+)", more.stderr)
     shown = iptdata("checkpoint", "show", path, cwd=tmp_path).stdout
-    assert "step 8" in shown
+    assert "step 14" in shown
     assert re.search(r"head 2 +sr2, scale 2", shown)
     tuned = iptdata(
         "finetune", "--checkpoint", path, "--task", "rain", "--shards", training_corpus, "--batch-size", 8, cwd=tmp_path

@@ -26,7 +26,7 @@ def model_of(name: str = "ipt-tiny", **changes: Any) -> nn.Module:
 
 
 def learner(model: nn.Module | None = None, **changes: Any) -> Learner:
-    values: dict[str, Any] = {"batch_size": 8, "accumulate": 1, "half": False, "clip": None, "ema": None}
+    values: dict[str, Any] = {"batch_size": 8, "accumulate": 1, "bf16": False, "clip": None, "ema": None}
     values |= {"contrast": Contrast(0.0, "paper", None, 0)} | changes
     return Learner(model or model_of(**TINY["network"]), {task: head for head, task in enumerate(TASKS)}, Ranks(), **values)
 

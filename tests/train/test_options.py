@@ -50,6 +50,10 @@ def test_settings() -> None:
     found = read_settings(["lr=5e-5", "network.n_feats=32", "network.no_mlp=true", "ema=0.999", "tasks=[sr2]"])
     assert found == {"lr": "5e-5", "network": {"n_feats": 32, "no_mlp": True}, "ema": 0.999, "tasks": ["sr2"]}
     assert resolve(found).lr == 5e-5
+    layered = resolve({"network": {"n_feats": 8, "num_heads": 2}}, read_settings(["network.n_feats=16"]))
+    assert layered.network == {"n_feats": 16, "num_heads": 2}
+    with pytest.raises(TrainError, match="the network was set to 5 before"):
+        read_settings(["network=5", "network.n_feats=3"])
 
 
 @pytest.mark.parametrize(
@@ -66,7 +70,7 @@ def test_settings() -> None:
         ({"validate": "yes"}, "validate: found 'yes', expected true or false"),
         ({"shards": [3]}, "shards: found .3., expected a list of names"),
         ({"network": 5}, "network: found 5"),
-        ({"network": {"patch_size": 5}}, "network.patch_size: the shards decide it"),
+        ({"lr": 10**400}, "lr: found 1000"),
         ({"epochs": 2, "steps": 3}, "say one of them"),
         ({"checkpoint": "a.pt", "model": "ipt-tiny"}, "checkpoint brings its own network"),
     ],

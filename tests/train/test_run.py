@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
 from iptdata.errors import DiskFull, ModelError, ShardError, StorageError, StreamError, TrainError, TrainFailed
 from iptdata.model.checkpoint import load_checkpoint
 from iptdata.model.transfer import for_tasks
 from iptdata.shards.reader import find_shards
 from iptdata.storage import Storage
+from iptdata.train.config import resolve
 from iptdata.train.loop import Loop
 from iptdata.train.metrics import side_by_side
+from iptdata.train.prepare import prepare
+from iptdata.train.ranks import Ranks
 from iptdata.train.run import train
 from iptdata.train.rundir import next_folder
 from tests.conftest import small_disk
@@ -27,6 +31,16 @@ Options = dict[str, Any]
 
 def metrics(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def read_events(path: Path) -> list[Event]:
+    """A TensorBoard file: records of length, checksum, event, checksum."""
+    data, events = path.read_bytes(), []
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        events.append(Event.FromString(data[12 : 12 + length]))
+        data = data[16 + length :]
+    return events
 
 
 def checkpoints(run: Path) -> list[str]:
@@ -51,7 +65,10 @@ def test_a_run_leaves_a_record(tmp_path: Path, options: Options) -> None:
     assert len(watch.pictures) == 2
     assert restored.shape == clean.shape
     assert side_by_side(corrupted, restored, clean).shape == (4 * clean.shape[2], 3 * clean.shape[3], 3)
-    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+    (events,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    tags = [value.tag for event in read_events(events) for value in event.summary.value]
+    assert {"lr", "data_wait", "loss", f"l1/{watch.steps[0].task}", f"contrastive/{watch.steps[0].task}"} <= set(tags)
+    assert sum(tag.startswith("pairs/") for tag in tags) == 2
     saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert saved["tasks"] == list(TASKS)
     assert saved["contrastive"] == 0.1
@@ -119,6 +136,33 @@ def test_validation_is_the_psnr_of_the_held_out_pairs(tmp_path: Path, options: O
     assert watch.psnr[6]["rain"] == pytest.approx(float(wanted), abs=1e-4)
 
 
+def test_training_pairs_are_not_held_out(tmp_path: Path, options: Options, training_corpus: Path) -> None:
+    shards = str(training_corpus / "rain" / "train")
+    with pytest.raises(TrainError, match=r"the split val of .* is what is trained on; name the corpus"):
+        trained(tmp_path / "run", options | {"shards": [shards], "validate": True})
+
+
+def test_a_run_goes_on_from_anywhere_as_it_was(
+    tmp_path: Path, options: Options, training_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(training_corpus.parent)
+    trained(tmp_path / "run", options | {"shards": [training_corpus.name], "precision": "bf16"})
+    monkeypatch.chdir(tmp_path)
+    trained(tmp_path / "run", {"steps": 7})
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (saved["device"], saved["precision"], saved["shards"]) == ("cpu", "bf16", [str(training_corpus)])
+
+
+def test_torchrun_needs_a_folder_that_it_finds_again(tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    with pytest.raises(TrainError, match="torchrun may start this run again; say --out RUN"):
+        train([options], None, Watch())
+    trained(tmp_path / "run", options | {"save_every": 2}, until=3, resume=False)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert trained(tmp_path / "run", options, resume=False).run.step == 3
+
+
 def test_a_run_begins_anew_when_told(tmp_path: Path, options: Options) -> None:
     first = trained(tmp_path / "run", options | {"save_every": 2})
     again = trained(tmp_path / "run", options | {"seed": 1}, resume=False)
@@ -151,6 +195,8 @@ def test_weights_for_another_task(tmp_path: Path, options: Options) -> None:
     assert "sr2 are new" in watch.run.notes[0]
     body = load_checkpoint(str(tmp_path / "tuned" / "checkpoints" / "step-00000006.pt")).weights
     assert body["body.encoder.layers.0.linear1.weight"].equal(source.weights["body.encoder.layers.0.linear1.weight"])
+    with pytest.raises(TrainError, match="freeze is body in the checkpoint, none wanted"):
+        trained(tmp_path / "tuned", {"steps": 7, "freeze": "none"})
     os.rename(path, path + ".gone")
     assert len(trained(tmp_path / "tuned", {"steps": 7}).steps) == 1
 
@@ -169,6 +215,8 @@ def test_shards_of_others(tmp_path: Path, options: Options, training_corpus: Pat
     assert watch.run.pairs == {"rain": PAIRS, "blur": None}
     assert {step.epoch for step in watch.steps} == {None}
     assert list(watch.psnr[6]) == ["rain"]
+    with pytest.raises(TrainError, match="have no split, so nothing is held out"):
+        trained(tmp_path / "other", options | {"shards": shards[1:], "validate": True})
     with pytest.raises(TrainError, match="blur has no known number of pairs"):
         trained(tmp_path / "other", options | {"shards": shards, "steps": None, "epochs": 1, "tasks": ["blur"]})
 
@@ -185,6 +233,8 @@ def test_shards_of_others(tmp_path: Path, options: Options, training_corpus: Pat
         ({"network": {"n_feat": 8}}, ModelError, "ipt-tiny has no field 'n_feat'; expected one of n_feats"),
         ({"network": {"n_feats": "8"}}, ModelError, "ipt-tiny.n_feats is '8'; expected a whole number above 0"),
         ({"network": {"num_heads": 5}}, ModelError, "cannot be shared by 5 heads"),
+        ({"network": {"patch_size": 9}}, ModelError, "ipt-tiny has no field 'patch_size'"),
+        ({"network": {"name": 9}}, ModelError, "ipt-tiny has no field 'name'"),
         ({"batch_size": 1}, ModelError, "the batch has one"),
         ({"batch_size": 4, "accumulate": 4}, ModelError, "the batch has one"),
         ({"accumulate": 5}, TrainError, "batch_size 4 over 1 ranks in 5 parts leaves some without a pair"),
@@ -204,7 +254,7 @@ def test_another_network_or_other_shards_are_refused(tmp_path: Path, options: Op
     trained(tmp_path / "run", options)
     before = (tmp_path / "run" / "config.yaml").read_text()
     with pytest.raises(ModelError, match=r"another network \(num_layers: 1 there, 2 wanted\); keep its options"):
-        trained(tmp_path / "run", options | {"network": {"n_feats": 8, "num_heads": 2}, "steps": 8})
+        trained(tmp_path / "run", options | {"network": {"num_layers": 2}, "steps": 8})
     with pytest.raises(ModelError, match=r"tasks: \('noise30', 'rain', 'sr2'\) there, \('rain',\) wanted"):
         trained(tmp_path / "run", {"tasks": ["rain"], "steps": 8})
     with pytest.raises(StreamError, match="batch_size: 4 there, 5 here"):
@@ -250,10 +300,17 @@ def test_checkpoints_are_written_every_ten_minutes(tmp_path: Path, options: Opti
     assert len(checkpoints(tmp_path / "run")) > 4
 
 
+def test_ranks_with_other_shards_are_refused(options: Options) -> None:
+    class Other(Ranks):
+        def agreed(self, value: Any) -> Any:
+            return value | {"data": "0123456789abcdef"}
+
+    with pytest.raises(StreamError, match="data: '0123456789abcdef' there"):
+        prepare(resolve(options), Other(), None)
+
+
 def test_names_of_runs(tmp_path: Path) -> None:
     parent = str(tmp_path)
     assert next_folder(parent, "ipt-tiny") == f"{parent}/ipt-tiny-1"
     (tmp_path / "ipt-tiny-1").mkdir()
     assert next_folder(parent, "ipt-tiny") == f"{parent}/ipt-tiny-2"
-    assert next_folder(parent, "ipt-tiny", again=True) == f"{parent}/ipt-tiny-1"
-    assert next_folder(parent, "other", again=True) == f"{parent}/other-1"

@@ -1,0 +1,88 @@
+"""Longer campaigns of training: compiled networks, ranks that die, ranks that are told to end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.train.conftest import TINY
+from tests.train.watch import trained
+
+pytestmark = pytest.mark.long
+STEPS = 300
+
+
+@pytest.fixture
+def options(training_corpus: Path) -> dict[str, Any]:
+    return {"shards": [str(training_corpus)], "batch_size": 6, "steps": STEPS, "device": "cpu", "save_every": 20, **TINY}
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    path = run / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
+
+
+def begun(folder: Path, options: dict[str, Any], *arguments: str) -> "subprocess.Popen[str]":
+    """A run of two ranks into folder/run."""
+    (folder / "config.yaml").write_text(json.dumps(options))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+    command += ["-m", "iptdata", "train", "--config", "config.yaml", "--out", "run"]
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def reached(run: Path, step: int) -> None:
+    for _ in range(1200):
+        if len(lines(run)) >= step:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"step {step} was not reached")
+
+
+def workers(process: "subprocess.Popen[str]") -> list[int]:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(child) for child in children if b"iptdata" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def test_a_compiled_network_trains_alike(tmp_path: Path, options: dict[str, Any]) -> None:
+    eager, compiled = (trained(tmp_path / str(flag), options | {"compile": flag, "steps": 12}) for flag in (False, True))
+    assert not compiled.run.notes, "nothing was compiled"
+    assert {step.task for step in compiled.steps} == {"noise30", "rain", "sr2"}
+    assert [step.loss for step in compiled.steps] == pytest.approx([step.loss for step in eager.steps], rel=1e-4)
+
+
+def test_a_rank_that_dies(tmp_path: Path, options: dict[str, Any]) -> None:
+    """torchrun starts all ranks again, and they go on from the last checkpoint."""
+    whole = trained(tmp_path / "whole", options)
+    process = begun(tmp_path, options, "--max-restarts", "2")
+    reached(tmp_path / "run", 50)
+    os.kill(workers(process)[-1], signal.SIGKILL)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert "from step" in told
+    found = lines(tmp_path / "run")
+    assert [line["step"] for line in found] == list(range(1, STEPS + 1))
+    assert [line["loss"] for line in found] == pytest.approx([step.loss for step in whole.steps], rel=1e-4)
+
+
+def test_ranks_that_are_told_to_end_save_the_same_step(tmp_path: Path, options: dict[str, Any]) -> None:
+    process = begun(tmp_path, options | {"save_every": 100_000, "steps": 100_000})
+    reached(tmp_path / "run", 20)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    done = len(lines(tmp_path / "run"))
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == [f"step-{done:08d}.pt"]
+    more = trained(tmp_path / "run", {"steps": done + 2})
+    assert [step.step for step in more.steps] == [done + 1, done + 2]

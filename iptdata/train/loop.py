@@ -1,6 +1,7 @@
 """The training loop: batch, losses, step, record, save."""
 
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Generator
@@ -102,6 +103,11 @@ class Loop:
                 "the memory of the GPU is full; go through each batch in parts, --accumulate N, compare fewer tokens, "
                 "--contrastive-tokens K, or lower --batch-size"
             ) from error
+        except RuntimeError as error:
+            if self._job.ranks.size == 1 or not re.search("gloo|nccl|connection", str(error), re.IGNORECASE):
+                raise
+            reason = " ".join(str(error).split())[:120]
+            raise TrainFailed(f"another rank ended or cannot be reached ({reason}); start all of them again") from error
 
     def _run(self) -> bool:
         job, options = self._job, self._job.options

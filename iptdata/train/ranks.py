@@ -1,6 +1,8 @@
 """The processes that train together: which one this is, on which device, and what they tell each other."""
 
 import os
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,8 +10,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
-from iptdata.errors import TrainError
+from iptdata.errors import TrainError, TrainFailed
+
+_MOST_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +83,42 @@ def joined(device: str) -> Iterator[Ranks]:
         return
     ours = not dist.is_initialized()
     if ours:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if found.type == "cuda" else "gloo")
+        store = _store_of_this_start(next(rendezvous("env://"))[0], rank, size)
+        backend = "cpu:gloo,cuda:nccl" if found.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
         yield Ranks(rank=rank, size=size, device=found)
     finally:
         if ours:
             dist.destroy_process_group()
+
+
+def _store_of_this_start(store: Store, rank: int, size: int) -> Store:
+    """A part of a store for the ranks that were started together.
+
+    When torchrun starts ranks again its store still holds the addresses of those that died, and who reads one of them cannot
+    connect. So each rank asks with a word of its own, until the first rank has told it the name of a new part.
+
+    Raises:
+        TrainFailed: when a rank does not come.
+    """
+    word = uuid.uuid4().hex
+    if rank:
+        store.set(f"iptdata/asks/{rank}", word)
+        name = store.get(f"iptdata/answer/{word}").decode()
+        store.set(f"iptdata/{name}/{rank}", "heard")
+        return PrefixStore(name, store)
+    missing, end = set(range(1, size)), time.monotonic() + _MOST_SECONDS
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"iptdata/{word}/{other}"]):
+                missing.remove(other)
+            elif store.check([f"iptdata/asks/{other}"]):
+                store.set(f"iptdata/answer/{store.get(f'iptdata/asks/{other}').decode()}", word)
+        if time.monotonic() > end:
+            raise TrainFailed(f"rank {min(missing)} of {size} did not come within {_MOST_SECONDS:.0f} s")
+        time.sleep(0.01)
+    return PrefixStore(word, store)
 
 
 def _device(wanted: str, local: int) -> torch.device:

@@ -64,17 +64,21 @@ def test_a_compiled_network_trains_alike(tmp_path: Path, options: dict[str, Any]
 
 
 def test_a_rank_that_dies(tmp_path: Path, options: dict[str, Any]) -> None:
-    """torchrun starts all ranks again, and they go on from the last checkpoint."""
-    whole = trained(tmp_path / "whole", options)
-    process = begun(tmp_path, options, "--max-restarts", "2")
-    reached(tmp_path / "run", 50)
-    os.kill(workers(process)[-1], signal.SIGKILL)
+    """torchrun starts all ranks again, twice here, and they go on from the last checkpoint."""
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    _, told = (whole := begun(tmp_path / "whole", options)).communicate(timeout=300)
+    assert whole.returncode == 0, told
+    process = begun(tmp_path / "killed", options, "--max-restarts", "2")
+    for step, victim in ((50, -1), (150, 0)):
+        reached(tmp_path / "killed" / "run", step)
+        os.kill(workers(process)[victim], signal.SIGKILL)
     _, told = process.communicate(timeout=300)
     assert process.returncode == 0, told
-    assert "from step" in told
-    found = lines(tmp_path / "run")
+    assert told.count("from step") == 2
+    found, wanted = lines(tmp_path / "killed" / "run"), lines(tmp_path / "whole" / "run")
     assert [line["step"] for line in found] == list(range(1, STEPS + 1))
-    assert [line["loss"] for line in found] == pytest.approx([step.loss for step in whole.steps], rel=1e-4)
+    assert [line["loss"] for line in found] == pytest.approx([line["loss"] for line in wanted], rel=1e-6)
 
 
 def test_ranks_that_are_told_to_end_save_the_same_step(tmp_path: Path, options: dict[str, Any]) -> None:

@@ -50,6 +50,20 @@ def test_weights_are_kept_and_passes_are_exact() -> None:
         assert mine == [divmod(number, batches) for number in range(counts[task])]
 
 
+def test_equal_weights() -> None:
+    """By word, as by number; and by default where a task has no end."""
+
+    def turns(batches: dict[str, int | None], weights) -> list:
+        return list(make_schedule(batches, 900, Share(batch_size=1), weights, 3_000, seed=1).turns(0, 0))
+
+    found = turns({"a": 10, "b": 700, "c": 7}, "equal")
+    assert found == turns({"a": 10, "b": 700, "c": 7}, {"a": 1, "b": 1, "c": 1})
+    assert min(Counter(turn.task for turn in found).values()) > 900
+    assert turns({"a": 10, "b": None}, None) == turns({"a": 10, "b": None}, "equal")
+    with pytest.raises(StreamError, match="weights is 'fair'; expected a weight for each task, or 'equal'"):
+        turns({"a": 10}, "fair")
+
+
 def test_a_weighted_epoch_can_be_entered_anywhere() -> None:
     whole = list(WeightedSchedule([10, 700, None], [3, 1, 0.5], 3_000, seed=1).turns(2, 0))
     for step in (0, 1, 1_023, 1_024, 2_999):

@@ -12,6 +12,7 @@ from iptdata.model.presets import make_model, preset
 from iptdata.model.transfer import freeze_body
 from iptdata.stream import DeviceStream, PairStream, Preparation
 from iptdata.stream.device import DeviceBatch
+from iptdata.train.contrastive import contrastive_loss
 from iptdata.train.learner import Contrast, Learner, parts_of
 from iptdata.train.ranks import Ranks
 from iptdata.train.validate import psnr
@@ -67,6 +68,17 @@ def test_parts_of_a_batch_give_the_same_gradient(training_corpus: Path) -> None:
             torch.testing.assert_close(tensor, results[0][1][name], rtol=1e-4, atol=1e-5)
 
 
+def test_the_contrastive_loss_of_parts_is_their_mean(training_corpus: Path) -> None:
+    """Weighted by their images, 4, 5 and 5 of 14."""
+    batch = next(iter(DeviceStream(PairStream(training_corpus, tasks=["rain"], batch_size=14), "cpu")))
+    model = model_of(**TINY["network"])
+    with torch.no_grad():
+        parts = [contrastive_loss(model(part, 1)[1]) for part in batch.corrupted.split([4, 5, 5])]
+    one = learner(model, batch_size=14, accumulate=3, contrast=Contrast(1.0, "paper", None, 0))
+    wanted = (4 * parts[0] + 5 * parts[1] + 5 * parts[2]) / 14
+    torch.testing.assert_close(one.step(batch, 0, 1e-3).contrastive, wanted)
+
+
 def test_parts_cover_every_row_once() -> None:
     for batch_size, ranks, accumulate in ((10, 3, 2), (7, 2, 3), (256, 8, 4), (5, 1, 5)):
         parts = parts_of(batch_size, ranks, accumulate)
@@ -108,6 +120,11 @@ def test_a_step_that_is_not_finite_changes_nothing(training_corpus: Path, ema: f
     steep = batch._replace(corrupted=torch.full_like(batch.corrupted, float("nan")))
     assert one.step(lost, 1, 1e-3).finite == 0
     assert one.step(steep, 1, 1e-3).finite == 0
+    hook = next(one.model.get_submodule("head.1").parameters()).register_hook(lambda gradient: gradient * float("inf"))
+    overflown = one.step(batch, 1, 1e-3)
+    assert overflown.l1.isfinite()
+    assert overflown.finite == 0
+    hook.remove()
     assert all(tensor.equal(before[name]) for name, tensor in weights(one.model).items())
     after = one.optimizer.state_dict()
     for number, state in optimiser["state"].items():

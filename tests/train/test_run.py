@@ -126,7 +126,7 @@ def test_the_last_checkpoints_and_the_best_stay(tmp_path: Path, options: Options
 
 
 def test_validation_is_the_psnr_of_the_held_out_pairs(tmp_path: Path, options: Options, training_corpus: Path) -> None:
-    watch = trained(tmp_path / "run", options | {"validate": True, "ema": 0.5, "tasks": ["rain"]})
+    watch = trained(tmp_path / "run", options | {"validate": True, "ema": 0.5, "tasks": ["rain"], "batch_size": 5})
     model = load_checkpoint(str(tmp_path / "run" / "best.pt")).model()
     (shard,) = find_shards(str(training_corpus / "rain" / "val"))
     with torch.no_grad():

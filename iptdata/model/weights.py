@@ -24,6 +24,10 @@ def read_content(path: str) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist") from error
+    except IsADirectoryError as error:
+        raise ModelError(
+            f"{path} is a folder; name a checkpoint, such as best.pt or checkpoints/step-....pt in a run"
+        ) from error
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path} is refused: it holds more than tensors, and reading it could run code") from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:

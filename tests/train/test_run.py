@@ -10,16 +10,12 @@ import torch
 import yaml
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
-from iptdata.errors import DiskFull, ModelError, ShardError, StorageError, StreamError, TrainError, TrainFailed
+from iptdata.errors import DiskFull, ModelError, TrainError, TrainFailed
 from iptdata.model.checkpoint import load_checkpoint
 from iptdata.model.transfer import for_tasks
 from iptdata.shards.reader import find_shards
-from iptdata.storage import Storage
-from iptdata.train.config import resolve
 from iptdata.train.loop import Loop
 from iptdata.train.metrics import side_by_side
-from iptdata.train.prepare import prepare
-from iptdata.train.ranks import Ranks
 from iptdata.train.run import train
 from iptdata.train.rundir import next_folder
 from tests.conftest import small_disk
@@ -136,12 +132,6 @@ def test_validation_is_the_psnr_of_the_held_out_pairs(tmp_path: Path, options: O
     assert watch.psnr[6]["rain"] == pytest.approx(float(wanted), abs=1e-4)
 
 
-def test_training_pairs_are_not_held_out(tmp_path: Path, options: Options, training_corpus: Path) -> None:
-    shards = str(training_corpus / "rain" / "train")
-    with pytest.raises(TrainError, match=r"the split val of .* is what is trained on; name the corpus"):
-        trained(tmp_path / "run", options | {"shards": [shards], "validate": True})
-
-
 def test_a_run_goes_on_from_anywhere_as_it_was(
     tmp_path: Path, options: Options, training_corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,55 +211,6 @@ def test_shards_of_others(tmp_path: Path, options: Options, training_corpus: Pat
         trained(tmp_path / "other", options | {"shards": shards, "steps": None, "epochs": 1, "tasks": ["blur"]})
 
 
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        ({"shards": []}, TrainError, "no shards were named"),
-        ({"shards": ["nowhere"]}, ShardError, "nowhere does not exist"),
-        ({"tasks": ["sr3"]}, ShardError, "task sr3 is not in the shards; there is: sr2"),
-        ({"batch_size": 57}, StreamError, "batch_size 57 is larger than task noise30, which has 56 pairs"),
-        ({"device": "cuda"}, TrainError, "device cuda was asked for, but"),
-        ({"model": "ipt-huge"}, ModelError, "there is no model 'ipt-huge'; expected one of ipt-base"),
-        ({"network": {"n_feat": 8}}, ModelError, "ipt-tiny has no field 'n_feat'; expected one of n_feats"),
-        ({"network": {"n_feats": "8"}}, ModelError, "ipt-tiny.n_feats is '8'; expected a whole number above 0"),
-        ({"network": {"num_heads": 5}}, ModelError, "cannot be shared by 5 heads"),
-        ({"network": {"patch_size": 9}}, ModelError, "ipt-tiny has no field 'patch_size'"),
-        ({"network": {"name": 9}}, ModelError, "ipt-tiny has no field 'name'"),
-        ({"batch_size": 1}, ModelError, "the batch has one"),
-        ({"batch_size": 4, "accumulate": 4}, ModelError, "the batch has one"),
-        ({"accumulate": 5}, TrainError, "batch_size 4 over 1 ranks in 5 parts leaves some without a pair"),
-        ({"validate": True, "split": "test"}, ShardError, "has no shards of the split test; splits in it: train, val"),
-        ({"checkpoint": "none.pt", "model": None, "network": {}}, ModelError, "none.pt does not exist"),
-    ],
-)
-def test_mistakes(tmp_path: Path, options: Options, changes: Options, error: type[Exception], message: str) -> None:
-    if changes.get("device") == "cuda" and torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    with pytest.raises(error, match=message):
-        trained(tmp_path / "run", options | changes)
-    assert not checkpoints(tmp_path / "run") if (tmp_path / "run" / "checkpoints").exists() else True
-
-
-def test_another_network_or_other_shards_are_refused(tmp_path: Path, options: Options, training_corpus: Path) -> None:
-    trained(tmp_path / "run", options)
-    before = (tmp_path / "run" / "config.yaml").read_text()
-    with pytest.raises(ModelError, match=r"another network \(num_layers: 1 there, 2 wanted\); keep its options"):
-        trained(tmp_path / "run", options | {"network": {"num_layers": 2}, "steps": 8})
-    with pytest.raises(ModelError, match=r"tasks: \('noise30', 'rain', 'sr2'\) there, \('rain',\) wanted"):
-        trained(tmp_path / "run", {"tasks": ["rain"], "steps": 8})
-    with pytest.raises(StreamError, match="batch_size: 4 there, 5 here"):
-        trained(tmp_path / "run", {"batch_size": 5, "steps": 8})
-    with pytest.raises(TrainError, match="s3://bucket/run is a URL; a run writes to a folder"):
-        train([options], "s3://bucket/run", Watch())
-    assert (tmp_path / "run" / "config.yaml").read_text() == before
-
-
-def test_a_run_that_is_written_to_is_left_alone(tmp_path: Path, options: Options) -> None:
-    (tmp_path / "run").mkdir()
-    with Storage(str(tmp_path / "run")).locked(), pytest.raises(StorageError, match="another process is writing to"):
-        trained(tmp_path / "run", options)
-
-
 def test_steps_without_a_finite_loss(tmp_path: Path, options: Options) -> None:
     with pytest.raises(TrainFailed, match="3 steps in a row gave an infinite or undefined gradient"):
         trained(tmp_path / "run", options | {"lr": 1e38, "steps": 50, "nonfinite": 3, "save_every": 1})
@@ -298,15 +239,6 @@ def test_checkpoints_are_written_every_ten_minutes(tmp_path: Path, options: Opti
     monkeypatch.setattr(Loop, "__init__", lambda *arguments: begin(*arguments, now=lambda: next(ticks)))
     trained(tmp_path / "run", options | {"keep": 100, "steps": 20})
     assert len(checkpoints(tmp_path / "run")) > 4
-
-
-def test_ranks_with_other_shards_are_refused(options: Options) -> None:
-    class Other(Ranks):
-        def agreed(self, value: Any) -> Any:
-            return value | {"data": "0123456789abcdef"}
-
-    with pytest.raises(StreamError, match="data: '0123456789abcdef' there"):
-        prepare(resolve(options), Other(), None)
 
 
 def test_names_of_runs(tmp_path: Path) -> None:

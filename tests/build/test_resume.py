@@ -141,7 +141,7 @@ def test_a_split_from_another_source_is_added(photos: Path, tmp_path: Path) -> N
 
 def test_one_build_at_a_time(tmp_path: Path) -> None:
     first, second = Storage(str(tmp_path)), Storage(str(tmp_path))
-    with first.locked(), pytest.raises(StorageError, match="another build"), second.locked():
+    with first.locked(), pytest.raises(StorageError, match="another process"), second.locked():
         pass
     with second.locked():
         pass

@@ -241,6 +241,17 @@ def test_checkpoints_are_written_every_ten_minutes(tmp_path: Path, options: Opti
     assert len(checkpoints(tmp_path / "run")) > 4
 
 
+def test_without_a_compiler_a_run_is_eager(tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("No working C++\ncompiler found")
+
+    eager = trained(tmp_path / "eager", options)
+    monkeypatch.setattr(torch, "compile", fails)
+    watch = trained(tmp_path / "run", options | {"compile": True})
+    assert watch.run.notes == ("nothing is compiled: No working C++ compiler found",)
+    assert watch.losses == eager.losses
+
+
 def test_names_of_runs(tmp_path: Path) -> None:
     parent = str(tmp_path)
     assert next_folder(parent, "ipt-tiny") == f"{parent}/ipt-tiny-1"

@@ -30,7 +30,7 @@ from iptdata.build.rejects import RejectBudget
 from iptdata.build.run import run, survey
 from iptdata.parallel import RayPool
 from iptdata.recipe import load_recipes
-from iptdata.shards.reader import find_shards
+from iptdata.shards.find import find_shards
 from iptdata.source import open_source
 from iptdata.storage import Storage
 

@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from iptdata.degrade.bicubic import imresize
 from iptdata.errors import ShardError
-from iptdata.shards.reader import Shard, find_shards
+from iptdata.shards.find import find_shards
+from iptdata.shards.reader import Shard
 
 _TILE = 192
 _GAP = 8

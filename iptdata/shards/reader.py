@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata.errors import ShardError
-from iptdata.shards.manifest import ShardInfo, is_manifest, read_info
+from iptdata.shards.manifest import ShardInfo, read_info
 from iptdata.storage import Storage
 
 
@@ -17,6 +17,7 @@ class Shard:
     """A finished shard.
 
     Attributes:
+        storage: opened at its folder, or above it.
         stem: path without extension, relative to the storage.
     """
 
@@ -59,27 +60,3 @@ class Shard:
         if self.storage.is_local and length:
             return np.memmap(self.storage.path(f"{self.stem}.tar"), np.uint8, "r", shape=(length,))
         return np.frombuffer(self.storage.read(f"{self.stem}.tar", 0, length), np.uint8)
-
-
-def find_shards(path: str) -> list[Shard]:
-    """The finished shards of a corpus, of a recipe's or split's folder below it, or one tar; in order of their names.
-
-    Raises:
-        ShardError: when there are none.
-    """
-    if path.endswith(".tar"):
-        folder, _, name = path.rpartition("/")
-        storage, stems = Storage(folder or "."), [name.removesuffix(".tar")]
-        if storage.size(f"{stems[0]}.parquet") is None:
-            raise ShardError(f"{path} has no manifest beside it ({stems[0]}.parquet); it is missing or not finished")
-    else:
-        storage = Storage(path)
-        if not storage.exists():
-            raise ShardError(f"{path} does not exist; expected a corpus directory or a .tar in one")
-        try:
-            stems = sorted(name.removesuffix(".parquet") for name, _ in storage.walk() if is_manifest(name))
-        except NotADirectoryError as error:
-            raise ShardError(f"{path} is a file; expected a corpus directory or a .tar in one") from error
-    if not stems:
-        raise ShardError(f"{path} holds no finished shard; build one with `iptdata build --recipe rain --out {path}`")
-    return [Shard(storage, stem) for stem in stems]

@@ -13,8 +13,8 @@ from iptdata.errors import ShardError, StreamError, nearest
 from iptdata.shards.index import Entry, open_folder, task_of
 from iptdata.shards.layout import Layout
 from iptdata.shards.manifest import is_manifest
+from iptdata.shards.places import Place, places
 from iptdata.storage import Storage
-from iptdata.stream.paths import Place, places
 
 _logger = logging.getLogger("iptdata.stream")
 

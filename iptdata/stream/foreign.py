@@ -24,8 +24,8 @@ from webdataset.tariterators import tarfile_to_samples
 
 from iptdata import rng
 from iptdata.errors import ShardError
+from iptdata.shards.places import expand_braces
 from iptdata.stream.batch import Batch, orientations, pixels
-from iptdata.stream.paths import expand_braces
 from iptdata.stream.share import Share
 
 CLEAN_NAMES = ("clean", "target", "gt", "hq", "hr", "norain")

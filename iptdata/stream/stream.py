@@ -12,13 +12,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from iptdata import rng
 from iptdata.errors import StreamError
+from iptdata.shards.places import split_names
 from iptdata.stream.ahead import Ahead
 from iptdata.stream.arena import most_mappings
 from iptdata.stream.batch import Batch
 from iptdata.stream.cache import ShardCache
 from iptdata.stream.catalog import open_tasks
 from iptdata.stream.foreign import ForeignReader
-from iptdata.stream.paths import split_names
 from iptdata.stream.reader import FETCHES, Jobs, OnError, Remainder, TaskReader
 from iptdata.stream.schedule import make_schedule
 from iptdata.stream.share import Share

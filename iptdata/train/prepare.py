@@ -11,8 +11,8 @@ from iptdata.errors import ModelError, TrainError
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint
 from iptdata.model.presets import Config, make_model, preset
 from iptdata.model.transfer import for_tasks, freeze_body
+from iptdata.shards.places import absolute, split_names
 from iptdata.stream import DeviceStream, PairStream
-from iptdata.stream.paths import absolute, split_names
 from iptdata.train.compiled import compile_in_place, why_not
 from iptdata.train.contrastive import Form, check_size
 from iptdata.train.learner import Contrast, Learner, parts_of

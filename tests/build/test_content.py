@@ -10,8 +10,10 @@ import pytest
 from iptdata.build.plan import BuildOptions, make_plan
 from iptdata.build.rejects import RejectBudget
 from iptdata.errors import BuildFailed, IptDataError
-from iptdata.shards.reader import Shard, find_shards
+from iptdata.shards.find import find_shards
+from iptdata.shards.reader import Shard
 from iptdata.source import open_source
+from iptdata.storage import Storage
 from tests.conftest import build, natural_image, save
 
 
@@ -42,7 +44,7 @@ def test_limit_takes_the_first_of_the_shuffled_plan(photos: Path) -> None:
 
 def test_recipes_of_one_size_share_their_clean_patches(photos: Path, tmp_path: Path) -> None:
     build(photos, tmp_path, ["noise30", "rain", "sr2"])
-    shards = {shard.stem.split("/")[0]: shard for shard in find_shards(str(tmp_path))}
+    shards = {shard.stem.split("-")[0]: shard for shard in find_shards(str(tmp_path))}
     assert np.array_equal(shards["noise30"].clean, shards["rain"].clean)
     uids = {name: shard.rows()["uid"].to_pylist() for name, shard in shards.items()}
     assert uids["noise30"] == uids["rain"]
@@ -142,7 +144,7 @@ def test_no_pair_at_all_is_a_failure(tmp_path: Path) -> None:
     save(tmp_path / "source" / "c" / "small.png", natural_image(20, 20))
     with pytest.raises(BuildFailed, match="no image gave a pair"):
         build(tmp_path / "source", tmp_path / "out", max_rejects="100%")
-    shard = Shard(find_shards(str(tmp_path / "out"))[0].storage, "noise30/train/noise30-train-000000")
+    shard = Shard(Storage(str(tmp_path / "out")), "noise30/train/noise30-train-000000")
     assert shard.clean.shape == (0, 48, 48, 3)
 
 

@@ -175,6 +175,8 @@ def test_brackets_are_text(photos: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "folder ph[old]s" in result.stderr
     assert "iptdata inspect 'o[v2] x' --preview" in result.stderr
+    tar = tmp_path / "o[v2] x" / "noise30" / "train" / "noise30-train-000000.tar"
+    assert iptdata("inspect", tar, "--preview", tmp_path / "p.png").returncode == 0
     assert "is a file; expected a corpus" in fails("inspect", photos.parent / "o[v2] x" / "corpus.json", "--preview", "x.png")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iptdata.shards.reader import find_shards
+from iptdata.shards.find import find_shards
 from tests.build.test_resume import manifests, start, wait_for
 from tests.conftest import build, corpus_bytes, natural_image, save
 

@@ -13,7 +13,7 @@ from iptdata.degrade.step import Recorded, Values, check, parameter
 from iptdata.errors import RecipeError
 from iptdata.recipe import Recipe, Suite, load, load_recipes, shipped
 from iptdata.rng import Bits
-from iptdata.shards.reader import find_shards
+from iptdata.shards.find import find_shards
 from tests.conftest import build
 
 ALL = ["noise10", "noise15", "noise25", "noise30", "noise50", "noise70", "rain", "rain-heavy", "sr2", "sr3", "sr4"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iptdata.shards.reader import find_shards
+from iptdata.shards.find import find_shards
 from tests.conftest import build, natural_image, save
 
 IMAGES, PATCHES, IMAGES_A_SHARD = 23, 8, 4

@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttribut
 from iptdata.errors import DiskFull, ModelError, TrainError, TrainFailed
 from iptdata.model.checkpoint import load_checkpoint
 from iptdata.model.transfer import for_tasks
-from iptdata.shards.reader import find_shards
+from iptdata.shards.find import find_shards
 from iptdata.train.loop import Loop
 from iptdata.train.metrics import side_by_side
 from iptdata.train.run import train

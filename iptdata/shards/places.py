@@ -47,10 +47,11 @@ class Place(NamedTuple):
     only: set[str] | None = None
 
 
-def places(path: str, split: str, tasks: Container[str] | None = None) -> Iterator[Place]:
+def places(path: str, split: str | None = None, tasks: Container[str] | None = None) -> Iterator[Place]:
     """The folders with shards that a path names.
 
     Args:
+        split: in a corpus or the folder of a recipe, the split to look into; all of them by default.
         tasks: in a corpus, look into the folders of these alone, unless it has none of them.
 
     Raises:
@@ -58,7 +59,10 @@ def places(path: str, split: str, tasks: Container[str] | None = None) -> Iterat
     """
     base, _ = split_query(path)
     pattern = base.endswith(".tar") or _MAGIC.search(base) or "{" in base
-    if pattern and ("://" in base or not os.path.isdir(base)):
+    if "://" not in base and os.path.isfile(base) and is_tar(os.path.basename(base)):
+        storage = Storage(os.path.dirname(base) or ".")
+        yield Place(storage, storage.sizes(), {os.path.basename(base).removesuffix(".tar")})
+    elif pattern and ("://" in base or not os.path.exists(base)):
         yield from _tars(path)
     else:
         yield from _folders(path, split, tasks)
@@ -99,7 +103,7 @@ def _tars(pattern: str) -> Iterator[Place]:
         yield Place(storage, sizes, names)
 
 
-def _folders(path: str, split: str, tasks: Container[str] | None) -> Iterator[Place]:
+def _folders(path: str, split: str | None, tasks: Container[str] | None) -> Iterator[Place]:
     storage = Storage(path)
     if not storage.exists():
         raise ShardError(f"{path} does not exist; expected a corpus, a folder in one, or shards")
@@ -111,11 +115,13 @@ def _folders(path: str, split: str, tasks: Container[str] | None) -> Iterator[Pl
         return
     names = storage.folders()
     splits = {f"{name}/{inner}": name for name in names for inner in storage.folders(name)} | dict.fromkeys(names)
-    of_split = {folder: task for folder, task in splits.items() if folder.rpartition("/")[2] == split}
+    of_split = {folder: task for folder, task in splits.items() if split in (None, folder.rpartition("/")[2])}
     meant = {folder: task for folder, task in of_split.items() if tasks is None or task is None or task in tasks}
     found = list(_with_shards(storage, meant)) or list(_with_shards(storage, of_split))
     if not found:
         there = {folder.rpartition("/")[2] for folder in splits if _has_shards(storage.names(folder))}
+        if split is None:
+            raise ShardError(f"{path} holds no finished shard; build one with `iptdata build --recipe rain --out {path}`")
         raise ShardError(f"{path} has no shards of the split {split}; splits in it: {', '.join(sorted(there)) or 'none'}")
     yield from found
 

@@ -34,6 +34,10 @@ class ModelError(IptDataError):
     """A network that cannot be, or weights that do not fit it."""
 
 
+class InspectError(IptDataError):
+    """A question about a corpus that cannot be asked."""
+
+
 class TrainError(IptDataError):
     """Options of a training run that cannot be, or that do not fit the run, the shards or the machine."""
 

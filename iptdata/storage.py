@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Protocol
 
@@ -173,6 +173,12 @@ class Storage:
             return open(self.path(relative), "rb") if self.is_local else self._filesystem.open_input_file(relative)
         except OSError as error:
             raise StorageError(f"cannot open {self.path(relative)}: {error.strerror or error}") from error
+
+    def arrow(self, relatives: Sequence[str]) -> tuple[pafs.FileSystem, list[str]]:
+        """A file system, and the paths of files in it, for libraries that read through Arrow."""
+        if self.is_local:
+            return pafs.LocalFileSystem(), [os.path.abspath(self.path(relative)) for relative in relatives]
+        return self._filesystem, list(relatives)
 
     def make_folder(self, relative: str = "") -> None:
         """Make a folder and those above it; nothing happens where it exists."""

@@ -49,6 +49,12 @@ class Shard:
         """Corrupted patches: uint8 (N, h, w, 3), read from the file as they are used."""
         return self.info.layout.corrupted_view(self._samples)
 
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Columns of the manifest."""
+        with self.storage.open(f"{self.stem}.parquet") as file:
+            return pq.read_schema(file).remove_metadata()
+
     def rows(self) -> pa.Table:
         """The manifest, one row a pair."""
         with self.storage.open(f"{self.stem}.parquet") as file:

@@ -1,0 +1,98 @@
+"""How long does a summary of a large corpus take, and how much memory?
+
+    python benchmarks/summary.py
+
+Writes the manifests of 2,000 shards of rain with 4,000 pairs each, 8 million rows in all, beside tars that are as long as they
+should be and empty, and sums them up in a process of its own.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from iptdata.build.plan import BuildOptions, make_plan
+from iptdata.build.rejects import RejectBudget
+from iptdata.build.run import run, survey
+from iptdata.parallel import run_here
+from iptdata.recipe import load_recipes
+from iptdata.shards.corpus import finish_corpus
+from iptdata.shards.find import find_shards
+from iptdata.shards.manifest import write_manifest
+from iptdata.source import open_source
+from iptdata.storage import Storage
+
+WANTED_SECONDS, WANTED_BYTES = 5.0, 1.5e9
+
+
+def make_corpus(folder: Path, shards: int, pairs: int) -> None:
+    """Manifests with the columns of a real one, its rows repeated with parameters of other pairs and places of their own."""
+    (recipe,) = load_recipes(["rain"])
+    plan = make_plan(open_source("samples"), BuildOptions(patches_per_image=64))
+    run(survey(plan, [recipe], Storage(str(folder / "real"))), run_here, RejectBudget.parse("10%"), lambda _: None)
+    (real,) = find_shards(str(folder / "real"))
+    table = real.rows()
+    generator = np.random.default_rng(0)
+    storage = Storage(str(folder / "corpus"))
+    storage.make_folder("rain/train")
+    for number in range(shards):
+        rows = table.take(generator.integers(0, len(table), pairs))
+        columns = {name: rows[name] for name in rows.column_names if name != "params"}
+        columns |= {name: column.combine_chunks() for name, column in columns.items()}
+        columns["uid"] = generator.integers(0, 1 << 63, pairs, np.uint64)
+        params = rows["params"].combine_chunks()
+        columns["params"] = {field.name: params.field(field.name) for field in params.type}
+        name = f"rain-train-{number:06d}"
+        size = real.info.layout.shard_bytes(pairs)
+        info = dataclasses.replace(real.info, name=name, unit=number, pairs=pairs, bytes=size)
+        write_manifest(storage, f"rain/train/{name}.parquet", columns, recipe, info)
+        with open(folder / "corpus" / "rain" / "train" / f"{name}.tar", "wb") as file:
+            os.truncate(file.fileno(), size)
+    finish_corpus(storage)
+
+
+def measure(path: str) -> dict[str, float]:
+    start = time.perf_counter()
+    from iptdata.inspect.summary import summarise  # noqa: PLC0415
+    from iptdata.shards.find import find_groups  # noqa: PLC0415
+
+    pairs = sum(summarise(group.shards).pairs for group in find_groups([path]))
+    return {
+        "pairs": pairs,
+        "seconds": time.perf_counter() - start,
+        "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shards", type=int, default=2000)
+    parser.add_argument("--pairs", type=int, default=4000, help="in a shard")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(options.measure)))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        make_corpus(Path(name), options.shards, options.pairs)
+        for _ in range(options.rounds):
+            command = [sys.executable, __file__, "--measure", f"{name}/corpus"]
+            found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            print(
+                f"{options.shards:,} shards, {found['pairs']:,} pairs: {found['seconds']:.1f} s (wanted {WANTED_SECONDS:.0f}), "
+                f"{found['bytes'] / 1e9:.2f} GB (wanted {WANTED_BYTES / 1e9:.1f})",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

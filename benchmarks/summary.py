@@ -64,7 +64,7 @@ def measure(path: str) -> dict[str, float]:
     from iptdata.inspect.summary import summarise  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
-    pairs = sum(summarise(group.shards).pairs for group in find_groups([path]))
+    pairs = sum(summarise(group).pairs for group in find_groups([path]))
     return {
         "pairs": pairs,
         "seconds": time.perf_counter() - start,

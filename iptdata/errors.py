@@ -35,7 +35,7 @@ class ModelError(IptDataError):
 
 
 class InspectError(IptDataError):
-    """A question about a corpus that cannot be asked."""
+    """What cannot be drawn, written or asked of a corpus."""
 
 
 class TrainError(IptDataError):

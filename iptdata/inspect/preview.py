@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from iptdata.degrade.bicubic import imresize
 from iptdata.errors import ShardError
-from iptdata.shards.find import find_shards
+from iptdata.shards.find import find_groups
 from iptdata.shards.reader import Shard
 
 _TILE = 192
@@ -35,20 +35,19 @@ class Cell:
     lines: tuple[str, str]
 
 
-def contact_sheet(path: str, pairs_per_recipe: int = 6) -> Image.Image:
+def contact_sheet(paths: Sequence[str], pairs_per_recipe: int = 6) -> Image.Image:
     """Draw some pairs of each recipe of a corpus, evenly spread over its shards.
 
     Args:
-        path: see `find_shards`.
+        paths: see `find_groups`.
 
     Raises:
         ShardError: when there is nothing to draw, or a shard is damaged.
     """
-    groups: dict[str, list[Shard]] = {}
-    for shard in find_shards(path):
-        groups.setdefault(shard.stem.rsplit("/", 1)[-1].rsplit("-", 1)[0], []).append(shard)
     sections = []
-    for shards in groups.values():
+    for _, _, shards, problems in find_groups(paths):
+        for problem in problems:
+            raise problem
         filled = [shard for shard in shards if shard.info.pairs]
         if not filled:
             continue
@@ -56,7 +55,7 @@ def contact_sheet(path: str, pairs_per_recipe: int = 6) -> Image.Image:
         title = f"{recipe['task']}: {recipe['description']}"
         sections.append((title, [_cell(*chosen) for chosen in _choose(filled, pairs_per_recipe)]))
     if not sections:
-        raise ShardError(f"{path} holds no pair to draw; its rejects.parquet says why images were dropped")
+        raise ShardError(f"{', '.join(paths)} holds no pair to draw; its rejects.parquet says why images were dropped")
     return _draw(sections)
 
 

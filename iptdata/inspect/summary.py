@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from iptdata.inspect.rows import Rows
+from iptdata.shards.find import Group
 from iptdata.shards.manifest import ShardInfo
-from iptdata.shards.reader import Shard
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FLAT_STD = 2.0
-_BINS = 24
+_BINS, _FINER = 24, 84
 _EXAMPLES = 3
 
 
@@ -46,6 +48,7 @@ class SplitSummary:
         repeated: pairs whose source and box another pair of the split has as well.
         rejected: images that gave no pair, by reason; examples: some of them, as (source, reason, detail).
         lost_flat: patches that were dropped as flat.
+        problems: what is wrong with shards that cannot be used, a line each; they do not count.
         missing: numbers of units that are not there although later ones are, or the plan has them.
     """
 
@@ -67,61 +70,60 @@ class SplitSummary:
     examples: tuple[tuple[str, str, str], ...]
     lost_flat: int
     missing: tuple[int, ...]
+    problems: tuple[str, ...]
 
 
-def summarise(shards: Sequence[Shard]) -> SplitSummary:
-    """Sum up the finished shards of one recipe and split, at least one.
+def summarise(group: Group) -> SplitSummary:
+    """Sum up the shards of one recipe and split that can be used.
 
     Raises:
-        ShardError: when a manifest cannot be read.
+        ShardError: when there are none, or a manifest cannot be read.
     """
+    shards = group.shards
+    if not shards:
+        raise group.problems[0]
     infos = [shard.info for shard in shards]
     rows = Rows(shards)
-    ((pairs, classes, different, flat, identical),) = rows.ask(
-        f"count(*), count(DISTINCT label), count(DISTINCT uid), count_if(clean_std < {FLAT_STD}), count_if(mse = 0)"
-    )
-    params = [distribution(rows, f'params."{name}"', name) for name in rows.params]
+    pairs, flat, identical = rows.numbers(f"count(*), count_if(clean_std < {FLAT_STD}), count(*) FILTER (mse = 0)")
+    spread = [distribution(rows, name) for name in ("psnr", *rows.params)]
     rejects = [reject for info in infos for reject in info.rejects]
     dropped = [reject for reject in rejects if reject.patches == infos[0].identity["patches_per_image"]]
     first = infos[0]
     return SplitSummary(
-        task=first.identity["recipe"]["task"],
-        split=first.name.rsplit("-", 2)[1],
+        task=group.task,
+        split=group.split,
         identity=first.identity,
         shards=len(shards),
         pairs=pairs,
         bytes=sum(info.bytes for info in infos),
         clean=first.clean,
         corrupted=first.corrupted,
-        classes=classes,
-        psnr=distribution(rows, "psnr", "psnr"),
+        classes=rows.count_labels(),
+        psnr=spread[0],
         identical=identical,
-        params=tuple(found for found in params if found is not None),
+        params=tuple(found for found in spread[1:] if found is not None),
         flat=flat / pairs if pairs else 0.0,
-        repeated=pairs - different,
+        repeated=rows.count_repeated(),
         rejected=dict(Counter(reject.reason for reject in dropped).most_common()),
         examples=tuple((reject.source, reject.reason, reject.detail) for reject in dropped[:_EXAMPLES]),
         lost_flat=sum(reject.patches for reject in rejects) - sum(reject.patches for reject in dropped),
         missing=missing_units(infos),
+        problems=tuple(map(str, group.problems)),
     )
 
 
-def distribution(rows: Rows, column: str, name: str) -> Distribution | None:
-    """How a column is spread; None where no pair has it."""
-    quantiles = ", ".join(map(str, QUANTILES))
-    ((count, mean, low, high, values),) = rows.ask(
-        f"count({column}), avg({column}), min({column}), max({column}), approx_quantile({column}, [{quantiles}])"
-    )
+def distribution(rows: Rows, name: str) -> Distribution | None:
+    """How a number is spread; None where no pair has it. Quantiles are right to 1/2,000 of the range."""
+    count, mean, low, high = rows.numbers(f'count("{name}"), avg("{name}"), min("{name}"), max("{name}")')
     if not count:
         return None
-    width = (high - low) / _BINS or 1.0
-    found = rows.ask(
-        f"least(floor(({column} - {low}) / {width}), {_BINS - 1}) AS bin, count(*)", f"WHERE {column} IS NOT NULL GROUP BY bin"
+    fine = rows.histogram(name, low, high, _BINS * _FINER)
+    edges = np.linspace(low, high, len(fine) + 1)
+    quantiles = np.interp(np.array(QUANTILES) * count, np.concatenate([[0], np.cumsum(fine)]), edges)
+    bins = fine.reshape(_BINS, _FINER).sum(1)
+    return Distribution(
+        name=name, count=count, mean=mean, low=low, high=high, quantiles=tuple(quantiles.tolist()), bins=tuple(bins.tolist())
     )
-    bins = [0] * _BINS
-    for number, pairs in found:
-        bins[int(number)] = pairs
-    return Distribution(name=name, count=count, mean=mean, low=low, high=high, quantiles=tuple(values), bins=tuple(bins))
 
 
 def missing_units(infos: Sequence[ShardInfo]) -> tuple[int, ...]:

@@ -125,7 +125,7 @@ def run(work: Work, runner: Runner, budget: RejectBudget, on_report: Callable[[R
         except BuildFailed:
             finish_corpus(out)
             raise
-    for folder in folders:
+    for folder in ("", *folders):
         _remove_partial(out, folder)
     tasks = {recipe.task for recipe in work.recipes}
     totals = [total for total in finish_corpus(out) if total.task in tasks and total.split in plan.splits]
@@ -190,7 +190,7 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _remove_partial(out: Storage, folder: str) -> None:
-    """Take away what a killed process left in a folder."""
+    """Take away what a killed process left in a folder, "" being the corpus itself."""
     for name in out.names(folder):
-        if name.endswith(TEMPORARY_SUFFIX):
-            out.remove(f"{folder}/{name}")
+        if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX):
+            out.remove(f"{folder}/{name}".lstrip("/"))

@@ -147,6 +147,15 @@ def test_one_build_at_a_time(tmp_path: Path) -> None:
         pass
 
 
+def test_what_a_killed_build_left_half_written_goes(photos: Path, tmp_path: Path) -> None:
+    build(photos, tmp_path / "out")
+    whole = corpus_bytes(tmp_path / "out")
+    for folder in ("", "noise30/train"):
+        (tmp_path / "out" / folder / ".rejects.parquet.0123456789ab.partial").write_bytes(b"PAR1")
+    build(photos, tmp_path / "out")
+    assert corpus_bytes(tmp_path / "out") == whole
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_driver(many: Path, tmp_path: Path, seed: int) -> None:
     """SIGKILL at random times, until the build comes to its end by itself."""

@@ -33,8 +33,8 @@ class TrainProgress(Observer):
         self._path: str | None = None
         self._skipped = 0
         self._predicted = False
-        self._begun = time.monotonic()
-        self._line_at = time.monotonic()
+        self._begun = self._line_at = time.monotonic()
+        self._live = Live(console=console(), auto_refresh=False, transient=True)
 
     def started(self, run: Started) -> None:
         self._run = run
@@ -51,7 +51,6 @@ class TrainProgress(Observer):
             console().print(line, markup=False, soft_wrap=True)
         self._bar = Progress(BarColumn(), MofNCompleteColumn(), TextColumn("left {task.fields[left]}"), console=console())
         self._task = self._bar.add_task("", total=run.steps, completed=run.step, left="unknown")
-        self._live = Live(self._bar, console=console(), auto_refresh=False, transient=True)
         if console().is_terminal:
             self._live.start()
 

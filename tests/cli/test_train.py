@@ -1,37 +1,24 @@
 """`iptdata train` and `iptdata finetune` as a user meets them: results, signals, and one clear line for each mistake."""
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from iptdata.cli.train_progress import TrainProgress
 from tests.cli.test_commands import fails, iptdata
+from tests.train.watch import metrics, reached
 
 SMALL = ("--model", "ipt-tiny", "--set", "network={n_feats: 8, num_heads: 2, num_layers: 1}", "--batch-size", 4)
-
-
-def lines(run: Path) -> list[dict[str, object]]:
-    path = run / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def begun(*arguments: object, cwd: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "iptdata", "train", *map(str, arguments)]
     return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
-
-
-def reached(run: Path, step: int) -> None:
-    for _ in range(600):
-        if run.exists() and len(lines(run)) >= step:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"step {step} was not reached")
 
 
 def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
@@ -44,7 +31,7 @@ def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
     assert re.search(r"about .* to go, at [\d.,]+ patches/s", result.stderr)
     assert re.search(r"12/12 .* L1 [\d.]+  contrastive [\d.]+  .* patches/s .*\(\d+%\)  wait [\d.]+%  lr 2e-05", result.stderr)
     assert re.search(r"rain +\d +[\d.]+ +[\d.]+", result.stdout)
-    assert [line["step"] for line in lines(tmp_path / "runs" / "ipt-tiny-1")] == list(range(1, 13))
+    assert [line["step"] for line in metrics(tmp_path / "runs" / "ipt-tiny-1")] == list(range(1, 13))
     (go_on,) = re.findall(r"Go on: iptdata (train --out \S+)", result.stderr)
     more = iptdata(*go_on.split(), "--steps", 14, cwd=tmp_path)
     assert more.returncode == 0, more.stderr
@@ -60,9 +47,14 @@ def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
         "finetune", "--checkpoint", path, "--task", "rain", "--shards", training_corpus, "--batch-size", 8, cwd=tmp_path
     )
     assert tuned.returncode == 0, tuned.stderr
-    saved = lines(tmp_path / "runs" / "finetune-rain-1")
+    saved = metrics(tmp_path / "runs" / "finetune-rain-1")
     assert len(saved) == 30 * 7
     assert {line["lr"] for line in saved} == {2e-5}
+
+
+def test_a_run_that_fails_before_its_first_step_has_nothing_to_tell(capsys: pytest.CaptureFixture[str]) -> None:
+    TrainProgress().ended()
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_killed_run_equals_one_that_was_not(training_corpus: Path, tmp_path: Path) -> None:
@@ -72,11 +64,11 @@ def test_a_killed_run_equals_one_that_was_not(training_corpus: Path, tmp_path: P
     reached(tmp_path / "killed", 30)
     process.kill()
     process.communicate()
-    assert len(lines(tmp_path / "killed")) < 60
+    assert len(metrics(tmp_path / "killed")) < 60
     result = iptdata("train", "--out", "killed", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert re.search(r"from step [2345]0", result.stderr)
-    whole, killed = lines(tmp_path / "whole"), lines(tmp_path / "killed")
+    whole, killed = metrics(tmp_path / "whole"), metrics(tmp_path / "killed")
     assert [line["step"] for line in killed] == list(range(1, 61))
     for key in ("task", "loss", "l1", "contrastive", "lr"):
         assert [line[key] for line in killed] == [line[key] for line in whole]
@@ -90,12 +82,12 @@ def test_a_run_that_is_told_to_end_saves(training_corpus: Path, tmp_path: Path, 
     _, told = process.communicate(timeout=60)
     assert process.returncode == status, told
     assert "Stopping after this step, with a checkpoint." in told
-    done = len(lines(tmp_path / "run"))
+    done = len(metrics(tmp_path / "run"))
     assert 2 <= done < 5000
     assert (tmp_path / "run" / "checkpoints" / f"step-{done:08d}.pt").exists()
     result = iptdata("train", "--out", "run", "--steps", done + 2, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert [line["step"] for line in lines(tmp_path / "run")] == list(range(1, done + 3))
+    assert [line["step"] for line in metrics(tmp_path / "run")] == list(range(1, done + 3))
 
 
 def test_a_config_file_says_what_flags_say(training_corpus: Path, tmp_path: Path) -> None:
@@ -103,8 +95,10 @@ def test_a_config_file_says_what_flags_say(training_corpus: Path, tmp_path: Path
     (tmp_path / "again.yaml").write_text((tmp_path / "flags" / "config.yaml").read_text())
     result = iptdata("train", "--config", "again.yaml", "--out", "file", "--set", "steps=2", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert [line["loss"] for line in lines(tmp_path / "file")][:1] == [line["loss"] for line in lines(tmp_path / "flags")][:1]
-    assert len(lines(tmp_path / "file")) == 2
+    assert [line["loss"] for line in metrics(tmp_path / "file")][:1] == [line["loss"] for line in metrics(tmp_path / "flags")][
+        :1
+    ]
+    assert len(metrics(tmp_path / "file")) == 2
 
 
 @pytest.mark.parametrize(

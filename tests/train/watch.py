@@ -1,5 +1,7 @@
-"""An observer that remembers."""
+"""Runs as tests watch them: an observer that remembers, and the record on disk."""
 
+import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,21 @@ import torch
 
 from iptdata.train.events import Observer, Started, Step
 from iptdata.train.run import train
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl that are whole by now."""
+    path = run / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
+
+
+def reached(run: Path, step: int) -> None:
+    """Wait until a run that is under way has recorded a step."""
+    for _ in range(1200):
+        if len(metrics(run)) >= step:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"step {step} was not reached")
 
 
 class Watch(Observer):

@@ -4,7 +4,9 @@ A message says what was found, what was expected and what to do. The command lin
 `exit_status`; nothing else in the package ends the process.
 """
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -73,3 +75,23 @@ def nearest(found: str, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     close = get_close_matches(found, names, n=3, cutoff=0.4)
     return ", ".join(close + [name for name in names if name not in close])
+
+
+def one_line(error: Exception, most: int | None = None) -> str:
+    """What an error of another library says, on one line, at most so many characters of it."""
+    return " ".join(str(error).split())[:most]
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """What goes wrong with a file in the block, in words.
+
+    Raises:
+        DiskFull, StorageError: for an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"the disk is full: {path} could not be written; free some space and go on") from error
+        raise StorageError(f"cannot use {path}: {error.strerror or one_line(error)}") from error

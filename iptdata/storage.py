@@ -4,7 +4,6 @@ Writes are atomic: a temporary name beside the target, then a rename (a copy on 
 an fsync of file and folder.
 """
 
-import errno
 import fcntl
 import os
 import re
@@ -17,7 +16,7 @@ from typing import IO, Protocol
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from iptdata.errors import DiskFull, StorageError
+from iptdata.errors import StorageError, explained, one_line
 
 TEMPORARY_SUFFIX = ".partial"
 
@@ -69,7 +68,7 @@ class Storage:
             try:
                 filesystem, path = pafs.FileSystem.from_uri(self.root)
             except (pa.ArrowException, OSError, ValueError) as error:
-                raise StorageError(f"cannot open {self.root}: {' '.join(str(error).split())}") from error
+                raise StorageError(f"cannot open {self.root}: {one_line(error)}") from error
             self._opened = os.getpid(), pafs.SubTreeFileSystem(path, filesystem)
         return self._opened[1]
 
@@ -236,6 +235,12 @@ class Storage:
             else:
                 self._filesystem.delete_file(relative)
 
+    def remove_partial(self, folder: str) -> None:
+        """Remove what a killed process left in a folder of this storage, "" being the root; another's writing must be over."""
+        for name in self.names(folder):
+            if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX):
+                self.remove(f"{folder}/{name}".lstrip("/"))
+
     def free_bytes(self) -> int | None:
         """Space left on the disk of a local root, None for a remote one."""
         if not self.is_local:
@@ -277,21 +282,6 @@ class _WholeWrites:
         view = memoryview(data).cast("B")
         while view:
             view = view[self._file.write(view) :]
-
-
-@contextmanager
-def explained(path: str) -> Iterator[None]:
-    """What goes wrong with a file in the block, in words.
-
-    Raises:
-        DiskFull, StorageError: for an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"the disk is full: {path} could not be written; free some space and go on") from error
-        raise StorageError(f"cannot use {path}: {error.strerror or ' '.join(str(error).split())}") from error
 
 
 def _fsync_folder(folder: str) -> None:

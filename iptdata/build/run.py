@@ -13,7 +13,7 @@ from iptdata.recipe import Recipe
 from iptdata.shards.corpus import SplitTotals, finish_corpus, manifests
 from iptdata.shards.index import remove_index
 from iptdata.shards.manifest import read_info
-from iptdata.storage import TEMPORARY_SUFFIX, Storage
+from iptdata.storage import Storage
 
 _WORDS = ("recipe.description", "source.description", "source.option")
 
@@ -110,7 +110,7 @@ def run(work: Work, runner: Runner, budget: RejectBudget, on_report: Callable[[R
     folders = [f"{recipe.task}/{split}" for recipe in work.recipes for split in plan.splits]
     for folder in folders:
         out.make_folder(folder)
-        _remove_partial(out, folder)
+        out.remove_partial(folder)
         if work.missing:
             remove_index(out, folder)
     for stem in work.stale:
@@ -126,7 +126,7 @@ def run(work: Work, runner: Runner, budget: RejectBudget, on_report: Callable[[R
             finish_corpus(out)
             raise
     for folder in ("", *folders):
-        _remove_partial(out, folder)
+        out.remove_partial(folder)
     tasks = {recipe.task for recipe in work.recipes}
     totals = [total for total in finish_corpus(out) if total.task in tasks and total.split in plan.splits]
     for total in totals:
@@ -187,10 +187,3 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         elif prefix + key not in _WORDS:
             flat[prefix + key] = value
     return flat
-
-
-def _remove_partial(out: Storage, folder: str) -> None:
-    """Take away what a killed process left in a folder, "" being the corpus itself."""
-    for name in out.names(folder):
-        if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX):
-            out.remove(f"{folder}/{name}".lstrip("/"))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from iptdata.errors import ShardError
+from iptdata.errors import ShardError, one_line
 from iptdata.shards.reader import Shard
 
 _PSNR = "CASE WHEN mse > 0 THEN 10 * log10(65025 / mse) END"
@@ -27,11 +27,8 @@ class Rows:
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         self._shards = shards
-        self.params = (
-            [child.name for child in self._shards[0].schema.field("params").type]
-            if "params" in self._shards[0].schema.names
-            else []
-        )
+        schema = shards[0].schema
+        self.params = [child.name for child in schema.field("params").type] if "params" in schema.names else []
         self._connection = duckdb.connect(":memory:")
         self._connection.register("manifests", self._dataset())
         for setting in _LOCKED:
@@ -86,8 +83,6 @@ class Rows:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> ShardError:
-        return ShardError(f"a manifest in {self._shards[0].storage.root} cannot be read: {_line(error)}; build it again")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split("\n", 1)[0].split())
+        return ShardError(
+            f"a manifest in {self._shards[0].storage.root} cannot be read: {one_line(error, 200)}; build it again"
+        )

@@ -1,6 +1,5 @@
 """What is in a recipe and split, in numbers, from the manifests alone."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from iptdata.inspect.rows import Rows
+from iptdata.shards.corpus import SplitTotals
 from iptdata.shards.find import Group
 from iptdata.shards.manifest import ShardInfo
 
@@ -83,30 +83,32 @@ def summarise(group: Group) -> SplitSummary:
     if not shards:
         raise group.problems[0]
     infos = [shard.info for shard in shards]
-    rows = Rows(shards)
-    pairs, flat, identical = rows.numbers(f"count(*), count_if(clean_std < {FLAT_STD}), count(*) FILTER (mse = 0)")
-    spread = [distribution(rows, name) for name in ("psnr", *rows.params)]
-    rejects = [reject for info in infos for reject in info.rejects]
-    dropped = [reject for reject in rejects if reject.patches == infos[0].identity["patches_per_image"]]
     first = infos[0]
+    totals = SplitTotals(task=group.task, split=group.split, identity=first.identity)
+    for info in infos:
+        totals.add(info)
+    rows = Rows(shards)
+    (flat,) = rows.numbers(f"count_if(clean_std < {FLAT_STD})")
+    spread = [distribution(rows, name) for name in ("psnr", *rows.params)]
+    dropped = [reject for info in infos for reject in info.dropped]
     return SplitSummary(
         task=group.task,
         split=group.split,
         identity=first.identity,
-        shards=len(shards),
-        pairs=pairs,
-        bytes=sum(info.bytes for info in infos),
+        shards=totals.shards,
+        pairs=totals.pairs,
+        bytes=totals.bytes,
         clean=first.clean,
         corrupted=first.corrupted,
         classes=rows.count_labels(),
         psnr=spread[0],
-        identical=identical,
+        identical=totals.identical,
         params=tuple(found for found in spread[1:] if found is not None),
-        flat=flat / pairs if pairs else 0.0,
+        flat=flat / totals.pairs if totals.pairs else 0.0,
         repeated=rows.count_repeated(),
-        rejected=dict(Counter(reject.reason for reject in dropped).most_common()),
+        rejected=dict(totals.rejected.most_common()),
         examples=tuple((reject.source, reject.reason, reject.detail) for reject in dropped[:_EXAMPLES]),
-        lost_flat=sum(reject.patches for reject in rejects) - sum(reject.patches for reject in dropped),
+        lost_flat=totals.flat,
         missing=missing_units(infos),
         problems=tuple(map(str, group.problems)),
     )

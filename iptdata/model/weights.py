@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from iptdata.errors import ModelError
+from iptdata.errors import ModelError, one_line
 
 _SHOWN = 12
 _Config = TypeVar("_Config")
@@ -31,7 +31,7 @@ def read_content(path: str) -> Any:
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path} is refused: it holds more than tensors, and reading it could run code") from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"{path} is no checkpoint that can be read: {' '.join(str(error).split())[:200]}") from error
+        raise ModelError(f"{path} is no checkpoint that can be read: {one_line(error, 200)}") from error
 
 
 def filled(

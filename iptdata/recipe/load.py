@@ -8,12 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import iptdata
 from iptdata.degrade import degradation
 from iptdata.errors import RecipeError, nearest
 from iptdata.recipe.recipe import Recipe
+from iptdata.yaml_file import read_mapping
 
 _RECIPE_KEYS = {field.name for field in dataclasses.fields(Recipe)}
 _SUITE_KEYS = {"suite", "description", "recipes"}
@@ -86,18 +85,7 @@ def _load_file(path: Path) -> Recipe | Suite:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise RecipeError(f"{path}: cannot be read: {reason}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise RecipeError(f"{path}: not YAML{where}: {getattr(error, 'problem', None) or 'unreadable'}") from error
-    if not isinstance(content, dict):
-        raise RecipeError(f"{path}: found {type(content).__name__}, expected the keys {', '.join(sorted(_RECIPE_KEYS))}")
-    return content
+    return read_mapping(path, f"the keys {', '.join(sorted(_RECIPE_KEYS))}", RecipeError)
 
 
 def _suite(content: dict[str, Any], path: Path) -> Suite:

@@ -54,11 +54,9 @@ class SplitTotals:
         for name in ("pairs", "bytes", "images", "damaged_kept", "compared", "identical", "squared_error"):
             setattr(self, name, getattr(self, name) + getattr(info, name))
         self.shards += 1
-        for reject in info.rejects:
-            if reject.patches == info.identity["patches_per_image"]:
-                self.rejected[reject.reason] += 1
-            else:
-                self.flat += reject.patches
+        dropped = info.dropped
+        self.rejected.update(reject.reason for reject in dropped)
+        self.flat += sum(reject.patches for reject in info.rejects) - sum(reject.patches for reject in dropped)
 
     @property
     def psnr(self) -> float | None:

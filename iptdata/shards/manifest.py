@@ -60,6 +60,11 @@ class ShardInfo:
     rejects: tuple[Reject, ...] = field(default=())
 
     @property
+    def dropped(self) -> list[Reject]:
+        """The images that gave no pair at all."""
+        return [reject for reject in self.rejects if reject.patches == self.identity["patches_per_image"]]
+
+    @property
     def layout(self) -> Layout:
         height, width, channels = self.clean
         low, narrow, _ = self.corrupted

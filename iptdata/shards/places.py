@@ -14,13 +14,14 @@ from iptdata.shards.manifest import is_manifest, is_tar
 from iptdata.storage import Storage, split_query
 
 _MAGIC = re.compile(r"[*?\[]")
+_NAMED = re.compile(r"(\w[\w.-]*)=(.+)")
 
 
 def split_names(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[list[str], dict[str, list[str]]]:
     """Paths of shards of ours, and those named as `TASK=PATH`, of shards that someone else made, by task."""
     ours, foreign = [], defaultdict(list)
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
-        if named := re.fullmatch(r"(\w[\w.-]*)=(.+)", str(path)):
+        if named := _NAMED.fullmatch(str(path)):
             foreign[named[1]].append(named[2])
         else:
             ours.append(str(path))
@@ -29,8 +30,8 @@ def split_names(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 def absolute(path: str) -> str:
     """A path that means the same from any working directory; URLs stay, and so does the `TASK=` before a path."""
-    named = re.fullmatch(r"(\w[\w.-]*=)?(.+)", path)
-    prefix, rest = (named[1] or "", named[2]) if named else ("", path)
+    named = _NAMED.fullmatch(path)
+    prefix, rest = (f"{named[1]}=", named[2]) if named else ("", path)
     return path if "://" in rest else prefix + os.path.abspath(rest)
 
 

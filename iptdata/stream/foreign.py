@@ -23,7 +23,7 @@ from webdataset.shardlists import ResampledShards
 from webdataset.tariterators import tarfile_to_samples
 
 from iptdata import rng
-from iptdata.errors import ShardError
+from iptdata.errors import ShardError, one_line
 from iptdata.shards.places import expand_braces
 from iptdata.stream.batch import Batch, orientations, pixels
 from iptdata.stream.share import Share
@@ -129,9 +129,7 @@ class ForeignReader:
                 if pair is not None:
                     yield pair
         except (OSError, ValueError, EOFError, tarfile.TarError, DecodingError) as error:
-            raise ShardError(
-                f"{self.task}: {' '.join(str(error).split())}; mend it, or skip it with on_error='skip'"
-            ) from error
+            raise ShardError(f"{self.task}: {one_line(error)}; mend it, or skip it with on_error='skip'") from error
 
     def _pair(self, sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
         images = {key.split(".")[0].lower(): value for key, value in sample.items() if isinstance(value, np.ndarray)}
@@ -166,7 +164,7 @@ class ForeignReader:
             raise ShardError(f"{self.task}: {_MOST_UNUSABLE} samples in a row cannot be used, the last: {where}: {problem}")
 
     def _count(self, error: Exception) -> bool:
-        text = " ".join(str(error).split())
+        text = one_line(error)
         self._leave_out(text, "cannot be read")
         return True
 

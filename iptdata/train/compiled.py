@@ -3,13 +3,15 @@
 import torch
 from torch import nn
 
+from iptdata.errors import one_line
+
 
 def why_not(device: torch.device) -> str | None:
     """Why nothing can be compiled here, None where it can."""
     try:
         torch.compile(torch.square)(torch.ones(2, device=device))
     except Exception as error:  # noqa: BLE001 - which error says that there is no compiler differs by backend and release
-        return " ".join(str(error).split())[:120]
+        return one_line(error, 120)
     return None
 
 

@@ -8,6 +8,7 @@ import yaml
 
 from iptdata.errors import TrainError, nearest
 from iptdata.train.options import TrainOptions
+from iptdata.yaml_file import read_mapping
 
 _KEYS = [field.name for field in dataclasses.fields(TrainOptions)]
 
@@ -36,16 +37,7 @@ def read_config(path: str) -> dict[str, Any]:
     Raises:
         TrainError: when it cannot be read, is no YAML, or has other keys.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise TrainError(f"{path}: not YAML{f' in line {mark.line + 1}' if mark else ''}") from error
-    if not isinstance(content, dict):
-        raise TrainError(f"{path}: found {type(content).__name__}, expected `key: value` with {', '.join(_KEYS)}")
+    content = read_mapping(path, f"`key: value` with {', '.join(_KEYS)}", TrainError)
     for key in content:
         _check_key(str(key), f"{path}: ")
     return content

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from iptdata.errors import TrainFailed
+from iptdata.errors import TrainFailed, one_line
 from iptdata.model.checkpoint import Checkpoint
 from iptdata.stream import DeviceStream
 from iptdata.stream.device import DeviceBatch
@@ -70,7 +70,7 @@ class Loop:
         self,
         job: Job,
         folder: RunFolder,
-        observer: Observer | None,
+        observer: Observer,
         stopping: Callable[[], bool],
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -80,6 +80,7 @@ class Loop:
         self._stopping = stopping
         self._now = now
         self._step = job.start
+        self._pending: deque[_Done] = deque()
         training = job.training or {}
         self._skipped_in_row = int(training.get("skipped_in_row", 0))
         self._best: float | None = training.get("best")
@@ -106,12 +107,11 @@ class Loop:
         except RuntimeError as error:
             if self._job.ranks.size == 1 or not re.search("gloo|nccl|connection", str(error), re.IGNORECASE):
                 raise
-            reason = " ".join(str(error).split())[:120]
+            reason = one_line(error, 120)
             raise TrainFailed(f"another rank ended or cannot be reached ({reason}); start all of them again") from error
 
     def _run(self) -> bool:
         job, options = self._job, self._job.options
-        pending: deque[_Done] = deque()
         lag = 1 if job.ranks.device.type == "cuda" else 0
         with closing(_endless(job.stream)) as batches:
             begun = self._now()
@@ -124,19 +124,16 @@ class Loop:
                 measured = _OnTheWay(torch.cat([torch.stack(losses), self._votes()]))
                 self._step += 1
                 ended = self._now()
-                pending.append(_Done(self._step, batch.task, rate, measured, ended - begun, waited))
+                self._pending.append(_Done(self._step, batch.task, rate, measured, ended - begun, waited))
                 begun = ended
-                while len(pending) > lag:
-                    self._read(pending.popleft())
+                self._read_all_but(lag)
                 if self._step % options.picture_every == 0:
                     self._picture(batch)
                 if self._pause():
-                    while pending:
-                        self._read(pending.popleft())
+                    self._read_all_but(0)
                     self._check_and_save()
                     begun = self._now()
-            while pending:
-                self._read(pending.popleft())
+            self._read_all_but(0)
             if self._saved_step < self._step:
                 self._save()
         return self._step >= job.length.steps
@@ -147,6 +144,11 @@ class Loop:
         votes = torch.tensor([float(self._stopping()), float(due and self._job.ranks.first)])
         return self._job.ranks.add(votes.to(self._job.ranks.device, non_blocking=True))
 
+    def _read_all_but(self, last: int) -> None:
+        """Read what steps measured, but for so many of the last ones."""
+        while len(self._pending) > last:
+            self._read(self._pending.popleft())
+
     def _read(self, done: _Done) -> None:
         """Record what a step measured, and decide what follows from it."""
         job = self._job
@@ -154,20 +156,19 @@ class Loop:
         self._stop |= stop > 0
         self._save_asked |= save > 0
         self._skipped_in_row = 0 if finite else self._skipped_in_row + 1
-        if self._observer is not None:
-            record = Step(
-                step=done.number,
-                epoch=job.length.epoch_of(done.number - 1),
-                task=done.task,
-                loss=l1 + job.learner.contrast.weight * contrastive,
-                l1=l1,
-                contrastive=contrastive,
-                lr=done.rate,
-                patches_per_s=job.options.batch_size / done.seconds,
-                data_wait=done.waited / done.seconds,
-                skipped=not finite,
-            )
-            self._observer.stepped(record)
+        record = Step(
+            step=done.number,
+            epoch=job.length.epoch_of(done.number - 1),
+            task=done.task,
+            loss=l1 + job.learner.contrast.weight * contrastive,
+            l1=l1,
+            contrastive=contrastive,
+            lr=done.rate,
+            patches_per_s=job.options.batch_size / done.seconds,
+            data_wait=done.waited / done.seconds,
+            skipped=not finite,
+        )
+        self._observer.stepped(record)
         if self._skipped_in_row >= job.options.nonfinite:
             raise TrainFailed(
                 f"{self._skipped_in_row} steps in a row gave an infinite or undefined gradient, the last one step "
@@ -199,21 +200,18 @@ class Loop:
         assert job.validation is not None
         with nullcontext() if job.learner.mean is None else job.learner.mean.in_place():
             found = validate(job.learner.restore, job.validation, job.ranks, job.options.validate_pairs)
-        if self._observer is not None:
-            self._observer.validated(self._step, found)
+        self._observer.validated(self._step, found)
         return math.fsum(found.values()) / len(found)
 
     def _save(self, *, best: bool = False) -> None:
         self._save_asked = False
-        if self._observer is not None:
-            self._observer.saving(self._step)
         self._saved_step, self._saved_at = self._step, self._now()
         if not self._job.ranks.first:
             return
+        self._observer.saving(self._step)
         checkpoint = Checkpoint(config=self._job.config, weights=self._job.learner.weights(), training=self._state())
         path = self._folder.save(self._step, checkpoint, self._job.options.keep, best=best)
-        if self._observer is not None:
-            self._observer.saved(self._step, path)
+        self._observer.saved(self._step, path)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -227,7 +225,7 @@ class Loop:
         }
 
     def _picture(self, batch: DeviceBatch) -> None:
-        if self._observer is not None:
+        if self._job.ranks.first:
             shown = slice(0, _PICTURED_PATCHES)
             restored = self._job.learner.restore(batch.corrupted[shown], batch.task)
             self._observer.pictured(self._step, batch.task, batch.corrupted[shown], restored, batch.clean[shown])

@@ -14,7 +14,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
-from iptdata.storage import explained
+from iptdata.errors import explained
 from iptdata.train.events import Observer, Started, Step
 from iptdata.train.rundir import METRICS, RunFolder
 

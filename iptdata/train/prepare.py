@@ -68,8 +68,7 @@ def prepare(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | None) 
     if options.freeze == "body":
         freeze_body(model)
     model.to(ranks.device)
-    compiled, reasons = _compiled(model, options, ranks)
-    notes += reasons
+    compiled = _compiled(model, options, ranks, notes)
     learner = Learner(
         model,
         {task: head for head, task in enumerate(config.tasks)},
@@ -220,14 +219,15 @@ def _check_network(options: TrainOptions, scales: dict[str, int], patch_size: in
         )
 
 
-def _compiled(model: nn.Module, options: TrainOptions, ranks: Ranks) -> tuple[bool, list[str]]:
-    """Compile the network in place where that is wanted and can be; whether it was, and why not."""
+def _compiled(model: nn.Module, options: TrainOptions, ranks: Ranks, notes: list[str]) -> bool:
+    """Compile the network in place where that is wanted and can be; whether it was."""
     if not (ranks.device.type == "cuda" if options.compile is None else options.compile):
-        return False, []
+        return False
     if (reason := why_not(ranks.device)) is not None:
-        return False, [f"nothing is compiled: {reason}"]
+        notes.append(f"nothing is compiled: {reason}")
+        return False
     compile_in_place(model)
-    return True, []
+    return True
 
 
 def _contrast(options: TrainOptions, config: Config, ranks: Ranks, notes: list[str]) -> Contrast:

@@ -62,7 +62,7 @@ def train(
                 f"{folder.root} is finished: it stands at step {job.start:,} of {job.length.steps:,}; "
                 f"say more --steps or --epochs to go on"
             )
-        watching = None
+        watching = Observer()
         peak = matmul_rate(ranks.device, torch.bfloat16 if job.learner.bf16 else torch.float32)
         peak = float(ranks.add(torch.tensor(peak, device=ranks.device)))
         if ranks.first:

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from iptdata.errors import TrainError
+from iptdata.errors import TrainError, explained
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from iptdata.storage import TEMPORARY_SUFFIX, Storage, explained
+from iptdata.storage import TEMPORARY_SUFFIX, Storage
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
@@ -56,7 +56,7 @@ class RunFolder:
         return sorted(int(found[1]) for name in self.storage.names(_FOLDER) if (found := _NAME.fullmatch(name)))
 
     def checkpoint_path(self, step: int) -> str:
-        return self.path(f"{_FOLDER}/step-{step:08d}.pt")
+        return self.path(_name(step))
 
     def load(self, step: int) -> Checkpoint:
         """The checkpoint of a step.
@@ -87,23 +87,25 @@ class RunFolder:
                     shutil.copyfile(path, link)
                 os.replace(link, target)
         for old in self.steps()[:-keep]:
-            self.storage.remove(f"{_FOLDER}/step-{old:08d}.pt")
+            self.storage.remove(_name(old))
         return path
 
     def clean(self) -> None:
         """Remove what a killed process left half-written."""
-        for folder in ("", f"{_FOLDER}/"):
-            for name in self.storage.names(folder.rstrip("/")):
-                if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX):
-                    self.storage.remove(folder + name)
+        for folder in ("", _FOLDER):
+            self.storage.remove_partial(folder)
 
     def clear(self) -> None:
         """Remove an earlier run's checkpoints and metrics."""
         for step in self.steps():
-            self.storage.remove(f"{_FOLDER}/step-{step:08d}.pt")
+            self.storage.remove(_name(step))
         for name in self.storage.names():
             if name in (BEST, METRICS) or name.startswith("events.out.tfevents."):
                 self.storage.remove(name)
+
+
+def _name(step: int) -> str:
+    return f"{_FOLDER}/step-{step:08d}.pt"
 
 
 def next_folder(parent: str, name: str) -> str:

@@ -5,14 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.train.conftest import TINY
-from tests.train.watch import trained
+from tests.train.watch import metrics, reached, trained
 
 pytestmark = pytest.mark.long
 STEPS = 300
@@ -21,11 +20,6 @@ STEPS = 300
 @pytest.fixture
 def options(training_corpus: Path) -> dict[str, Any]:
     return {"shards": [str(training_corpus)], "batch_size": 6, "steps": STEPS, "device": "cpu", "save_every": 20, **TINY}
-
-
-def lines(run: Path) -> list[dict[str, Any]]:
-    path = run / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
 
 
 def begun(folder: Path, options: dict[str, Any], *arguments: str) -> "subprocess.Popen[str]":
@@ -41,14 +35,6 @@ def begun(folder: Path, options: dict[str, Any], *arguments: str) -> "subprocess
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-
-
-def reached(run: Path, step: int) -> None:
-    for _ in range(1200):
-        if len(lines(run)) >= step:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"step {step} was not reached")
 
 
 def workers(process: "subprocess.Popen[str]") -> list[int]:
@@ -76,7 +62,7 @@ def test_a_rank_that_dies(tmp_path: Path, options: dict[str, Any]) -> None:
     _, told = process.communicate(timeout=300)
     assert process.returncode == 0, told
     assert told.count("from step") == 2
-    found, wanted = lines(tmp_path / "killed" / "run"), lines(tmp_path / "whole" / "run")
+    found, wanted = metrics(tmp_path / "killed" / "run"), metrics(tmp_path / "whole" / "run")
     assert [line["step"] for line in found] == list(range(1, STEPS + 1))
     assert [line["loss"] for line in found] == pytest.approx([line["loss"] for line in wanted], rel=1e-6)
 
@@ -86,7 +72,7 @@ def test_ranks_that_are_told_to_end_save_the_same_step(tmp_path: Path, options: 
     reached(tmp_path / "run", 20)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
-    done = len(lines(tmp_path / "run"))
+    done = len(metrics(tmp_path / "run"))
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == [f"step-{done:08d}.pt"]
     more = trained(tmp_path / "run", {"steps": done + 2})
     assert [step.step for step in more.steps] == [done + 1, done + 2]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.train.watch import trained
+from tests.train.watch import metrics, trained
 
 FORMS: dict[str, dict[str, Any]] = {
     "l1": {"contrastive": 0.0},
@@ -28,10 +28,6 @@ def torchrun(ranks: int, *arguments: object, **environment: str) -> "subprocess.
     )
 
 
-def lines(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_give_the_losses_of_one(tmp_path: Path, options: dict[str, Any], ranks: int) -> None:
     """A batch of 8 over 3 ranks is 2, 3 and 3 rows."""
@@ -41,7 +37,7 @@ def test_ranks_give_the_losses_of_one(tmp_path: Path, options: dict[str, Any], r
     assert done.returncode == 0, done.stderr
     for name, one in runs.items():
         trained(tmp_path / "one" / name, one)
-        for found, wanted in zip(lines(tmp_path / name), lines(tmp_path / "one" / name), strict=True):
+        for found, wanted in zip(metrics(tmp_path / name), metrics(tmp_path / "one" / name), strict=True):
             if "validation" in wanted:
                 assert found["validation"] == pytest.approx(wanted["validation"], rel=1e-5)
                 continue
@@ -56,4 +52,4 @@ def test_a_run_goes_on_with_other_ranks(tmp_path: Path, options: dict[str, Any])
     (tmp_path / "runs.json").write_text(json.dumps({"run": options}))
     done = torchrun(2, Path(__file__).parent / "ranks_worker.py", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert [line["loss"] for line in lines(tmp_path / "run")] == pytest.approx([step.loss for step in whole.steps], rel=1e-5)
+    assert [line["loss"] for line in metrics(tmp_path / "run")] == pytest.approx([step.loss for step in whole.steps], rel=1e-5)

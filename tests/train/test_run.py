@@ -1,6 +1,5 @@
 """Runs: what they leave behind, going on as if nothing had happened, and one clear line for each mistake."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,9 @@ from iptdata.train.run import train
 from iptdata.train.rundir import next_folder
 from tests.conftest import small_disk
 from tests.train.conftest import PAIRS, SIZE, TASKS
-from tests.train.watch import Watch, trained
+from tests.train.watch import Watch, metrics, trained
 
 Options = dict[str, Any]
-
-
-def metrics(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def read_events(path: Path) -> list[Event]:

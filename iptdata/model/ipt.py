@@ -221,7 +221,7 @@ class Attention(nn.Module):
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """softmax(query key^T / sqrt(E / N)) value, (B, N, T, E / N) each.
 
-    By PyTorch's fused kernel, except in bf16 on a CPU, where the formula takes a third of the time (benchmarks/train.py).
+    By PyTorch's fused kernel, except in bf16 on a CPU, where the formula takes about half the time (benchmarks/train.py).
     """
     if query.device.type != "cpu" or query.dtype != torch.bfloat16:
         return scaled_dot_product_attention(query, key, value)

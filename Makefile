@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help demo test test-long lint format bench bench-stream bench-train clean
+.PHONY: help demo test test-long lint format bench bench-stream bench-train docs-pictures clean
 
 help:
 	@echo "make demo       install, build a rain corpus from the sample photos, draw it, train a small network on it for a minute"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench      measure builds side by side with peers"
 	@echo "make bench-train   measure training steps: share of the machine, memory, the contrastive loss"
 	@echo "make bench-stream  measure streams side by side with peers, each in an environment of its own"
+	@echo "make docs-pictures  make the pictures in docs/pictures anew; needs chromium"
 	@echo "make format     format the code"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -24,10 +25,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	@mkdir -p demo
 	$(BIN)/iptdata build --recipe rain --patches-per-image 64 --out demo/corpus
-	$(BIN)/iptdata inspect demo/corpus --preview demo/preview.png
+	$(BIN)/iptdata inspect demo/corpus
+	$(BIN)/iptdata inspect demo/corpus --preview demo/preview.png --html demo/corpus.html
 	$(BIN)/iptdata train --shards demo/corpus --model ipt-tiny --batch-size 16 --steps 130 --lr 1e-3 --out demo/run --no-resume
 	@echo
-	@echo "The picture:  demo/preview.png"
+	@echo "The pictures: demo/preview.png, and demo/corpus.html for a browser"
 	@echo "The corpus:   demo/corpus (its README.md shows how to read it)"
 	@echo "The run:      demo/run (metrics.jsonl, checkpoints, TensorBoard files); the loss fell as the table says"
 	@echo "A real one:   $(BIN)/iptdata build --recipe ipt --source imagenet/train --dry-run"
@@ -53,6 +55,9 @@ bench-stream: $(INSTALLED)
 
 bench-train: $(INSTALLED)
 	$(BIN)/python benchmarks/train.py
+
+docs-pictures: $(INSTALLED)
+	$(BIN)/python scripts/docs_pictures.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""Bytes and seconds as people write them."""
+"""Bytes, seconds and counts as people write them."""
 
 
 def amount(size: float) -> str:
@@ -19,3 +19,8 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def many(count: int, noun: str, plural: str = "") -> str:
+    """A count with its noun: `1 pair`, `2,000 pairs`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

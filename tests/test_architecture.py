@@ -1,6 +1,8 @@
 """Imports follow the road of a pair: a module may import from those below it, never from those above."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,14 +48,20 @@ def imported(path: Path) -> set[str]:
 def test_imports_go_down(path: Path) -> None:
     own = stage(path)
     if own == "__init__":
-        assert not imported(path)
-        return
+        return  # see test_the_package_itself_imports_nothing
     for name in imported(path):
         root, *rest = name.split(".")
         if root == "iptdata" and rest and rest[0] in LEVELS and rest[0] != own:
             assert LEVELS[rest[0]] > LEVELS[own] or {own, rest[0]} == {"cli", "__main__"}, f"{path.name} imports {name}"
         if root in ONLY_IN:
             assert own in ONLY_IN[root], f"{path} imports {root}"
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    """`import iptdata` is quick; `iptdata.Corpus` is imported when it is asked for."""
+    code = "import sys, iptdata; print(sorted(name for name in sys.modules if name.startswith('iptdata.') or name == 'numpy'))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "[]"
 
 
 def test_every_module_has_its_place() -> None:

@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Commands import what they need when they run, so that `--help` is quick."""
 
 import importlib
+import platform
 import sys
 import tempfile
 import traceback
@@ -14,11 +15,17 @@ from iptdata.errors import IptDataError
 _COMMANDS = {
     "build": "Turn images into shards of corrupted/clean patch pairs.",
     "recipes": "List the degradation recipes, or explain one.",
-    "inspect": "Look at the pairs of a corpus.",
+    "inspect": "See what is in a corpus: numbers, pairs, pictures, what is wrong.",
     "train": "Train a network on shards.",
     "finetune": "Train a pre-trained network further on one task.",
     "checkpoint": "Show checkpoints, read released ones, write weights for others.",
+    "completion": "Print what makes a shell complete commands, options and recipes.",
 }
+
+_REPORTED = (
+    *("numpy", "opencv-python-headless", "pillow-simd", "pillow", "simplejpeg", "pyarrow", "duckdb"),
+    *("ray", "torch", "webdataset", "safetensors", "click", "rich"),
+)
 
 
 class _LazyGroup(click.Group):
@@ -37,8 +44,25 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
+def _print_versions(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    """The package, Python, the machine, and the libraries that pixels and speed depend on."""
+    if not wanted or ctx.resilient_parsing:
+        return
+    click.echo(f"iptdata {__version__}")
+    click.echo(f"python {platform.python_version()}, {platform.system()} {platform.release()}, {platform.machine()}")
+    click.echo(", ".join(f"{name} {version(name)}" for name in _REPORTED if _installed(name)))
+    ctx.exit()
+
+
 @click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="iptdata")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_versions,
+    help="Versions that matter in a report.",
+)
 def group() -> None:
     """ImageNet to WebDataset shards of corrupted/clean patch pairs, one degradation recipe a task.
 

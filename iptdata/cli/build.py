@@ -13,41 +13,59 @@ from iptdata.build.estimate import check_space
 from iptdata.build.plan import BuildOptions, make_plan
 from iptdata.build.rejects import RejectBudget
 from iptdata.build.run import Runner, Work, run, survey
+from iptdata.cli.complete import complete_paths, complete_recipes
 from iptdata.cli.console import console
 from iptdata.cli.progress import BuildProgress, print_estimate, print_plan, print_totals
+from iptdata.cli.sections import WIDTH, SectionedCommand, section
 from iptdata.parallel import RayPool, cpus, run_here
 from iptdata.recipe import load_recipes
 from iptdata.source import SAMPLES, open_source
 from iptdata.storage import Storage
 
+_what, _pairs = section("What to build"), section("Pairs")
+_images, _machines, _start = section("Images that cannot be used"), section("Machines"), section("Before it starts")
 
-@click.command(name="build", context_settings={"max_content_width": 110})
-@click.option(
-    "--recipe", "recipes", multiple=True, required=True, metavar="NAME", help="Recipe, suite or YAML file; may repeat."
+
+@click.command(name="build", cls=SectionedCommand, context_settings=WIDTH)
+@_what(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    shell_complete=complete_recipes,
+    help="Recipe, suite or YAML file; may repeat.",
 )
-@click.option(
-    "--source", default=SAMPLES, metavar="DIR", help="Folder of images.  [default: six photos that come with iptdata]"
+@_what(
+    "--source",
+    default=SAMPLES,
+    metavar="DIR",
+    shell_complete=complete_paths,
+    help="Folder of images.  [default: six photos that come with iptdata]",
 )
-@click.option(
-    "--out", default="corpus", show_default=True, metavar="DIR", help="Corpus; recipes and splits can be added later."
+@_what(
+    "--out",
+    default="corpus",
+    show_default=True,
+    metavar="DIR",
+    shell_complete=complete_paths,
+    help="Corpus; recipes and splits can be added later.",
 )
-@click.option("--split", default="train", show_default=True, metavar="NAME", help="Split that the images go to.")
-@click.option("--holdout", default=0.0, metavar="SHARE", help="Send this share of the images to the split `val`.")
-@click.option("--limit", type=int, metavar="N", help="Use only N images, chosen by the seed.")
-@click.option("--seed", default=0, show_default=True, metavar="N", help="Seed of the order, the boxes and the degradations.")
-@click.option("--patches-per-image", default=8, show_default=True, metavar="N", help="Patches cut from each image.")
-@click.option("--patch-size", type=int, metavar="PIXELS", help="Side of the corrupted patch.  [default: the recipe's, 48]")
-@click.option("--images-per-shard", default=512, show_default=True, metavar="N", help="Images whose pairs make one shard.")
-@click.option("--max-pixels", default=100_000_000, show_default=True, metavar="N", help="Drop pictures with more pixels.")
-@click.option("--keep-damaged", is_flag=True, help="Use what the decoder could save from damaged files.")
-@click.option(
-    "--max-rejects", default="10%", show_default=True, metavar="N|SHARE", help="Fail when a recipe drops more images."
-)
-@click.option("--workers", type=click.IntRange(0), metavar="N", help="Processes; 0 builds in this one.  [default: the CPUs]")
-@click.option("--address", metavar="auto|HOST:PORT", help="Join a running Ray cluster instead of starting workers here.")
-@click.option("--overwrite", is_flag=True, help="Replace the same recipe and split that was built differently.")
-@click.option("--force", is_flag=True, help="Start although the disk is too small for the estimate.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of time; write nothing.")
+@_what("--split", default="train", show_default=True, metavar="NAME", help="Split that the images go to.")
+@_what("--holdout", default=0.0, metavar="SHARE", help="Send this share of the images to the split `val`.")
+@_what("--limit", type=int, metavar="N", help="Use only N images, chosen by the seed.")
+@_pairs("--seed", default=0, show_default=True, metavar="N", help="Seed of the order, the boxes and the degradations.")
+@_pairs("--patches-per-image", default=8, show_default=True, metavar="N", help="Patches cut from each image.")
+@_pairs("--patch-size", type=int, metavar="PIXELS", help="Side of the corrupted patch.  [default: the recipe's, 48]")
+@_pairs("--images-per-shard", default=512, show_default=True, metavar="N", help="Images whose pairs make one shard.")
+@_images("--max-pixels", default=100_000_000, show_default=True, metavar="N", help="Drop pictures with more pixels.")
+@_images("--keep-damaged", is_flag=True, help="Use what the decoder could save from damaged files.")
+@_images("--max-rejects", default="10%", show_default=True, metavar="N|SHARE", help="Fail when a recipe drops more images.")
+@_machines("--workers", type=click.IntRange(0), metavar="N", help="Processes; 0 builds in this one.  [default: the CPUs]")
+@_machines("--address", metavar="auto|HOST:PORT", help="Join a running Ray cluster instead of starting workers here.")
+@_start("--dry-run", is_flag=True, help="Print the plan and an estimate of time; write nothing.")
+@_start("--overwrite", is_flag=True, help="Replace the same recipe and split that was built differently.")
+@_start("--force", is_flag=True, help="Start although the disk is too small for the estimate.")
 def command(
     recipes: tuple[str, ...],
     source: str,

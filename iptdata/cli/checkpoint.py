@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from iptdata.cli.complete import complete_paths
 from iptdata.cli.console import console
 
 
@@ -21,8 +22,8 @@ def command() -> None:
 
 
 @command.command(name="import")
-@click.argument("file")
-@click.option("--out", required=True, metavar="FILE", help="Checkpoint to write.")
+@click.argument("file", shell_complete=complete_paths)
+@click.option("--out", required=True, metavar="FILE", shell_complete=complete_paths, help="Checkpoint to write.")
 @click.option(
     "--tasks", metavar="A,B,...", help="Names of the heads in their order.  [default: the paper's, or made of scales]"
 )
@@ -32,6 +33,11 @@ def import_(file: str, out: str, tasks: str | None, num_heads: int, pos_every: b
     """Turn a checkpoint that the authors released, pre-trained or fine-tuned, into one of ours.
 
     Nothing in the file is run. Every name and shape has to fit; what does not is listed.
+
+    \b
+    Examples:
+      iptdata checkpoint import IPT_pretrain.pt --out ipt.pt
+      iptdata checkpoint import IPT_sr3.pt --tasks sr3 --out sr3.pt
     """
     from iptdata.model.checkpoint import Checkpoint, save_checkpoint  # noqa: PLC0415
     from iptdata.model.released import load_released  # noqa: PLC0415
@@ -44,10 +50,22 @@ def import_(file: str, out: str, tasks: str | None, num_heads: int, pos_every: b
 
 
 @command.command()
-@click.argument("file")
-@click.option("--out", required=True, metavar="FILE", help="Weights to write: .safetensors, or .pt in the released layout.")
+@click.argument("file", shell_complete=complete_paths)
+@click.option(
+    "--out",
+    required=True,
+    metavar="FILE",
+    shell_complete=complete_paths,
+    help="Weights to write: .safetensors, or .pt in the released layout.",
+)
 def export(file: str, out: str) -> None:
-    """Write the weights alone, for other programs: as safetensors, or as the authors' code reads them."""
+    """Write the weights alone, for other programs: as safetensors, or as the authors' code reads them.
+
+    \b
+    Examples:
+      iptdata checkpoint export ipt.pt --out weights.safetensors
+      iptdata checkpoint export runs/ipt-base-1/best.pt --out released.pt
+    """
     from iptdata.model.checkpoint import export_weights, load_checkpoint  # noqa: PLC0415
 
     checkpoint = load_checkpoint(file)
@@ -56,9 +74,14 @@ def export(file: str, out: str) -> None:
 
 
 @command.command()
-@click.argument("file")
+@click.argument("file", shell_complete=complete_paths)
 def show(file: str) -> None:
-    """Print what a checkpoint holds."""
+    """Print what a checkpoint holds.
+
+    \b
+    Example:
+      iptdata checkpoint show ipt.pt
+    """
     from iptdata.model.checkpoint import load_checkpoint  # noqa: PLC0415
 
     checkpoint = load_checkpoint(file)

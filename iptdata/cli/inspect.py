@@ -2,53 +2,187 @@
 
 import dataclasses
 import json
-from pathlib import Path
+import os
+import re
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from iptdata.errors import InspectError, StorageError
+from iptdata.cli.complete import complete_paths, complete_sorts
+from iptdata.cli.console import console
+from iptdata.cli.pictures import PICTURES, check_name, save_picture, show_ladder, write_file
+from iptdata.cli.sections import WIDTH, SectionedCommand, section
+from iptdata.errors import InspectError
 
-_FORMATS = (".png", ".jpg", ".jpeg")
+_COUNT = re.compile(r"[1-9]\d{0,4}")
+_OF_PREVIEW, _OF_PAGE, _OF_SHOW = 6, 40, 2
+# By view: the options that ask for it, and all that it understands. The first that is asked for is meant.
+_VIEWS = {
+    "ladder": ({"ladder"}, {"ladder", "show", "preview"}),
+    "compare": ({"compare"}, {"compare", "as_json"}),
+    "files": ({"preview", "html"}, {"preview", "html", "where", "sort", "pairs"}),
+    "pairs": ({"sample", "show", "where", "sort", "pairs"}, {"sample", "show", "where", "sort", "pairs"}),
+    "summary": (set(), {"as_json"}),
+}
+
+_view, _choice, _pairs = section("What to see, instead of the summary"), section("Which pairs"), section("Files to write")
 
 
-@click.command(name="inspect")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--preview", metavar="FILE", help="Draw a contact sheet instead, .png or .jpg.")
-@click.option("--pairs", default=6, show_default=True, type=click.IntRange(1, 500), help="Pairs drawn of each recipe.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def command(paths: tuple[str, ...], preview: str | None, pairs: int, as_json: bool) -> None:
-    """Look at corpora, folders in them, or shards: what is in there, and what is wrong.
+@click.command(name="inspect", cls=SectionedCommand, context_settings=WIDTH)
+@click.argument("paths", nargs=-1, metavar="PATH...", shell_complete=complete_paths)
+@_view("--sample", metavar="KEY|N", help="The pair with this key, or N pairs of each recipe, with all that is known of them.")
+@_view("--show", is_flag=True, help="Draw pairs in the terminal.")
+@_view("--ladder", metavar="KEY|IMAGE", help="One clean patch under every shipped recipe, mildest first.")
+@_view("--compare", metavar="CORPUS", help="PATH beside this one: what they differ in, which pairs are the same.")
+@_view("--json", "as_json", is_flag=True, help="The summary or comparison as JSON.")
+@_pairs("--preview", metavar="FILE", help="A contact sheet, .png or .jpg: clean, corrupted, amplified difference.")
+@_pairs("--html", metavar="FILE", help="A page for a browser, with all in it: summary and pairs to wipe, filter, sort.")
+@_choice("--where", metavar="SQL", help="Pairs that meet a condition on the manifests' columns, psnr and params.NAME.")
+@_choice(
+    "--sort",
+    default="random",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=complete_sorts,
+    help="random, psnr, key or a parameter; -NAME turns it round.",
+)
+@_choice(
+    "--pairs",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help=f"Pairs of each recipe.  [default: {_OF_PREVIEW} on a sheet, {_OF_PAGE} on a page as long as it stays below 10 MB]",
+)
+@click.pass_context
+def command(ctx: click.Context, paths: tuple[str, ...], **options: Any) -> None:
+    """Look at corpora, folders in them, shards, or WebDataset tars of another make: what is in there, and what is wrong.
+
+    PATH may be a URL such as s3://bucket/corpus; manifests and the pairs that are shown are read, nothing else.
 
     \b
     Examples:
       iptdata inspect corpus
-      iptdata inspect corpus --preview preview.png
-      iptdata inspect corpus/rain/train/*.tar --json
+      iptdata inspect corpus/rain --show
+      iptdata inspect corpus --html corpus.html
+      iptdata inspect corpus --preview worst.png --sort psnr --where "label = 'n01440764' and mse > 650"
+      iptdata inspect corpus --compare other-corpus
+      iptdata inspect --ladder photo.jpg --preview ladder.png
     """
-    if preview is not None:
-        _draw(paths, preview, pairs)
-        return
+    given = {name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    view, allowed = next((view, names) for view, (asked, names) in _VIEWS.items() if not asked or given & asked)
+    if odd := sorted(given - allowed):
+        raise InspectError(f"{_flag(odd[0])} has no meaning with {_flag(min(given & allowed))}; leave one of them out")
+    if not paths and view != "ladder":
+        raise click.MissingParameter(param_hint="'PATH...'", param_type="argument")
+    _RUN[view](paths, options)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.removeprefix("as_")
+
+
+def _summarise(paths: tuple[str, ...], options: dict[str, Any]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
     from iptdata.cli.summary_view import print_summaries  # noqa: PLC0415
-    from iptdata.inspect.summary import summarise  # noqa: PLC0415
+    from iptdata.inspect.words import summarise_any  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
-    summaries = [summarise(group) for group in find_groups(paths)]
-    if as_json:
-        click.echo(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2, ensure_ascii=False))
+    summaries = [summarise_any(group) for group in find_groups(paths)]
+    if options["as_json"]:
+        _print_json([dataclasses.asdict(summary) for summary in summaries])
     else:
-        print_summaries(summaries)
+        print_summaries(Console(highlight=False), summaries)
 
 
-def _draw(paths: tuple[str, ...], preview: str, pairs: int) -> None:
-    from iptdata.cli.console import console  # noqa: PLC0415
-    from iptdata.inspect.preview import contact_sheet  # noqa: PLC0415
+def _compare(paths: tuple[str, ...], options: dict[str, Any]) -> None:
+    from rich.console import Console  # noqa: PLC0415
 
-    target = Path(preview)
-    if target.suffix.lower() not in _FORMATS:
-        raise InspectError(f"--preview: found {preview!r}, expected a name that ends in {', '.join(_FORMATS)}")
-    sheet = contact_sheet(paths, pairs)
-    try:
-        sheet.save(target)
-    except OSError as error:
-        raise StorageError(f"cannot write {preview}: {error.strerror or error}") from error
-    console().print(f"{preview}: {sheet.width}x{sheet.height} pixels", markup=False)
+    from iptdata.cli.compare_view import print_comparisons  # noqa: PLC0415
+    from iptdata.inspect.compare import compare  # noqa: PLC0415
+    from iptdata.shards.find import find_groups  # noqa: PLC0415
+
+    found = compare(find_groups(paths), find_groups([options["compare"]]))
+    if options["as_json"]:
+        _print_json(dataclasses.asdict(found))
+    else:
+        print_comparisons(Console(highlight=False), found)
+
+
+def _print_pairs(paths: tuple[str, ...], options: dict[str, Any]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    from iptdata.cli.blocks import check_colours  # noqa: PLC0415
+    from iptdata.cli.pair_view import print_pairs  # noqa: PLC0415
+    from iptdata.inspect.choose import Chosen, choose, find_pair_by_key  # noqa: PLC0415
+    from iptdata.shards.find import find_groups  # noqa: PLC0415
+
+    out = Console(highlight=False)
+    if options["show"]:
+        check_colours(out)
+    groups, sample, notes = find_groups(paths), options["sample"], []
+    if sample is not None and not _COUNT.fullmatch(sample):
+        chosen = [Chosen(pair.title, "", [pair]) for pair in find_pair_by_key(groups, sample)]
+    else:
+        count = int(sample) if sample else options["pairs"] or _OF_SHOW
+        chosen, notes = choose(groups, where=options["where"], sort=options["sort"], count=count)
+    print_pairs(out, chosen, show=options["show"])
+    _print_notes(notes)
+
+
+def _write(paths: tuple[str, ...], options: dict[str, Any]) -> None:
+    from iptdata.inspect.choose import choose  # noqa: PLC0415
+    from iptdata.shards.find import find_groups  # noqa: PLC0415
+
+    preview, html = options["preview"], options["html"]
+    if preview is not None:
+        check_name("--preview", preview, PICTURES)
+    if html is not None:
+        check_name("--html", html, (".html", ".htm"))
+    groups, question = find_groups(paths), {"where": options["where"], "sort": options["sort"]}
+    if preview is not None:
+        from iptdata.inspect.sheet import contact_sheet  # noqa: PLC0415
+
+        chosen, notes = choose(groups, **question, count=options["pairs"] or _OF_PREVIEW)
+        save_picture(contact_sheet(chosen), preview)
+        _print_notes(notes)
+    if html is not None:
+        from iptdata.inspect.page import MOST_BYTES, page  # noqa: PLC0415
+        from iptdata.inspect.words import summarise_any  # noqa: PLC0415
+
+        chosen, notes = choose(groups, **question, count=options["pairs"] or _OF_PAGE)
+        name, most = ", ".join(paths), None if options["pairs"] else MOST_BYTES
+        text = page(name, [summarise_any(group) for group in groups], chosen, notes, most)
+        write_file(html, text.encode())
+        console().print(f"{html}: {len(text) / 1e6:.1f} MB", markup=False)
+
+
+def _ladder(paths: tuple[str, ...], options: dict[str, Any]) -> None:
+    from iptdata.inspect.choose import find_pair_by_key  # noqa: PLC0415
+    from iptdata.inspect.ladder import ladder_of_image, ladder_of_pair  # noqa: PLC0415
+    from iptdata.recipe import shipped_recipes  # noqa: PLC0415
+    from iptdata.shards.find import find_groups  # noqa: PLC0415
+    from iptdata.storage import Storage  # noqa: PLC0415
+
+    wanted, recipes = options["ladder"], shipped_recipes()
+    if os.path.isfile(wanted):
+        folder, name = os.path.split(wanted)
+        rungs = ladder_of_image(Storage(folder or ".").read(name), wanted, recipes)
+    elif paths:
+        pairs = find_pair_by_key(find_groups(paths), wanted)
+        rungs = ladder_of_pair(max(pairs, key=lambda pair: pair.clean.size), recipes)
+    else:
+        raise InspectError(f"--ladder: {wanted!r} is no file; expected an image, or a PATH with a pair of that key")
+    show_ladder(rungs, options["preview"], show=options["show"])
+
+
+def _print_notes(notes: list[str]) -> None:
+    for note in notes:
+        console().print(f"! {note}", markup=False, soft_wrap=True)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+_RUN = {"ladder": _ladder, "compare": _compare, "files": _write, "pairs": _print_pairs, "summary": _summarise}

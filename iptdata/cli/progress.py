@@ -18,7 +18,7 @@ from iptdata.build.run import Work
 from iptdata.build.unit import Report
 from iptdata.cli.console import console
 from iptdata.shards.corpus import SplitTotals
-from iptdata.units import amount, duration
+from iptdata.units import amount, duration, many
 
 _LINE_EVERY_SECONDS = 10.0
 
@@ -85,14 +85,15 @@ def print_plan(work: Work) -> None:
     plan = work.plan
     splits = ", ".join(f"{len(indices):,} {split}" for split, indices in plan.splits.items())
     console().print(
-        f"[bold]{escape(plan.source.description)}[/]: {len(plan.listing):,} images, {splits}; seed {plan.options.seed}"
+        f"[bold]{escape(plan.source.description)}[/]: {many(len(plan.listing), 'image')}, {splits}; seed {plan.options.seed}"
     )
     if plan.listing.ambiguous:
         console().print(f"{plan.listing.ambiguous:,} images share label and file name; their keys hold more of their path")
     for name, reason in plan.listing.unusable:
         console().print(f"left out: {name} ({reason})", markup=False)
     if work.shards_done:
-        console().print(f"{work.shards_done:,} shards are there already and stay")
+        verb = "is there already and stays" if work.shards_done == 1 else "are there already and stay"
+        console().print(f"{many(work.shards_done, 'shard')} {verb}")
 
 
 def print_estimate(work: Work, workers: int) -> None:
@@ -106,10 +107,12 @@ def print_estimate(work: Work, workers: int) -> None:
     out = Console(highlight=False)
     out.print(table)
     seconds = estimate_seconds(work, workers)
-    time_text = "unknown, no image could be used" if seconds is None else f"about {duration(seconds)} with {workers} workers"
+    time_text = (
+        "unknown, no image could be used" if seconds is None else f"about {duration(seconds)} with {many(workers, 'worker')}"
+    )
     free = work.out.free_bytes()
     free_text = "" if free is None else f" of {amount(free)} free"
-    out.print(f"{len(work.missing):,} units, {amount(bytes_needed(work))}{free_text}, {time_text}. Nothing was written.")
+    out.print(f"{many(len(work.missing), 'unit')}, {amount(bytes_needed(work))}{free_text}, {time_text}. Nothing was written.")
 
 
 def print_totals(totals: Sequence[SplitTotals], progress: BuildProgress, out: str) -> None:

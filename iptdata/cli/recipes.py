@@ -10,16 +10,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from iptdata.build.unit import layout_of
+from iptdata.cli.complete import complete_recipes
 from iptdata.degrade.distribution import Distribution
-from iptdata.recipe import Recipe, Suite, load, shipped
+from iptdata.recipe import Recipe, Suite, load, load_recipes, shipped, shipped_recipes
+from iptdata.source import SAMPLES, open_source
 from iptdata.units import amount
 
 _IMAGENET_PAIRS = 1_281_167 * 8
+_PHOTO = "samples/chelsea.jpg"
 
 
 @click.command(name="recipes")
-@click.argument("name", required=False)
-def command(name: str | None) -> None:
+@click.argument("name", required=False, shell_complete=complete_recipes)
+@click.option("--picture", metavar="FILE", help="Draw a sample photo under each recipe, .png or .jpg, mildest first.")
+def command(name: str | None, picture: str | None) -> None:
     """List the recipes and suites, or show one with its parameters explained.
 
     \b
@@ -27,7 +31,11 @@ def command(name: str | None) -> None:
       iptdata recipes
       iptdata recipes rain
       iptdata recipes my-recipe.yaml
+      iptdata recipes --picture recipes.png
     """
+    if picture is not None:
+        _draw(shipped_recipes() if name is None else load_recipes([name]), picture)
+        return
     out = Console(highlight=False)
     if name is None:
         out.print(_list())
@@ -38,17 +46,26 @@ def command(name: str | None) -> None:
         _explain(out, recipe)
 
 
+def _draw(recipes: list[Recipe], picture: str) -> None:
+    from iptdata.cli.pictures import show_ladder  # noqa: PLC0415
+    from iptdata.inspect.ladder import ladder_of_image  # noqa: PLC0415
+
+    source = open_source(SAMPLES)
+    listing = source.list()
+    (photo,) = listing.images([listing.keys.index(_PHOTO)])
+    show_ladder(ladder_of_image(source.read(photo), _PHOTO, recipes), picture, show=False)
+
+
 def _list() -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("recipe", "clean", "corrupted", "bytes a pair", "ImageNet"):
         table.add_column(column, justify="left" if column == "recipe" else "right", no_wrap=True)
     table.add_column("what it is")
-    loaded = [load(name) for name in shipped()]
-    for recipe in [entry for entry in loaded if isinstance(entry, Recipe)]:
+    for recipe in shipped_recipes():
         stride = layout_of(recipe).stride
         sides = [f"{side}x{side}" for side in (recipe.clean_size, recipe.patch_size)]
         table.add_row(recipe.task, *sides, f"{stride:,}", amount(stride * _IMAGENET_PAIRS), recipe.description)
-    for suite in [entry for entry in loaded if isinstance(entry, Suite)]:
+    for suite in [entry for name in shipped() if isinstance(entry := load(name), Suite)]:
         stride = sum(layout_of(recipe).stride for recipe in suite.recipes)
         names = " ".join(recipe.task for recipe in suite.recipes)
         table.add_row(suite.name, "", "", f"{stride:,}", amount(stride * _IMAGENET_PAIRS), f"{suite.description}: {names}")

@@ -8,65 +8,36 @@ from rich.markup import escape
 from rich.table import Table
 
 from iptdata.cli.bars import bars
-from iptdata.inspect.summary import QUANTILES, Distribution, SplitSummary
-from iptdata.units import amount
+from iptdata.inspect.distribution import QUANTILES, Distribution
+from iptdata.inspect.words import Summary, about, facts, label, spreads, title, warnings
 
-_FLAT_WARNED, _LISTED = 0.05, 8
+_WIDE = 100
 
 
-def print_summaries(summaries: Sequence[SplitSummary]) -> None:
-    """On standard output."""
-    out = Console(highlight=False)
+def print_summaries(out: Console, summaries: Sequence[Summary]) -> None:
+    """Print them one below the other."""
     for summary in summaries:
-        clean, corrupted = (f"{shape[0]}x{shape[1]}" for shape in (summary.clean, summary.corrupted))
-        out.print(
-            f"[bold]{escape(summary.task)}/{escape(summary.split)}[/]: {escape(summary.identity['recipe']['description'])}"
-        )
-        out.print(
-            f"{summary.pairs:,} pairs of {clean} and {corrupted}, {summary.classes:,} classes, {summary.shards:,} shards, "
-            f"{amount(summary.bytes)}; seed {summary.identity['seed']}",
-            soft_wrap=True,
-        )
-        if summary.psnr is not None or summary.params:
-            out.print(_table(summary))
+        out.print(f"[bold]{escape(title(summary))}[/]: {escape(about(summary))}", soft_wrap=True)
+        out.print(escape("; ".join(facts(summary))), soft_wrap=True)
+        found = spreads(summary)
+        if found:
+            out.print(_table(found, wide=out.width >= _WIDE))
         for warning in warnings(summary):
-            out.print(f"[yellow]{escape(warning)}[/]", soft_wrap=True)
+            out.print(f"[yellow]! {escape(warning)}[/]", soft_wrap=True)
         out.print()
 
 
-def warnings(summary: SplitSummary) -> list[str]:
-    """What a person should look at, a line each."""
-    found = []
-    if summary.missing:
-        listed = ", ".join(map(str, summary.missing[:_LISTED])) + (", ..." if len(summary.missing) > _LISTED else "")
-        found.append(f"{len(summary.missing):,} units are missing ({listed}); run the same build again")
-    if summary.repeated:
-        found.append(f"{summary.repeated:,} pairs have the source and box of another one")
-    if summary.identical:
-        found.append(f"{summary.identical:,} pairs have no difference between clean and corrupted")
-    if summary.flat > _FLAT_WARNED:
-        found.append(f"{summary.flat:.1%} of the clean patches are flat; min_std in the recipe leaves such out")
-    if summary.rejected:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.rejected.items())
-        examples = "; ".join(f"{source}: {detail or reason}" for source, reason, detail in summary.examples)
-        found.append(f"images that gave no pair: {reasons} (such as {examples})")
-    if summary.lost_flat:
-        found.append(f"{summary.lost_flat:,} flat patches were dropped from images that were kept")
-    return [*found, *summary.problems]
-
-
-def _table(summary: SplitSummary) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("", "mean", "least", *(f"{quantile:.0%}" for quantile in QUANTILES), "most", "from least to most"):
-        table.add_column(name, justify="left" if name in ("", "from least to most") else "right")
-    for spread in ([] if summary.psnr is None else [summary.psnr]) + list(summary.params):
-        table.add_row(_name(spread), *(f"{value:.4g}" for value in _values(spread)), bars(spread.bins))
+def _table(found: Sequence[Distribution], wide: bool) -> Table:
+    """Ten columns of numbers, or six in a terminal of 80 characters."""
+    shown = [quantile for quantile in QUANTILES if wide or quantile not in (0.25, 0.75)]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for name in ("mean", "least", *(f"{quantile:.0%}" for quantile in shown), "most"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("least to most", no_wrap=True)
+    for spread in found:
+        quantiles = [value for quantile, value in zip(QUANTILES, spread.quantiles, strict=True) if quantile in shown]
+        bins = spread.bins if wide else [sum(both) for both in zip(spread.bins[::2], spread.bins[1::2], strict=True)]
+        numbers = (spread.mean, spread.low, *quantiles, spread.high)
+        table.add_row(escape(label(spread)), *map(spread.text, numbers), bars(bins))
     return table
-
-
-def _name(spread: Distribution) -> str:
-    return "PSNR (dB)" if spread.name == "psnr" else spread.name
-
-
-def _values(spread: Distribution) -> list[float]:
-    return [spread.mean, spread.low, *spread.quantiles, spread.high]

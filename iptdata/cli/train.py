@@ -10,47 +10,57 @@ from typing import Any
 
 import click
 
+from iptdata.cli.complete import MODELS, complete_models, complete_paths, complete_recipes
+from iptdata.cli.sections import WIDTH, SectionedCommand, section
 from iptdata.train.config import read_config, read_settings
 from iptdata.train.options import TrainOptions
 
 _D = TrainOptions()
 
+WHAT = "What to train on, and where it goes"
+_what, _length, _loss = section(WHAT), section("Length, batches and rates"), section("Contrastive loss")
+_data, _machine, _watch = section("Data"), section("Machine"), section("On the way")
+
 _OPTIONS = [
-    click.argument("more_shards", nargs=-1, metavar="[PATH]..."),
-    click.option(
-        "--shards", multiple=True, metavar="PATH", help="Corpus, folder, tar, glob or URL; may repeat, more may follow."
+    click.argument("more_shards", nargs=-1, metavar="[PATH]...", shell_complete=complete_paths),
+    _what(
+        "--shards",
+        multiple=True,
+        shell_complete=complete_paths,
+        metavar="PATH",
+        help="Corpus, folder, tar, glob or URL; may repeat, more may follow.",
     ),
-    click.option("--out", metavar="RUN", help="Folder of the run.  [default: runs/<model>-<n>]"),
-    click.option("--epochs", type=float, metavar="N", help="Passes over as many clean patches as one task has."),
-    click.option("--steps", type=int, metavar="N", help="Length in steps, instead of epochs."),
-    click.option("--batch-size", type=int, metavar="N", help=f"Pairs a step, over all GPUs.  [default: {_D.batch_size}]"),
-    click.option("--accumulate", type=int, metavar="N", help="Go through each batch in N parts, where memory is short."),
-    click.option("--lr", type=float, metavar="RATE", help="Learning rate of the first two thirds."),
-    click.option("--lr-after", type=float, metavar="RATE", help="Learning rate of the last third."),
-    click.option(
-        "--contrastive", type=float, metavar="WEIGHT", help="Weight of the contrastive loss.  [default: 0.1; EDSR: 0]"
+    _what("--out", shell_complete=complete_paths, metavar="RUN", help="Folder of the run.  [default: runs/<model>-<n>]"),
+    _what(
+        "--config", shell_complete=complete_paths, metavar="FILE", help="YAML with any of these, and more: docs/training.md."
     ),
-    click.option("--contrastive-form", metavar="paper|supcon", help=f"Which loss.  [default: {_D.contrastive_form}]"),
-    click.option("--contrastive-tokens", type=int, metavar="K", help="Compare K tokens an image, not all."),
-    click.option("--clip", type=float, metavar="NORM", help="Clip the gradient to this norm."),
-    click.option("--ema", type=float, metavar="DECAY", help="Keep a running mean of the weights, and use that."),
-    click.option("--fraction", type=float, metavar="SHARE", help="Use this share of each task's pairs."),
-    click.option("--seed", type=int, metavar="N", help=f"Seed of weights and order.  [default: {_D.seed}]"),
-    click.option("--device", metavar="auto|cpu|cuda", help=f"Where to train.  [default: {_D.device}]"),
-    click.option("--precision", metavar="auto|fp32|bf16", help="auto is bf16 on a GPU, fp32 elsewhere."),
-    click.option("--compile/--no-compile", default=None, help="Compile the network.  [default: on a GPU]"),
-    click.option("--validate/--no-validate", default=None, help="Measure PSNR on held-out pairs now and then."),
-    click.option("--split", metavar="NAME", help=f"Split of the held-out pairs.  [default: {_D.split}]"),
-    click.option("--validate-every", type=int, metavar="N", help=f"Steps between.  [default: {_D.validate_every:,}]"),
-    click.option("--save-every", type=int, metavar="N", help="Steps between checkpoints.  [default: ten minutes]"),
-    click.option("--keep", type=int, metavar="N", help=f"Checkpoints that stay, besides the best.  [default: {_D.keep}]"),
-    click.option(
+    _what("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One entry of the config; may repeat."),
+    _what(
         "--resume/--no-resume",
         default=None,
         help="Go on from RUN's checkpoint, or begin anew.  [default: go on if there is one]",
     ),
-    click.option("--config", metavar="FILE", help="YAML with any of these, and more: docs/training.md."),
-    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One entry of the config; may repeat."),
+    _length("--epochs", type=float, metavar="N", help="Passes over as many clean patches as one task has."),
+    _length("--steps", type=int, metavar="N", help="Length in steps, instead of epochs."),
+    _length("--batch-size", type=int, metavar="N", help=f"Pairs a step, over all GPUs.  [default: {_D.batch_size}]"),
+    _length("--accumulate", type=int, metavar="N", help="Go through each batch in N parts, where memory is short."),
+    _length("--lr", type=float, metavar="RATE", help="Learning rate of the first two thirds."),
+    _length("--lr-after", type=float, metavar="RATE", help="Learning rate of the last third."),
+    _length("--clip", type=float, metavar="NORM", help="Clip the gradient to this norm."),
+    _length("--ema", type=float, metavar="DECAY", help="Keep a running mean of the weights, and use that."),
+    _loss("--contrastive", type=float, metavar="WEIGHT", help="Weight of the contrastive loss.  [default: 0.1; EDSR: 0]"),
+    _loss("--contrastive-form", metavar="paper|supcon", help=f"Which loss.  [default: {_D.contrastive_form}]"),
+    _loss("--contrastive-tokens", type=int, metavar="K", help="Compare K tokens an image, not all."),
+    _data("--fraction", type=float, metavar="SHARE", help="Use this share of each task's pairs."),
+    _data("--seed", type=int, metavar="N", help=f"Seed of weights and order.  [default: {_D.seed}]"),
+    _machine("--device", metavar="auto|cpu|cuda", help=f"Where to train.  [default: {_D.device}]"),
+    _machine("--precision", metavar="auto|fp32|bf16", help="auto is bf16 on a GPU, fp32 elsewhere."),
+    _machine("--compile/--no-compile", default=None, help="Compile the network.  [default: on a GPU]"),
+    _watch("--validate/--no-validate", default=None, help="Measure PSNR on held-out pairs now and then."),
+    _watch("--split", metavar="NAME", help=f"Split of the held-out pairs.  [default: {_D.split}]"),
+    _watch("--validate-every", type=int, metavar="N", help=f"Steps between.  [default: {_D.validate_every:,}]"),
+    _watch("--save-every", type=int, metavar="N", help="Steps between checkpoints.  [default: ten minutes]"),
+    _watch("--keep", type=int, metavar="N", help=f"Checkpoints that stay, besides the best.  [default: {_D.keep}]"),
 ]
 
 
@@ -61,9 +71,14 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@click.command(name="train", context_settings={"max_content_width": 110})
-@click.option("--model", metavar="NAME", help=f"ipt-base, ipt-small, ipt-tiny, edsr-base or edsr-tiny.  [default: {_D.model}]")
-@click.option("--tasks", metavar="A,B,...", help="Recipes to train.  [default: all in the shards]")
+@click.command(name="train", cls=SectionedCommand, context_settings=WIDTH)
+@_what(
+    "--model",
+    metavar="NAME",
+    shell_complete=complete_models,
+    help=f"{', '.join(MODELS)}.  [default: {_D.model}]",
+)
+@_what("--tasks", metavar="A,B,...", shell_complete=complete_recipes, help="Recipes to train.  [default: all in the shards]")
 @shared_options
 def command(**arguments: Any) -> None:
     """Train a network on shards: one task a step, L1 and the contrastive loss, as the paper has it.

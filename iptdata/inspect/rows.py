@@ -8,11 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from iptdata.errors import ShardError, one_line
+from iptdata.errors import InspectError, ShardError, nearest, one_line
 from iptdata.shards.reader import Shard
 
 _PSNR = "CASE WHEN mse > 0 THEN 10 * log10(65025 / mse) END"
 _LOCKED = ("SET python_enable_replacements = false", "SET enable_external_access = false", "SET lock_configuration = true")
+
+
+class UnknownColumn(InspectError):
+    """A question about a column that these manifests do not have."""
 
 
 class Rows:
@@ -30,15 +34,26 @@ class Rows:
         schema = shards[0].schema
         self.params = [child.name for child in schema.field("params").type] if "params" in schema.names else []
         self._connection = duckdb.connect(":memory:")
-        self._connection.register("manifests", self._dataset())
+        self._parts = self._open()
+        datasets = [dataset for dataset, _ in self._parts]
+        self._dataset = datasets[0] if len(datasets) == 1 else pads.dataset(datasets)
+        self._connection.register("manifests", self._dataset)
+        self._connection.execute(f"CREATE VIEW pairs AS SELECT *, {_PSNR} AS psnr FROM manifests")
         for setting in _LOCKED:
             self._connection.execute(setting)
         self._numbers_read = False
 
-    def _dataset(self) -> pads.Dataset:
-        """The manifests where they lie; of a remote storage what is asked for is read, by ranges."""
-        filesystem, paths = self._shards[0].storage.arrow([f"{shard.stem}.parquet" for shard in self._shards])
-        return pads.dataset(paths, filesystem=filesystem, format="parquet", schema=self._shards[0].schema)
+    def _open(self) -> list[tuple[pads.Dataset, dict[str, Shard]]]:
+        """The manifests where they lie, by storage, with their shards by path; of a remote one what is asked for is read."""
+        by_root: dict[str, list[Shard]] = {}
+        for shard in self._shards:
+            by_root.setdefault(shard.storage.root, []).append(shard)
+        parts = []
+        for shards in by_root.values():
+            filesystem, paths = shards[0].storage.arrow([f"{shard.stem}.parquet" for shard in shards])
+            dataset = pads.dataset(paths, filesystem=filesystem, format="parquet", schema=shards[0].schema)
+            parts.append((dataset, dict(zip(paths, shards, strict=True))))
+        return parts
 
     def count_labels(self) -> int:
         """How many labels occur."""
@@ -46,11 +61,75 @@ class Rows:
 
     def count_repeated(self) -> int:
         """How many pairs have the source and box of a pair before them."""
+        uids = np.sort(self.column("uid"))
+        return int((uids[1:] == uids[:-1]).sum())
+
+    def column(self, *name: str) -> np.ndarray:
+        """A column of numbers of all pairs, "uid" or "params", "sigma", in the order of the shards; NaN where null."""
         try:
-            uids = np.sort(self._dataset().to_table(["uid"])["uid"].to_numpy())
+            return self._dataset.to_table({"column": pads.field(*name)})["column"].to_numpy()
         except (pa.ArrowException, OSError) as error:
             raise self._unreadable(error) from error
-        return int((uids[1:] == uids[:-1]).sum())
+
+    @property
+    def columns(self) -> list[str]:
+        """What a condition can ask for."""
+        names = [name for name in self._shards[0].schema.names if name != "params"]
+        return [*names, "psnr", *(f"params.{name}" for name in self.params)]
+
+    def choose(self, where: str | None, sort: str, count: int) -> list[tuple[Shard, int]]:
+        """The first pairs that meet a condition, as shard and number in it.
+
+        Args:
+            where: an SQL expression over `columns`; all pairs by default.
+            sort: "random" (the same order each time), "psnr", "key" or a parameter, rising; with "-" before it, falling.
+
+        Raises:
+            InspectError: when the condition is none, or there is no such order; UnknownColumn when a column is missing.
+        """
+        order = self._order(sort)
+        try:
+            relation = self._connection.view("pairs")
+            if where is not None:
+                relation = relation.filter(where)
+            found = relation.order(order).limit(count).project('key, "offset"').fetchall()
+        except duckdb.BinderException as error:
+            raise UnknownColumn(self._no_condition(where, error)) from error
+        except (pa.ArrowException, OSError, duckdb.IOException) as error:
+            raise self._unreadable(error) from error
+        except duckdb.Error as error:
+            raise InspectError(self._no_condition(where, error)) from error
+        return self._locate(found)
+
+    def _order(self, sort: str) -> str:
+        name = sort.removeprefix("-")
+        direction = "DESC" if sort.startswith("-") else "ASC"
+        if name == "random":
+            return "hash(key)"
+        if name in ("psnr", "key"):
+            return f"{name} {direction} NULLS LAST, key"
+        parameter = name.removeprefix("params.")
+        if parameter not in self.params:
+            raise UnknownColumn(f"sort: found {sort!r}, expected {nearest(name, ['psnr', 'random', 'key', *self.params])}")
+        return f'params."{parameter}" {direction} NULLS LAST, key'
+
+    def _no_condition(self, where: str | None, error: Exception) -> str:
+        text = str(error).split("\n", 1)[0]
+        return f"where: {where!r} cannot be asked: {text}; columns are {', '.join(self.columns)}"
+
+    def _locate(self, found: list[tuple[str, int]]) -> list[tuple[Shard, int]]:
+        """The shards in which pairs stand, told apart by key and offset."""
+        owners: dict[tuple[str, int], Shard] = {}
+        if len(self._shards) == 1:
+            owners = dict.fromkeys(found, self._shards[0])
+        elif found:
+            wanted = pads.field("key").isin([key for key, _ in found])
+            for dataset, shards in self._parts:
+                table = dataset.scanner(columns=["key", "offset", "__filename"], filter=wanted).to_table()
+                for key, offset, path in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                    owners[key, offset] = shards[path]
+        placed = [(owners[pair], pair[1]) for pair in found]
+        return [(shard, offset // shard.info.stride) for shard, offset in placed]
 
     def numbers(self, columns: str) -> tuple[Any, ...]:
         """One row of aggregates over `psnr`, `mse`, `clean_std` and the parameters, in single precision."""

@@ -6,34 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from iptdata.inspect.distribution import BINS, QUANTILES, Distribution
+from iptdata.inspect.noise import NoiseCheck, check_noise
 from iptdata.inspect.rows import Rows
 from iptdata.shards.corpus import SplitTotals
 from iptdata.shards.find import Group
 from iptdata.shards.manifest import ShardInfo
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FLAT_STD = 2.0
-_BINS, _FINER = 24, 84
+_FINER = 84
 _EXAMPLES = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distribution:
-    """How a number is spread over pairs.
-
-    Attributes:
-        name: of the number; count: of the pairs that have it.
-        quantiles: at `QUANTILES`.
-        bins: how many pairs lie in each of equal intervals from `low` to `high`.
-    """
-
-    name: str
-    count: int
-    mean: float
-    low: float
-    high: float
-    quantiles: tuple[float, ...]
-    bins: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +26,7 @@ class SplitSummary:
         classes: labels that occur.
         psnr: of the corrupted patch in dB; None where shapes differ. identical: pairs without any difference.
         params: what was drawn for each pair.
+        noise: measured in pixels, where the recipe is noise.
         flat: share of pairs whose clean patch has a standard deviation below `FLAT_STD`.
         repeated: pairs whose source and box another pair of the split has as well.
         rejected: images that gave no pair, by reason; examples: some of them, as (source, reason, detail).
@@ -64,6 +47,7 @@ class SplitSummary:
     psnr: Distribution | None
     identical: int
     params: tuple[Distribution, ...]
+    noise: NoiseCheck | None
     flat: float
     repeated: int
     rejected: dict[str, int]
@@ -104,6 +88,7 @@ def summarise(group: Group) -> SplitSummary:
         psnr=spread[0],
         identical=totals.identical,
         params=tuple(found for found in spread[1:] if found is not None),
+        noise=check_noise(shards),
         flat=flat / totals.pairs if totals.pairs else 0.0,
         repeated=rows.count_repeated(),
         rejected=dict(totals.rejected.most_common()),
@@ -119,10 +104,10 @@ def distribution(rows: Rows, name: str) -> Distribution | None:
     count, mean, low, high = rows.numbers(f'count("{name}"), avg("{name}"), min("{name}"), max("{name}")')
     if not count:
         return None
-    fine = rows.histogram(name, low, high, _BINS * _FINER)
+    fine = rows.histogram(name, low, high, BINS * _FINER)
     edges = np.linspace(low, high, len(fine) + 1)
     quantiles = np.interp(np.array(QUANTILES) * count, np.concatenate([[0], np.cumsum(fine)]), edges)
-    bins = fine.reshape(_BINS, _FINER).sum(1)
+    bins = fine.reshape(BINS, _FINER).sum(1)
     return Distribution(
         name=name, count=count, mean=mean, low=low, high=high, quantiles=tuple(quantiles.tolist()), bins=tuple(bins.tolist())
     )

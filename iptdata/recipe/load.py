@@ -76,6 +76,11 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
 
 
+def shipped_recipes() -> list[Recipe]:
+    """The recipes that come with the package, without the suites."""
+    return [recipe for name in shipped() if isinstance(recipe := load(name), Recipe)]
+
+
 def _load_file(path: Path) -> Recipe | Suite:
     content = _read(path)
     try:

@@ -1,26 +1,38 @@
 """The finished shards that paths name."""
 
+import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from iptdata.errors import ShardError
+from iptdata.shards.foreign import Tar
 from iptdata.shards.index import open_folder
 from iptdata.shards.places import places
 from iptdata.shards.reader import Shard
+
+_READERS = 16
 
 
 class Group(NamedTuple):
     """Shards of one recipe and split.
 
     Attributes:
+        task: of tars that are not called as ours are, their common name; the split is "" then.
         shards: those that can be used, in order of their names.
         problems: what is wrong with the others.
+        tars: the tars of those others, which may still hold samples that can be looked at.
     """
 
     task: str
     split: str
     shards: list[Shard]
     problems: list[ShardError]
+    tars: list[Tar]
+
+    @property
+    def title(self) -> str:
+        return f"{self.task}/{self.split}" if self.split else self.task
 
 
 def find_groups(paths: Sequence[str]) -> list[Group]:
@@ -35,13 +47,43 @@ def find_groups(paths: Sequence[str]) -> list[Group]:
         for place in places(path):
             entries, problems = open_folder(place.storage, place.only, place.sizes)
             for name in sorted({entry.name for entry in entries} | set(problems)):
-                task, split, _ = name.rsplit("-", 2) if name.count("-") > 1 else (name, "", "")
-                group = found.setdefault((task, split), Group(task, split, [], []))
+                task, split = _owner(name)
+                group = found.setdefault((task, split), Group(task, split, [], [], []))
                 if name in problems:
                     group.problems.append(problems[name])
+                    if f"{name}.tar" in place.sizes:
+                        group.tars.append(Tar(place.storage, f"{name}.tar"))
                 else:
                     group.shards.append(Shard(place.storage, name))
-    return [found[key] for key in sorted(found)]
+    return [_checked(found[key]) for key in sorted(found)]
+
+
+def _checked(group: Group) -> Group:
+    """Read every manifest's head; an index may say that all is well with one that is damaged."""
+
+    def read(shard: Shard) -> ShardError | None:
+        try:
+            assert shard.info
+        except ShardError as error:
+            return error
+        return None
+
+    remote = any(not shard.storage.is_local for shard in group.shards)
+    with ThreadPoolExecutor(_READERS if remote else 1) as pool:
+        errors = list(pool.map(read, group.shards))
+    bad = [(shard, error) for shard, error in zip(group.shards, errors, strict=True) if error is not None]
+    return group._replace(
+        shards=[shard for shard, error in zip(group.shards, errors, strict=True) if error is None],
+        problems=[*group.problems, *(error for _, error in bad)],
+        tars=[*group.tars, *(Tar(shard.storage, f"{shard.stem}.tar") for shard, _ in bad)],
+    )
+
+
+def _owner(name: str) -> tuple[str, str]:
+    """Recipe and split of a shard, by its name."""
+    if ours := re.fullmatch(r"(.+)-([^-]+)-\d{6,}", name):
+        return ours[1], ours[2]
+    return re.sub(r"[-_.]?\d+$", "", name) or name, ""
 
 
 def find_shards(path: str) -> list[Shard]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +50,22 @@ class Shard:
         """Corrupted patches: uint8 (N, h, w, 3), read from the file as they are used."""
         return self.info.layout.corrupted_view(self._samples)
 
+    def pairs(self, start: int, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Clean and corrupted patches of consecutive pairs, read by one range: uint8 (count, H, W, 3), (count, h, w, 3).
+
+        Raises:
+            StorageError: when the tar cannot be read.
+            ShardError: when it ends before them.
+        """
+        wanted = count * self.info.stride
+        data = self.storage.read(f"{self.stem}.tar", start * self.info.stride, wanted)
+        if len(data) < wanted:
+            raise ShardError(
+                f"{self.storage.path(f'{self.stem}.tar')} ends before its pair {start + count - 1:,}; build it again"
+            )
+        samples = np.frombuffer(data, np.uint8)
+        return self.info.layout.clean_view(samples), self.info.layout.corrupted_view(samples)
+
     @cached_property
     def schema(self) -> pa.Schema:
         """Columns of the manifest."""
@@ -59,6 +76,14 @@ class Shard:
         """The manifest, one row a pair."""
         with self.storage.open(f"{self.stem}.parquet") as file:
             return pq.ParquetFile(file).read(use_threads=False)
+
+    def row(self, number: int) -> dict[str, Any]:
+        """One row of the manifest."""
+        return self._rows.slice(number, 1).to_pylist()[0]
+
+    @cached_property
+    def _rows(self) -> pa.Table:
+        return self.rows()
 
     @cached_property
     def _samples(self) -> np.ndarray:

@@ -24,12 +24,11 @@ from webdataset.tariterators import tarfile_to_samples
 
 from iptdata import rng
 from iptdata.errors import ShardError, one_line
+from iptdata.shards.foreign import find_pair, no_pair
 from iptdata.shards.places import expand_braces
 from iptdata.stream.batch import Batch, orientations, pixels
 from iptdata.stream.share import Share
 
-CLEAN_NAMES = ("clean", "target", "gt", "hq", "hr", "norain")
-CORRUPTED_NAMES = ("corrupted", "input", "lq", "lr", "noisy", "rain")
 _MIXED_SAMPLES = 2000
 _MOST_UNUSABLE = 1000
 
@@ -39,8 +38,8 @@ _logger = logging.getLogger("iptdata.stream")
 class ForeignReader:
     """An endless stream of batches of one task.
 
-    A sample needs one member whose name says clean and one that says corrupted, see `CLEAN_NAMES` and `CORRUPTED_NAMES`, and
-    behind it the format: `0001.gt.png`, `0001.lq.png`.
+    A sample needs one member whose name says clean and one that says corrupted, see `shards.foreign.find_pair`, and behind it
+    the format: `0001.gt.png`, `0001.lq.png`.
 
     Args:
         patterns: tars as paths, globs, brace patterns or URLs that webdataset opens.
@@ -132,13 +131,10 @@ class ForeignReader:
             raise ShardError(f"{self.task}: {one_line(error)}; mend it, or skip it with on_error='skip'") from error
 
     def _pair(self, sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
-        images = {key.split(".")[0].lower(): value for key, value in sample.items() if isinstance(value, np.ndarray)}
-        clean = next((images[key] for key in CLEAN_NAMES if key in images), None)
-        corrupted = next((images[key] for key in CORRUPTED_NAMES if key in images), None)
+        clean, corrupted = find_pair({key: value for key, value in sample.items() if isinstance(value, np.ndarray)})
         problem = None
         if clean is None or corrupted is None:
-            members = ", ".join(key for key in sample if not key.startswith("__"))
-            problem = f"has {members}; expected one of {', '.join(CLEAN_NAMES)} and one of {', '.join(CORRUPTED_NAMES)}"
+            problem = no_pair(key for key in sample if not key.startswith("__"))
         elif any(image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 for image in (clean, corrupted)):
             problem = f"has {clean.dtype} {clean.shape} and {corrupted.dtype} {corrupted.shape}; expected uint8 (H, W, 3)"
         elif self._shapes not in (None, (clean.shape, corrupted.shape)):

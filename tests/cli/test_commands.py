@@ -2,13 +2,22 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from iptdata import __version__
+from iptdata.cli import group
+from iptdata.cli.complete import MODELS
+from iptdata.model.presets import PRESETS
 from tests.conftest import corpus_bytes, natural_image, save, small_disk
 
 
@@ -37,11 +46,65 @@ def test_help_without_heavy_imports() -> None:
         assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["build", "recipes", "inspect", "train", "finetune", "checkpoint"])
-def test_help_of_commands(command: str) -> None:
-    result = iptdata(command, "-h")
-    assert result.returncode == 0
-    assert "Example" in result.stdout
+def commands(group: click.Group, *before: str) -> Iterator[tuple[str, ...]]:
+    """Every command, as it is typed."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*before, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, *before, name)
+
+
+@pytest.mark.parametrize("words", list(commands(group)), ids=" ".join)
+def test_help_of_commands(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(group, [*words, "-h"], terminal_width=100)
+    assert result.exit_code == 0
+    assert "Example" in result.output
+    options = re.split(r"^\S.*:$", result.output, flags=re.MULTILINE)[1:]
+    assert max(len(re.findall(r"^  -", section, re.MULTILINE)) for section in options) <= 10
+
+
+def test_versions_for_a_report() -> None:
+    result = iptdata("--version")
+    assert result.stdout.startswith(f"iptdata {__version__}\npython 3.")
+    for name in ("numpy", "simplejpeg", "opencv-python-headless", "ray", "torch"):
+        assert f"{name} {version(name)}" in result.stdout
+    assert "pillow" in result.stdout
+
+
+def completed(line: str) -> list[str]:
+    """What bash offers at the end of a line."""
+    script = (
+        f"source <({sys.executable} -m iptdata completion bash); COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); "
+        "compopt() { COMPREPLY+=(FILES); }; _iptdata_completion iptdata; echo ${COMPREPLY[@]}"
+    )
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=os.environ | {"PATH": path})
+    return found.stdout.split()
+
+
+def test_completion_in_bash() -> None:
+    assert completed("iptdata in") == ["inspect"]
+    assert completed("iptdata build --recipe rain") == ["rain", "rain-heavy"]
+    assert completed("iptdata recipes noise3") == ["noise30"]
+    assert completed("iptdata train --model ipt-t") == ["ipt-tiny"]
+    assert completed("iptdata inspect --com") == ["--compare"]
+    assert completed("iptdata inspect cor") == ["FILES"]
+    assert completed("iptdata checkpoint sh") == ["show"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_in_other_shells(shell: str, tmp_path: Path) -> None:
+    script = iptdata("completion", shell).stdout
+    assert f"_IPTDATA_COMPLETE={shell}_complete" in script
+    if shutil.which(shell):
+        (tmp_path / "script").write_text(script)
+        subprocess.run([shell, "-n", tmp_path / "script"], check=True)
+
+
+def test_models_that_are_completed_are_those_there_are() -> None:
+    assert set(MODELS) == set(PRESETS)
 
 
 def test_a_person_with_nothing_at_all(tmp_path: Path) -> None:
@@ -55,7 +118,7 @@ def test_a_person_with_nothing_at_all(tmp_path: Path) -> None:
     before = corpus_bytes(tmp_path / "corpus")
     again = iptdata("build", "--recipe", "rain", cwd=tmp_path)
     assert again.returncode == 0
-    assert "1 shards are there already" in again.stderr
+    assert "1 shard is there already" in again.stderr
     assert corpus_bytes(tmp_path / "corpus") == before
 
 
@@ -85,7 +148,7 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
     result = iptdata("build", "--recipe", "ipt", "--source", photos, "--out", tmp_path / "out", "--dry-run")
     assert result.returncode == 0, result.stderr
     assert re.search(r"sr4 +1 +96 +11\.6 MB", result.stdout)
-    assert re.search(r"1 units, .* free, about .* with \d+ workers\. Nothing was written", result.stdout)
+    assert re.search(r"1 unit, .* free, about .* with \d+ workers\. Nothing was written", result.stdout)
     assert not (tmp_path / "out").exists()
 
 
@@ -119,9 +182,12 @@ def test_more_mistakes(photos: Path, tmp_path: Path) -> None:
     base = ("build", "--recipe", "noise30", "--source", photos, "--out", tmp_path / "out", "--workers", 0)
     assert iptdata(*base).returncode == 0
     assert "seed: 0 there, 1 wanted" in fails(*base, "--seed", 1)
-    assert "cannot write" in fails("inspect", tmp_path / "out", "--preview", "/proc/x.png")
+    assert "cannot use" in fails("inspect", tmp_path / "out", "--preview", "/proc/x.png")
     (tmp_path / "out/noise30/train/noise30-train-000000.parquet").write_bytes(b"no parquet")
-    assert "is damaged or no manifest of iptdata" in fails("inspect", tmp_path / "out", "--preview", "x.png")
+    result = iptdata("inspect", tmp_path / "out", "--preview", tmp_path / "x.png")
+    assert result.returncode == 0
+    assert "is damaged or no manifest of iptdata" in result.stderr
+    assert Image.open(tmp_path / "x.png").width > 1000
 
 
 def test_a_build_that_drops_too_much_fails(tmp_path: Path) -> None:
@@ -199,4 +265,4 @@ def test_a_corpus_without_pairs(tmp_path: Path) -> None:
     save(tmp_path / "s" / "c" / "tiny.png", natural_image(10, 10))
     options = ("--recipe", "rain", "--source", "s", "--out", "c", "--max-rejects", "100%", "--workers", 0)
     assert "no image gave a pair" in fails("build", *options, cwd=tmp_path, status=1)
-    assert "holds no pair to draw" in fails("inspect", "c", "--preview", "x.png", cwd=tmp_path)
+    assert "no pair to show in rain/train: all images were dropped" in fails("inspect", "c", "--preview", "x.png", cwd=tmp_path)

@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from iptdata.cli import group
 from iptdata.errors import ShardError
+from iptdata.inspect.distribution import QUANTILES
 from iptdata.inspect.rows import Rows
-from iptdata.inspect.summary import QUANTILES, summarise
+from iptdata.inspect.summary import summarise
 from iptdata.shards.find import find_groups
 from tests.conftest import build, natural_image, save
 

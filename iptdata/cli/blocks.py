@@ -1,0 +1,68 @@
+"""Pictures in a terminal: two pixels a character, in 24-bit colour, or the nearest of 256 where there is no more."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from rich.color import Color
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+
+from iptdata.errors import InspectError
+
+_UPPER_HALF = "\N{UPPER HALF BLOCK}"
+_GAP = 2
+
+
+class Pictures:
+    """Pictures of one height side by side, shrunken to the width of the terminal where they are wider.
+
+    Args:
+        images: uint8 RGB, (H, W, 3) each.
+    """
+
+    def __init__(self, images: Sequence[np.ndarray]) -> None:
+        self._images = images
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = (options.max_width - _GAP * (len(self._images) - 1)) // len(self._images)
+        widest = max(image.shape[1] for image in self._images)
+        shown = [_shrunken(image, min(1.0, room / widest)) for image in self._images]
+        for top in range(0, max(len(image) for image in shown), 2):
+            for number, image in enumerate(shown):
+                if number:
+                    yield Segment(" " * _GAP)
+                yield from _line(image, top)
+            yield Segment.line()
+
+
+def check_colours(console: Console) -> None:
+    """Refuse to draw where colours do not come out.
+
+    Raises:
+        InspectError: when standard output is a file, a pipe, or a terminal of fewer than 256 colours.
+    """
+    if console.color_system not in ("truecolor", "256", "windows"):
+        raise InspectError(
+            f"--show: standard output has {console.color_system or 'no'} colours, expected a terminal with 256 or more; "
+            "--preview FILE draws into a file, FORCE_COLOR=1 TERM=xterm-256color draws all the same"
+        )
+
+
+def _shrunken(image: np.ndarray, factor: float) -> np.ndarray:
+    if factor >= 1:
+        return image
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _line(image: np.ndarray, top: int) -> list[Segment]:
+    """Two rows of pixels as one line of characters; below an odd last row the background stays."""
+    above = image[top].tolist() if top < len(image) else []
+    below: list[list[int] | None] = image[top + 1].tolist() if top + 1 < len(image) else [None] * len(above)
+    cells = []
+    for upper, lower in zip(above, below, strict=True):
+        background = None if lower is None else Color.from_rgb(*lower)
+        cells.append(Segment(_UPPER_HALF, Style(color=Color.from_rgb(*upper), bgcolor=background)))
+    return cells

@@ -1,0 +1,29 @@
+"""What a shell completes after options and arguments."""
+
+import click
+from click.shell_completion import CompletionItem
+
+MODELS = ("ipt-base", "ipt-small", "ipt-tiny", "edsr-base", "edsr-tiny")
+
+
+def complete_paths(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Files and folders, which the shell knows itself."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_recipes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Shipped recipes and suites, or files where none begins like that."""
+    from iptdata.recipe import shipped  # noqa: PLC0415
+
+    found = [CompletionItem(name) for name in sorted(shipped()) if name.startswith(incomplete)]
+    return found or complete_paths(ctx, param, incomplete)
+
+
+def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Named shapes of networks."""
+    return [CompletionItem(name) for name in MODELS if name.startswith(incomplete)]
+
+
+def complete_sorts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What `--sort` takes in every corpus."""
+    return [CompletionItem(name) for name in ("psnr", "-psnr", "random", "key") if name.startswith(incomplete)]

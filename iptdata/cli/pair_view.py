@@ -1,0 +1,72 @@
+"""What `iptdata inspect` prints of single pairs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from iptdata.cli.blocks import Pictures
+from iptdata.inspect.choose import Chosen
+from iptdata.inspect.pair import Pair, enlarge
+
+_THREE_PICTURES = 3 * 48 + 4
+
+
+def print_pairs(out: Console, chosen: Sequence[Chosen], show: bool) -> None:
+    """Print pairs with what is known of them.
+
+    Args:
+        show: draw them: clean, corrupted and, in a wide terminal, their difference.
+    """
+    for title, about, pairs in chosen:
+        out.print(f"[bold]{escape(title)}[/]" + (f": {escape(about)}" if about else ""), soft_wrap=True)
+        for pair in pairs:
+            out.print()
+            out.print(f"[bold]{escape(pair.key)}[/]  {escape('  '.join(pair.numbers))}", soft_wrap=True)
+            if show:
+                out.print(Pictures(_pictures(pair, out.width)))
+            out.print(_facts(pair))
+        out.print()
+
+
+def print_ladder(out: Console, rungs: Sequence[Pair], show: bool) -> None:
+    """Print what each recipe makes of one patch, mildest first."""
+    out.print(f"[bold]{escape(rungs[0].key)}[/] under {len(rungs)} recipes, mildest first", soft_wrap=True)
+    if not show:
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in ("recipe", "PSNR (dB)", "drawn"):
+            table.add_column(name, justify="right" if "PSNR" in name else "left")
+        for rung in rungs:
+            drawn = "  ".join(f"{name} {value:g}" for name, value in rung.params.items())
+            table.add_row(rung.task, "" if rung.psnr is None else f"{rung.psnr:.2f}", escape(drawn))
+        out.print(table)
+        return
+    for rung in rungs:
+        out.print(f"\n[bold]{escape(rung.task)}[/]  {escape('  '.join(rung.numbers))}", soft_wrap=True)
+        out.print(Pictures([rung.clean, enlarge(rung.corrupted, rung.scale or 1)]))
+
+
+def _pictures(pair: Pair, width: int) -> list[np.ndarray]:
+    pictures = [pair.clean, enlarge(pair.corrupted, pair.scale or 1)]
+    if pair.difference is not None and width >= _THREE_PICTURES:
+        pictures.append(pair.difference[0])
+    return pictures
+
+
+def _facts(pair: Pair) -> Table:
+    """Names and values; a name from a file stays text."""
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    shapes = f"{_shape(pair.clean)} clean, {_shape(pair.corrupted)} corrupted"
+    for name, value in {"shapes": shapes, **pair.facts, "shard": pair.shard}.items():
+        if value not in ("", None):
+            table.add_row(escape(str(name)), escape(f"{value:.3f}" if isinstance(value, float) else str(value)))
+    return table
+
+
+def _shape(image: np.ndarray) -> str:
+    return "x".join(map(str, image.shape[:2]))

@@ -1,0 +1,180 @@
+"""Which pairs to look at."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from iptdata.errors import InspectError, ShardError
+from iptdata.inspect.pair import Pair
+from iptdata.inspect.rows import Rows, UnknownColumn
+from iptdata.shards.find import Group
+from iptdata.shards.foreign import Sample, Tar
+from iptdata.shards.reader import Shard
+
+
+class Chosen(NamedTuple):
+    """Pairs of a recipe and split.
+
+    Attributes:
+        about: the recipe's description, "" where there is none.
+    """
+
+    title: str
+    about: str
+    pairs: list[Pair]
+
+
+def choose(
+    groups: Sequence[Group], *, where: str | None = None, sort: str = "random", count: int
+) -> tuple[list[Chosen], list[str]]:
+    """Read pairs of each recipe and split.
+
+    Args:
+        where: an SQL expression over the manifests' columns that a pair has to meet.
+        sort: see `Rows.choose`.
+        count: the most pairs of each.
+
+    Returns:
+        what was found, and a line for each recipe and split that was left out or could not be read.
+
+    Raises:
+        InspectError: when nothing is left, or the condition cannot be asked of any.
+    """
+    chosen, notes = [], []
+    refused: list[tuple[str, InspectError]] = []
+    for group in groups:
+        try:
+            pairs, unreadable = pairs_of(group, where, sort, count)
+        except UnknownColumn as error:
+            refused.append((group.title, error))
+            continue
+        notes += unreadable
+        if pairs:
+            about = group.shards[0].info.identity["recipe"]["description"] if group.shards else ""
+            chosen.append(Chosen(group.title, about, pairs))
+    if not chosen:
+        raise refused[0][1] if refused else InspectError(_nothing(groups, where, notes))
+    if refused:
+        notes.append(f"left out, since they lack a column that is asked for: {', '.join(title for title, _ in refused)}")
+    return chosen, notes
+
+
+def _nothing(groups: Sequence[Group], where: str | None, notes: Sequence[str]) -> str:
+    if where is not None and any(group.shards for group in groups):
+        return f"no pair meets where {where!r}; expected a condition that some pair of {_titles(groups)} meets"
+    return f"no pair to show in {_titles(groups)}: {'; '.join(notes) or 'all images were dropped, rejects.parquet says why'}"
+
+
+def _titles(groups: Sequence[Group]) -> str:
+    return ", ".join(group.title for group in groups)
+
+
+def pairs_of(group: Group, where: str | None, sort: str, count: int) -> tuple[list[Pair], list[str]]:
+    """Pairs of one recipe and split, and what could not be read.
+
+    Where no shard can be used, the tars without a manifest are looked into, which have nothing that could be asked.
+    """
+    if not group.shards:
+        if where is not None or sort != "random":
+            raise UnknownColumn(f"{group.title} has no manifests, so nothing can be asked of it")
+        return _of_tars(group, count)
+    pairs, notes = [], list(map(str, group.problems))
+    if sort.endswith("psnr") and group.shards[0].info.clean != group.shards[0].info.corrupted:
+        notes.append(f"{group.title}: manifests have no PSNR where sizes differ; its pairs are in order of their keys")
+    for shard, number in Rows(group.shards).choose(where, sort, count):
+        try:
+            pairs.append(read_pair(group, shard, number))
+        except ShardError as error:
+            notes.append(str(error))
+    return pairs, notes
+
+
+def find_pair_by_key(groups: Sequence[Group], key: str) -> list[Pair]:
+    """The pairs with this key, one of each recipe and split that has it.
+
+    Raises:
+        InspectError: when there is none.
+    """
+    condition = f"key = '{key.replace(chr(39), chr(39) * 2)}'"
+    found = []
+    for group in groups:
+        if group.shards:
+            found += [read_pair(group, *place) for place in Rows(group.shards).choose(condition, "random", 1)]
+        for tar in [] if group.shards else group.tars:
+            found += [_of_sample(group, tar, sample) for sample in tar.contents.samples if sample.key == key]
+    if not found:
+        raise InspectError(f"no pair has the key {key!r}; expected one from the manifests of {_titles(groups)}")
+    return found
+
+
+def read_pair(group: Group, shard: Shard, number: int) -> Pair:
+    """One pair of a finished shard; of a remote one nothing else of the tar is read.
+
+    Raises:
+        ShardError: when the tar is damaged there.
+    """
+    clean, corrupted = shard.pairs(number)
+    row = shard.row(number)
+    params = row.pop("params", None) or {}
+    path = shard.storage.path(f"{shard.stem}.tar")
+    key = row.pop("key")
+    return Pair(
+        task=group.task,
+        split=group.split,
+        key=key,
+        clean=clean[0],
+        corrupted=corrupted[0],
+        params=params,
+        facts=row,
+        shard=path,
+    )
+
+
+def _of_tars(group: Group, count: int) -> tuple[list[Pair], list[str]]:
+    """Pairs evenly spread over what can be listed of tars."""
+    samples = [(tar, sample) for tar in group.tars for sample in tar.contents.samples]
+    pairs, notes = [], list(map(str, group.problems if group.split or not group.tars else ()))
+    notes += [f"{tar.path} {tar.contents.problem}" for tar in group.tars if tar.contents.problem]
+    for place in np.unique(np.linspace(0, len(samples) - 1, count).astype(int)) if samples else []:
+        try:
+            pairs.append(_of_sample(group, *samples[place]))
+        except ShardError as error:
+            notes.append(str(error))
+    return pairs, notes
+
+
+def _of_sample(group: Group, tar: Tar, sample: Sample) -> Pair:
+    clean, corrupted = tar.pair(sample)
+    facts = _record(tar, sample)
+    params = facts.pop("params", None)
+    numbers = {str(name): value for name, value in params.items() if _is_number(value)} if isinstance(params, dict) else {}
+    return Pair(
+        task=group.task,
+        split=group.split,
+        key=sample.key,
+        clean=clean,
+        corrupted=corrupted,
+        params=numbers,
+        facts=facts,
+        shard=tar.path,
+    )
+
+
+def _record(tar: Tar, sample: Sample) -> dict[str, Any]:
+    """The json member of a sample, its class as `label`; nothing where it has none that can be read."""
+    facts: dict[str, Any] = {}
+    if "json" in sample.members:
+        try:
+            found = json.loads(tar.read(sample, "json"))
+        except ValueError:
+            found = {"json": "unreadable"}
+        facts = found if isinstance(found, dict) else {"json": found}
+    if "cls" in sample.members:
+        facts.setdefault("label", tar.read(sample, "cls").decode("utf-8", "replace"))
+    return facts
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,127 @@
+"""Tars of samples that have no manifest: what something else made, or what a build did not finish."""
+
+import io
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO, Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from iptdata.errors import ShardError, one_line
+from iptdata.image.decode import Unusable, decode
+from iptdata.storage import Storage
+
+CLEAN_NAMES = ("clean", "target", "gt", "hq", "hr", "norain")
+CORRUPTED_NAMES = ("corrupted", "input", "lq", "lr", "noisy", "rain")
+_REMOTE_BYTES = 16_000_000
+
+_T = TypeVar("_T")
+
+
+class Sample(NamedTuple):
+    """A sample of a tar: offset and bytes of each member by what stands behind the first dot of its name."""
+
+    key: str
+    members: dict[str, tuple[int, int]]
+
+
+class Contents(NamedTuple):
+    """What could be listed of a tar.
+
+    Attributes:
+        problem: why there may be more that cannot be read, "" for a sound tar.
+        whole: False where only the beginning of a remote tar was looked at.
+    """
+
+    samples: list[Sample]
+    problem: str
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Tar:
+    """A tar in the WebDataset layout: consecutive members with the same name up to its first dot make a sample.
+
+    Attributes:
+        storage: opened at its folder.
+        name: file name.
+    """
+
+    storage: Storage
+    name: str
+
+    @property
+    def path(self) -> str:
+        return self.storage.path(self.name)
+
+    @cached_property
+    def contents(self) -> Contents:
+        """The samples: all of a local tar, those in the first 16 MB of a remote one.
+
+        Raises:
+            StorageError: when it cannot be read.
+        """
+        if self.storage.is_local:
+            with self.storage.open(self.name) as file:
+                return Contents(*_list(file), whole=True)
+        data = self.storage.read(self.name, 0, _REMOTE_BYTES)
+        samples, problem = _list(io.BytesIO(data))
+        whole = len(data) < _REMOTE_BYTES
+        return Contents(samples, problem if whole else "", whole)
+
+    def read(self, sample: Sample, extension: str) -> bytes:
+        """The bytes of a member."""
+        return self.storage.read(self.name, *sample.members[extension])
+
+    def pair(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        """The clean and the corrupted image of a sample: uint8 (H, W, 3).
+
+        Raises:
+            ShardError: when it lacks one, or one cannot be decoded.
+        """
+        clean, corrupted = find_pair({extension: extension for extension in sample.members})
+        if clean is None or corrupted is None:
+            raise ShardError(f"{self.path}: {sample.key} {no_pair(sample.members)}")
+        return self._image(sample, clean), self._image(sample, corrupted)
+
+    def _image(self, sample: Sample, extension: str) -> np.ndarray:
+        data = self.read(sample, extension)
+        try:
+            image = np.load(io.BytesIO(data), allow_pickle=False) if extension.endswith("npy") else decode(data).pixels
+        except (Unusable, ValueError, OSError, EOFError) as error:
+            raise ShardError(f"{self.path}: {sample.key}.{extension} cannot be decoded: {one_line(error, 200)}") from error
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ShardError(f"{self.path}: {sample.key}.{extension} is {image.dtype} {image.shape}; expected uint8 (H, W, 3)")
+        return image
+
+
+def find_pair(members: Mapping[str, _T]) -> tuple[_T | None, _T | None]:
+    """The clean and the corrupted one of a sample's members, by what their extensions begin with."""
+    named = {extension.split(".")[0].lower(): value for extension, value in members.items()}
+    clean = next((named[name] for name in CLEAN_NAMES if name in named), None)
+    return clean, next((named[name] for name in CORRUPTED_NAMES if name in named), None)
+
+
+def no_pair(members: Iterable[str]) -> str:
+    """What to say of a sample that has no pair."""
+    return f"has {', '.join(members)}; expected one of {', '.join(CLEAN_NAMES)} and one of {', '.join(CORRUPTED_NAMES)}"
+
+
+def _list(file: IO[bytes] | Any) -> tuple[list[Sample], str]:
+    samples: list[Sample] = []
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                if not member.isfile():
+                    continue
+                folder, slash, name = member.name.rpartition("/")
+                stem, _, extension = name.partition(".")
+                key = folder + slash + stem
+                if not samples or samples[-1].key != key:
+                    samples.append(Sample(key, {}))
+                samples[-1].members[extension] = (member.offset_data, member.size)
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        return samples, f"is no sound tar behind its first {len(samples):,} samples: {one_line(error)}"
+    return samples, ""

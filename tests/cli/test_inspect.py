@@ -1,0 +1,163 @@
+"""`iptdata inspect` as a user meets it: what it prints, writes, draws and refuses."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from rich.console import Console
+
+from iptdata.cli import group
+from iptdata.cli.blocks import Pictures
+from iptdata.errors import InspectError
+from iptdata.shards.find import find_shards
+from tests.conftest import natural_image, save
+from tests.inspect.conftest import looked_at  # noqa: F401
+from tests.tars import sample, write_tar
+
+
+def inspect(*arguments: object, **environment: str) -> Result:
+    environ = {"COLUMNS": "100", "FORCE_COLOR": None, "NO_COLOR": "1"} | environment
+    return CliRunner().invoke(group, ["inspect", *map(str, arguments)], catch_exceptions=False, env=environ)
+
+
+def shown(*arguments: object, **environment: str) -> str:
+    result = inspect(*arguments, **environment)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def refused(*arguments: object, **environment: str) -> str:
+    with pytest.raises(InspectError) as caught:
+        inspect(*arguments, **environment)
+    return str(caught.value)
+
+
+def test_summary_in_a_narrow_terminal(looked_at: Path) -> None:  # noqa: F811
+    lines = shown(looked_at / "rain", COLUMNS="80").splitlines()
+    assert lines[0] == "rain/train: light rain, as in Rain100L"
+    assert lines[1].startswith("80 pairs of 48x48 and 48x48; 3 classes; 3 shards, 1.3 MB; 3 of 3 units done; seed 0")
+    table = [line for line in lines if "layer_mean" in line or "PSNR" in line]
+    assert len(table) == 2
+    assert all(len(line.rstrip()) <= 80 and len(line.split()) >= 8 for line in table)
+    assert "…" not in "".join(lines)
+    assert re.search("[▁-█]", table[0])
+
+
+def test_pairs_with_all_that_is_known(looked_at: Path) -> None:  # noqa: F811
+    shard = find_shards(str(looked_at / "rain"))[1]
+    row = shard.row(5)
+    text = shown(looked_at, "--sample", row["key"])
+    for wanted in (row["source"], str(row["uid"]), f"angle {row['params']['angle']:g}", "rain-train-000001.tar"):
+        assert wanted in text
+    assert [line.split("/")[0] for line in text.splitlines() if line.endswith(("/train", "strength"))][:1] == ["drawn"]
+    assert shown(looked_at, "--sample", 3).count(" shard ") == 12
+    text = shown(looked_at / "drawn", "--where", "params.sigma > 30", "--pairs", 1000)
+    assert text.count(" shard ") == sum(
+        row["params"]["sigma"] > 30 for one in find_shards(str(looked_at / "drawn")) for row in one.rows().to_pylist()
+    )
+
+
+@pytest.mark.parametrize(("height", "width", "columns"), [(48, 48, 100), (47, 30, 100), (96, 96, 100)])
+def test_pictures_in_a_terminal_are_the_pixels(height: int, width: int, columns: int) -> None:
+    images = [natural_image(height, width, seed) for seed in (0, 1)]
+    out = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=columns)
+    out.print(Pictures(images))
+    pixels = drawn(out.file.getvalue())  # pyright: ignore[reportAttributeAccessIssue]
+    if width * 2 + 2 <= columns:
+        assert np.array_equal(pixels[:height, :width], images[0])
+        assert np.array_equal(pixels[:height, width : 2 * width], images[1])
+    else:
+        assert pixels.shape == (50, 98, 3)
+        shrunken = np.abs(pixels[:48, :48].astype(float).mean() - images[0].mean())
+        assert shrunken < 3
+
+
+def drawn(text: str) -> np.ndarray:
+    """Pixels of half blocks in 24-bit colours; what has no lower half is black there."""
+    rows = []
+    for line in text.splitlines():
+        cells = re.findall(r"\x1b\[38;2;(\d+);(\d+);(\d+)(?:;48;2;(\d+);(\d+);(\d+))?m(▀+)", line)
+        upper = [tuple(map(int, cell[:3])) for cell in cells for _ in cell[6]]
+        lower = [tuple(int(value or 0) for value in cell[3:6]) for cell in cells for _ in cell[6]]
+        rows += [upper, lower]
+    return np.array([row for row in rows if row], np.uint8)
+
+
+def test_show(looked_at: Path) -> None:  # noqa: F811
+    forced = {"FORCE_COLOR": "1", "NO_COLOR": "", "COLORTERM": "", "TERM": "xterm-256color"}
+    text = shown(looked_at / "sr2", "--show", **forced)
+    assert text.count("▀") > 2 * 24 * 49
+    assert "\x1b[38;5;" in text
+    assert "\x1b[38;2;" not in text
+    text = shown(looked_at / "sr2", "--show", **forced | {"COLORTERM": "truecolor"})
+    assert "\x1b[38;2;" in text
+    assert "expected a terminal with 256 or more; --preview FILE draws into a file" in refused(looked_at, "--show")
+
+
+def test_files(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811
+    sheet, page = tmp_path / "sheet.jpg", tmp_path / "page.html"
+    result = inspect(looked_at, "--preview", sheet, "--html", page, "--pairs", 3, "--where", "params.sigma > 0")
+    assert "left out, since they lack a column that is asked for: rain/train, sr2/train" in result.stderr
+    assert Image.open(sheet).width > 1200
+    assert page.read_text().count('<article class="pair"') == 6
+    assert "expected a name that ends in .html, .htm" in refused(looked_at, "--html", "page.txt")
+    assert "expected a name that ends in .png, .jpg, .jpeg" in refused(looked_at, "--preview", "page.html")
+
+
+def test_ladders(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811
+    photo = save(tmp_path / "photo.png", natural_image(120, 140))
+    text = shown("--ladder", photo)
+    assert text.startswith("photo.png under 11 recipes, mildest first")
+    recipes = re.findall(r"^ +([a-z]+[-a-z0-9]*) +(\d+\.\d\d)", text, re.MULTILINE)
+    assert len(recipes) == 11
+    assert [float(psnr) for _, psnr in recipes] == sorted((float(psnr) for _, psnr in recipes), reverse=True)
+    key = find_shards(str(looked_at / "sr2"))[0].row(0)["key"]
+    inspect(looked_at, "--ladder", key, "--preview", tmp_path / "ladder.png")
+    assert Image.open(tmp_path / "ladder.png").width > 900
+    assert "'none' is no file; expected an image, or a PATH with a pair of that key" in refused("--ladder", "none")
+    picture = tmp_path / "recipes.png"
+    assert CliRunner().invoke(group, ["recipes", "--picture", str(picture)], catch_exceptions=False).exit_code == 0
+    assert Image.open(picture).width > 900
+
+
+def test_options_that_do_not_go_together(looked_at: Path) -> None:  # noqa: F811
+    assert refused(looked_at, "--html", "a.html", "--show") == "--show has no meaning with --html; leave one of them out"
+    assert refused(looked_at, "--sample", 3, "--json") == "--json has no meaning with --sample; leave one of them out"
+    assert "--where has no meaning with --compare" in refused(looked_at, "--compare", looked_at, "--where", "true")
+    assert "Missing argument 'PATH...'" in inspect("--show").stderr
+
+
+def test_comparisons(looked_at: Path) -> None:  # noqa: F811
+    text = shown(looked_at / "rain", "--compare", looked_at / "rain")
+    assert "80 pairs; 80 with the same clean patch, 80 of them the same pair; made with the same recipe" in text
+    text = shown(looked_at / "noise50", "--compare", looked_at / "drawn")
+    assert "80 with the same clean patch, 0 of them the same pair" in text
+    assert re.search(r"recipe\.task +noise50 +drawn", text)
+    found = json.loads(shown(looked_at, "--compare", looked_at / "rain", "--json"))
+    assert found["only_a"] == ["drawn/train", "noise50/train", "sr2/train"]
+    assert found["both"][0]["same"] == 80
+
+
+def test_shards_of_another_make(tmp_path: Path) -> None:
+    write_tar(tmp_path / "mine-0.tar", [sample(number) for number in range(5)] + [{"txt": b"no pair"}])
+    (tmp_path / "mine-1.tar").write_bytes((tmp_path / "mine-0.tar").read_bytes()[:5000])
+    text = shown(tmp_path)
+    assert text.startswith("mine: tars without a manifest")
+    assert "2 tars" in text
+    assert "16x16 and 8x8" in text
+    assert "mine-1.tar is no sound tar behind its first" in text
+    assert "0005 has txt; expected one of clean" in text
+    (found,) = json.loads(shown(tmp_path, "--json"))
+    assert found["members"]["gt.png"] >= 5
+    assert shown(tmp_path / "mine-0.tar", "--sample", "0003").count("0003") == 1
+
+
+def test_names_from_files_are_no_markup(tmp_path: Path) -> None:
+    write_tar(tmp_path / "[bold]x-0.tar", [sample(0)])
+    assert shown(tmp_path).startswith("[bold]x: tars")
+    assert "[bold]x-0.tar" in shown(tmp_path, "--sample", 1)

@@ -1,0 +1,62 @@
+"""`iptdata.Corpus`, for notebooks and scripts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import iptdata
+from iptdata.errors import InspectError, ShardError
+from iptdata.shards.find import find_shards
+from tests.tars import sample, write_tar
+
+
+def test_what_it_gives(looked_at: Path) -> None:
+    corpus = iptdata.Corpus(looked_at)
+    assert len(corpus) == 320
+    table = corpus.manifest()
+    assert len(table) == 320
+    assert table.column_names[:3] == ["recipe", "split", "key"]
+    assert set(table["recipe"].to_pylist()) == {"drawn", "noise50", "rain", "sr2"}
+    rain = [row for row in table.to_pylist() if row["recipe"] == "rain"]
+    own = [row for shard in find_shards(str(looked_at / "rain")) for row in shard.rows().to_pylist()]
+    assert [row["params"]["angle"] for row in rain] == [row["params"]["angle"] for row in own]
+    pairs = corpus.pairs(where="params.sigma > 49", n=3, sort="sigma")
+    assert [pair.task for pair in pairs] == ["drawn"] * 3 + ["noise50"] * 3
+    key = pairs[0].key
+    assert np.array_equal(corpus["drawn", key].corrupted, pairs[0].corrupted)
+    assert np.array_equal(iptdata.Corpus(looked_at / "drawn")[key].corrupted, pairs[0].corrupted)
+    with pytest.raises(KeyError, match=f"{key} stands in drawn, noise50, rain, sr2; name one of them: corpus\\['drawn', "):
+        corpus[key]
+    with pytest.raises(KeyError, match="no pair has the key 'none'"):
+        corpus["none"]
+    with pytest.raises(InspectError, match=r"where: .* cannot be asked"):
+        corpus.pairs(where="nothing = 1")
+    assert repr(corpus).splitlines()[1].startswith("drawn/train: 80 pairs of 48x48 and 48x48; 3 classes; 3 shards, ")
+
+
+def test_in_a_notebook(looked_at: Path) -> None:
+    html = iptdata.Corpus(looked_at / "rain")._repr_html_()
+    assert html.count("data:image/png;base64,") == 8
+    assert "light rain, as in Rain100L" in html
+    assert "<script" not in html
+    assert "<rect" in html
+
+
+def test_of_another_make(tmp_path: Path) -> None:
+    write_tar(tmp_path / "mine-0.tar", [sample(number) for number in range(3)])
+    corpus = iptdata.Corpus(tmp_path)
+    assert len(corpus) == 0
+    assert [pair.key for pair in corpus.pairs()] == ["0000", "0001", "0002"]
+    assert corpus["0001"].clean[0, 0, 0] == 1
+    assert corpus.manifest().num_rows == 0
+    assert "3 samples" in corpus._repr_html_()
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match="does not exist"):
+        len(iptdata.Corpus(tmp_path / "none"))
+    with pytest.raises(InspectError, match=r"Corpus\(\) names no path"):
+        iptdata.Corpus()
+    with pytest.raises(AttributeError, match="no attribute 'Corpse'"):
+        iptdata.Corpse  # noqa: B018

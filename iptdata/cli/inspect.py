@@ -23,7 +23,7 @@ _VIEWS = {
     "compare": ({"compare"}, {"compare", "as_json"}),
     "files": ({"preview", "html"}, {"preview", "html", "where", "sort", "pairs"}),
     "pairs": ({"sample", "show", "where", "sort", "pairs"}, {"sample", "show", "where", "sort", "pairs"}),
-    "summary": (set(), {"as_json"}),
+    "summary": (set(), {"as_json", "check"}),
 }
 
 _view, _choice, _pairs = section("What to see, instead of the summary"), section("Which pairs"), section("Files to write")
@@ -35,6 +35,7 @@ _view, _choice, _pairs = section("What to see, instead of the summary"), section
 @_view("--show", is_flag=True, help="Draw pairs in the terminal.")
 @_view("--ladder", metavar="KEY|IMAGE", help="One clean patch under every shipped recipe, mildest first.")
 @_view("--compare", metavar="CORPUS", help="PATH beside this one: what they differ in, which pairs are the same.")
+@_view("--check", is_flag=True, help="The summary after every tar was read and compared with its SHA-256.")
 @_view("--json", "as_json", is_flag=True, help="The summary or comparison as JSON.")
 @_pairs("--preview", metavar="FILE", help="A contact sheet, .png or .jpg: clean, corrupted, amplified difference.")
 @_pairs("--html", metavar="FILE", help="A page for a browser, with all in it: summary and pairs to wipe, filter, sort.")
@@ -88,11 +89,26 @@ def _summarise(paths: tuple[str, ...], options: dict[str, Any]) -> None:
     from iptdata.inspect.words import summarise_any  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
-    summaries = [summarise_any(group) for group in find_groups(paths)]
+    groups = find_groups(paths)
+    if options["check"]:
+        groups = _verified(groups)
+    summaries = [summarise_any(group) for group in groups]
     if options["as_json"]:
         _print_json([dataclasses.asdict(summary) for summary in summaries])
     else:
         print_summaries(Console(highlight=False), summaries)
+
+
+def _verified(groups: list[Any]) -> list[Any]:
+    """The groups without the shards that hold other bytes, with a bar while they are read."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+
+    from iptdata.shards.verify import verify  # noqa: PLC0415
+
+    columns = (TextColumn("checking"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console(), transient=True) as progress:
+        task = progress.add_task("", total=sum(shard.info.bytes for group in groups for shard in group.shards))
+        return verify(groups, lambda size: progress.update(task, advance=size))
 
 
 def _compare(paths: tuple[str, ...], options: dict[str, Any]) -> None:

@@ -34,6 +34,15 @@ class Group(NamedTuple):
     def title(self) -> str:
         return f"{self.task}/{self.split}" if self.split else self.task
 
+    def without(self, errors: Sequence[ShardError | None]) -> "Group":
+        """The same, but the shards that have an error are among those that cannot be used."""
+        bad = [(shard, error) for shard, error in zip(self.shards, errors, strict=True) if error is not None]
+        return self._replace(
+            shards=[shard for shard, error in zip(self.shards, errors, strict=True) if error is None],
+            problems=[*self.problems, *(error for _, error in bad)],
+            tars=[*self.tars, *(Tar(shard.storage, f"{shard.stem}.tar") for shard, _ in bad)],
+        )
+
 
 def find_groups(paths: Sequence[str]) -> list[Group]:
     """Open corpora, folders in one, tars, globs, brace patterns or URLs, in order of recipe and split.
@@ -63,7 +72,7 @@ def _checked(group: Group) -> Group:
 
     def read(shard: Shard) -> ShardError | None:
         try:
-            assert shard.info
+            _ = shard.info
         except ShardError as error:
             return error
         return None
@@ -71,12 +80,7 @@ def _checked(group: Group) -> Group:
     remote = any(not shard.storage.is_local for shard in group.shards)
     with ThreadPoolExecutor(_READERS if remote else 1) as pool:
         errors = list(pool.map(read, group.shards))
-    bad = [(shard, error) for shard, error in zip(group.shards, errors, strict=True) if error is not None]
-    return group._replace(
-        shards=[shard for shard, error in zip(group.shards, errors, strict=True) if error is None],
-        problems=[*group.problems, *(error for _, error in bad)],
-        tars=[*group.tars, *(Tar(shard.storage, f"{shard.stem}.tar") for shard, _ in bad)],
-    )
+    return group.without(errors)
 
 
 def _owner(name: str) -> tuple[str, str]:

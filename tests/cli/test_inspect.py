@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,22 @@ def test_shards_of_another_make(tmp_path: Path) -> None:
     (found,) = json.loads(shown(tmp_path, "--json"))
     assert found["members"]["gt.png"] >= 5
     assert shown(tmp_path / "mine-0.tar", "--sample", "0003").count("0003") == 1
+
+
+def test_check_finds_a_flipped_bit(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811
+    shutil.copytree(looked_at / "rain", tmp_path / "rain")
+    assert "other bytes" not in shown(tmp_path, "--check")
+    tar = tmp_path / "rain" / "train" / "rain-train-000001.tar"
+    data = bytearray(tar.read_bytes())
+    data[70_000] ^= 1
+    tar.write_bytes(data)
+    assert "other bytes" not in shown(tmp_path)
+    text = shown(tmp_path, "--check")
+    assert "! " + str(tar) + " holds other bytes than were written" in text
+    assert "48 pairs of" in text
+    assert "1 unit is missing (1)" in text
+    (found,) = json.loads(shown(tmp_path, "--check", "--json"))
+    assert found["shards"] == 2
 
 
 def test_names_from_files_are_no_markup(tmp_path: Path) -> None:

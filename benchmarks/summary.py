@@ -3,7 +3,8 @@
     python benchmarks/summary.py
 
 Writes the manifests of 2,000 shards of rain with 4,000 pairs each, 8 million rows in all, beside tars that are as long as they
-should be and empty, and sums them up in a process of its own.
+should be and empty, and sums them up in a process of its own. Then the time of `iptdata inspect` for one shard and of
+`iptdata --help`, start-up included.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from iptdata.source import open_source
 from iptdata.storage import Storage
 
 WANTED_SECONDS, WANTED_BYTES = 5.0, 1.5e9
+WANTED_SHARD, WANTED_HELP = 0.7, 0.25
 
 
 def make_corpus(folder: Path, shards: int, pairs: int) -> None:
@@ -72,6 +74,13 @@ def measure(path: str) -> dict[str, float]:
     }
 
 
+def wall(*arguments: str) -> float:
+    """Seconds that a command takes, start-up included."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "iptdata", *arguments], capture_output=True, check=True)
+    return time.perf_counter() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=2000)
@@ -91,6 +100,12 @@ def main() -> None:
                 f"{options.shards:,} shards, {found['pairs']:,} pairs: {found['seconds']:.1f} s (wanted {WANTED_SECONDS:.0f}), "
                 f"{found['bytes'] / 1e9:.2f} GB (wanted {WANTED_BYTES / 1e9:.1f})",
                 flush=True,
+            )
+        (shard,) = Path(name).glob("real/rain/train/*.tar")
+        for _ in range(options.rounds):
+            print(
+                f"one shard {wall('inspect', str(shard)):.2f} s (wanted {WANTED_SHARD}), "
+                f"--help {wall('--help'):.2f} s (wanted {WANTED_HELP})"
             )
 
 

@@ -7,6 +7,7 @@ import time
 import venv
 from pathlib import Path
 
+import numpy as np
 import pyarrow.fs as pafs
 import pytest
 import torch
@@ -14,6 +15,7 @@ import torch.distributed
 from torch.multiprocessing.spawn import spawn
 from torch.utils.data import DataLoader
 
+import iptdata
 from iptdata.errors import StorageError
 from iptdata.stream import DeviceStream, PairStream
 from tests.stream.conftest import arrays, corpus  # noqa: F401
@@ -53,6 +55,25 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     yield filesystem, options
     server.terminate()
     server.wait()
+
+
+def test_looking_at_a_corpus_on_s3(corpus: Path, bucket) -> None:  # noqa: F811
+    """The same summary and the same pairs as of the folder; of a tar whose manifest is gone, too."""
+    filesystem, options = bucket
+    pafs.copy_files(str(corpus), "corpora/c", destination_filesystem=filesystem)
+    local, remote = iptdata.Corpus(corpus), iptdata.Corpus(f"s3://corpora/c?{options}")
+    assert remote.summaries == local.summaries
+    assert len(remote) == len(local) > 0
+    question = {"where": "label IS NOT NULL", "sort": "psnr", "n": 3}
+    for mine, theirs in zip(local.pairs(**question), remote.pairs(**question), strict=True):
+        assert mine.key == theirs.key
+        assert np.array_equal(mine.corrupted, theirs.corrupted)
+    for info in filesystem.get_file_info(pafs.FileSelector("corpora/c/rain/train")):
+        if info.path.endswith(".parquet"):
+            filesystem.delete_file(info.path)
+    bare = iptdata.Corpus(f"s3://corpora/c/rain?{options}")
+    assert sum(len(tar.contents.samples) for group in bare.groups for tar in group.tars) == len(iptdata.Corpus(corpus / "rain"))
+    assert len(bare.pairs(n=2)) == 2
 
 
 def test_a_corpus_on_s3(corpus: Path, bucket, tmp_path: Path) -> None:  # noqa: F811

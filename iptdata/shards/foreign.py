@@ -68,8 +68,9 @@ class Tar:
                 return Contents(*_list(file), whole=True)
         data = self.storage.read(self.name, 0, _REMOTE_BYTES)
         samples, problem = _list(io.BytesIO(data))
-        whole = len(data) < _REMOTE_BYTES
-        return Contents(samples, problem if whole else "", whole)
+        if len(data) < _REMOTE_BYTES:
+            return Contents(samples, problem, whole=True)
+        return Contents(samples[:-1], "", whole=False)  # the last one may go on behind what was read
 
     def read(self, sample: Sample, extension: str) -> bytes:
         """The bytes of a member."""

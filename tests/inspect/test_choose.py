@@ -8,8 +8,10 @@ import pytest
 
 from iptdata.errors import InspectError
 from iptdata.inspect.choose import choose, find_pair_by_key
+from iptdata.inspect.foreign import summarise_tars
 from iptdata.inspect.pair import Pair
 from iptdata.inspect.rows import Rows
+from iptdata.inspect.words import facts
 from iptdata.shards.find import find_groups, find_shards
 from iptdata.storage import Storage
 from tests.tars import sample, write_tar
@@ -130,6 +132,21 @@ def test_shards_of_another_make(tmp_path: Path) -> None:
         assert find_pair_by_key([group], "0006")[0].clean[0, 0, 0] == 6
         with pytest.raises(InspectError, match="pairs has no manifests, so nothing can be asked of it"):
             choose([group], where="true", count=1)
+
+
+def test_of_a_remote_tar_of_another_make_the_beginning_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_tar(tmp_path / "pairs-0.tar", [sample(number) for number in range(50)])
+    monkeypatch.setattr("iptdata.shards.foreign._REMOTE_BYTES", path.stat().st_size // 2)
+    (group,) = find_groups([f"file://{tmp_path}"])
+    (tar,) = group.tars
+    assert 20 < len(tar.contents.samples) < 30
+    assert tar.contents.problem == ""
+    summary = summarise_tars(group)
+    assert not summary.whole
+    assert summary.problems == ()
+    assert f"{summary.samples} samples and more" in facts(summary)
+    (group,) = find_groups([str(tmp_path)])
+    assert len(group.tars[0].contents.samples) == 50
 
 
 def test_what_a_damaged_shard_still_has_is_shown(looked_at: Path, tmp_path: Path) -> None:

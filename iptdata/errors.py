@@ -5,6 +5,7 @@ A message says what was found, what was expected and what to do. The command lin
 """
 
 import errno
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -14,6 +15,9 @@ class IptDataError(Exception):
     """Input, options or environment that the user can put right; the command ends with status 2."""
 
     exit_status = 2
+
+    def __str__(self) -> str:
+        return without_secrets(super().__str__())
 
 
 class RecipeError(IptDataError):
@@ -75,6 +79,11 @@ def nearest(found: str, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     close = get_close_matches(found, names, n=3, cutoff=0.4)
     return ", ".join(close + [name for name in names if name not in close])
+
+
+def without_secrets(text: str) -> str:
+    """A text without the names and passwords that stand in URLs: `s3://***@bucket`."""
+    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
 
 
 def one_line(error: Exception, most: int | None = None) -> str:

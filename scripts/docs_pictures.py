@@ -22,7 +22,7 @@ from iptdata.inspect.choose import choose
 from iptdata.inspect.ladder import ladder_of_image
 from iptdata.inspect.page import MOST_BYTES, page
 from iptdata.inspect.sheet import contact_sheet, ladder_sheet
-from iptdata.inspect.words import summarise_any
+from iptdata.inspect.words import summarise_all
 from iptdata.parallel import run_here
 from iptdata.recipe import load_recipes, shipped_recipes
 from iptdata.shards.find import find_groups
@@ -52,11 +52,11 @@ def main() -> None:
         save(ladder_sheet(ladder_of_image(PHOTO.read_bytes(), PHOTO.name, shipped_recipes())), "recipes.jpg")
         html = Path(folder) / "page.html"
         of_page, notes = choose(groups, count=40)
-        html.write_text(page("corpus", [summarise_any(group) for group in groups], of_page, notes, MOST_BYTES))
+        html.write_text(page("corpus", summarise_all(groups), of_page, notes, MOST_BYTES))
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             rain = find_groups([str(corpus / "rain")])
-            screen(browser, "terminal.png", lambda out: print_summaries(out, [summarise_any(rain[0])]))
+            screen(browser, "terminal.png", lambda out: print_summaries(out, summarise_all(rain)))
             two, _ = choose(rain, count=1, sort="psnr")
             screen(browser, "terminal-show.png", lambda out: print_pairs(out, two, show=True))
             shoot(browser, html, "page-desktop.jpg", (1280, 900), "light", "pairs")

@@ -20,6 +20,7 @@ def npy(image: np.ndarray) -> bytes:
 
 
 def write_tar(path: Path, samples: Sequence[dict[str, bytes]], first: int = 0) -> Path:
+    path.parent.mkdir(exist_ok=True)
     with tarfile.open(path, "w") as tar:
         for number, members in enumerate(samples, first):
             for suffix, content in members.items():

@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Commands import what they need when they run, so that `--help` is quick."""
 
 import importlib
+import io
 import platform
 import sys
 import tempfile
@@ -93,6 +94,9 @@ def _installed(*names: str) -> set[str]:
 
 def main() -> None:
     """Run the command line: one line and the error's exit status for what a user can put right."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     try:
         group(standalone_mode=False)
     except click.Abort:
@@ -103,7 +107,9 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except IptDataError as error:
-        click.echo(f"iptdata: {error}", err=True)
+        from iptdata.cli.console import plain  # noqa: PLC0415
+
+        click.echo(f"iptdata: {plain(str(error))}", err=True)
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -116,6 +122,8 @@ def main() -> None:
 
 def _save_details() -> str:
     """Write the current traceback to a file that can go with a bug report."""
-    with tempfile.NamedTemporaryFile("w", prefix="iptdata-error-", suffix=".txt", delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="iptdata-error-", suffix=".txt", delete=False, errors="backslashreplace"
+    ) as file:
         file.write(f"iptdata {__version__}, {sys.version}\n{' '.join(sys.argv)}\n\n{traceback.format_exc()}")
     return file.name

@@ -43,9 +43,10 @@ def check_colours(console: Console) -> None:
     Raises:
         InspectError: when standard output is a file, a pipe, or a terminal of fewer than 256 colours.
     """
-    if console.color_system not in ("truecolor", "256", "windows"):
+    if console.no_color or console.color_system not in ("truecolor", "256", "windows"):
+        found = "no" if console.no_color or console.color_system is None else console.color_system
         raise InspectError(
-            f"--show: standard output has {console.color_system or 'no'} colours, expected a terminal with 256 or more; "
+            f"--show: standard output has {found} colours, expected a terminal with 256 or more; "
             "--preview FILE draws into a file, FORCE_COLOR=1 TERM=xterm-256color draws all the same"
         )
 
@@ -58,8 +59,10 @@ def _shrunken(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _line(image: np.ndarray, top: int) -> list[Segment]:
-    """Two rows of pixels as one line of characters; below an odd last row the background stays."""
-    above = image[top].tolist() if top < len(image) else []
+    """Two rows of pixels as one line of characters; below the last row the background stays."""
+    if top >= len(image):
+        return [Segment(" " * image.shape[1])]
+    above = image[top].tolist()
     below: list[list[int] | None] = image[top + 1].tolist() if top + 1 < len(image) else [None] * len(above)
     cells = []
     for upper, lower in zip(above, below, strict=True):

@@ -19,9 +19,9 @@ def print_comparisons(out: Console, found: Comparisons) -> None:
         if comparison.differences:
             out.print(_differences(comparison))
         out.print(_spreads(comparison))
-    for side, titles in (("A", found.only_a), ("B", found.only_b)):
-        if titles:
-            out.print(f"[yellow]! in {side} alone: {escape(', '.join(titles))}[/]", soft_wrap=True)
+    for side, titles, problems in (("A", found.only_a, found.problems_a), ("B", found.only_b, found.problems_b)):
+        for text in ([f"in {side} alone: {', '.join(titles)}"] if titles else []) + [f"{side}: {text}" for text in problems]:
+            out.print(f"[yellow]! {escape(text)}[/]", soft_wrap=True)
 
 
 def _pairs(comparison: Comparison) -> str:

@@ -10,10 +10,10 @@ import click
 from click.core import ParameterSource
 
 from iptdata.cli.complete import complete_paths, complete_sorts
-from iptdata.cli.console import console
+from iptdata.cli.console import console, results
 from iptdata.cli.pictures import PICTURES, check_name, save_picture, show_ladder, write_file
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
-from iptdata.errors import InspectError
+from iptdata.errors import InspectError, without_secrets
 
 _COUNT = re.compile(r"[1-9]\d{0,4}")
 _OF_PREVIEW, _OF_PAGE, _OF_SHOW = 6, 40, 2
@@ -73,9 +73,15 @@ def command(ctx: click.Context, paths: tuple[str, ...], **options: Any) -> None:
     view, allowed = next((view, names) for view, (asked, names) in _VIEWS.items() if not asked or given & asked)
     if odd := sorted(given - allowed):
         raise InspectError(f"{_flag(odd[0])} has no meaning with {_flag(min(given & allowed))}; leave one of them out")
+    if view == "pairs" and not _is_count(options["sample"]) and (odd := sorted(given & {"where", "sort", "pairs"})):
+        raise InspectError(f"{_flag(odd[0])} has no meaning with --sample KEY, which names one pair; leave one of them out")
     if not paths and view != "ladder":
         raise click.MissingParameter(param_hint="'PATH...'", param_type="argument")
     _RUN[view](paths, options)
+
+
+def _is_count(sample: str | None) -> bool:
+    return sample is None or _COUNT.fullmatch(sample) is not None
 
 
 def _flag(name: str) -> str:
@@ -83,20 +89,18 @@ def _flag(name: str) -> str:
 
 
 def _summarise(paths: tuple[str, ...], options: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
     from iptdata.cli.summary_view import print_summaries  # noqa: PLC0415
-    from iptdata.inspect.words import summarise_any  # noqa: PLC0415
+    from iptdata.inspect.words import summarise_all  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
     groups = find_groups(paths)
     if options["check"]:
         groups = _verified(groups)
-    summaries = [summarise_any(group) for group in groups]
+    summaries = summarise_all(groups)
     if options["as_json"]:
         _print_json([dataclasses.asdict(summary) for summary in summaries])
     else:
-        print_summaries(Console(highlight=False), summaries)
+        print_summaries(results(), summaries)
 
 
 def _verified(groups: list[Any]) -> list[Any]:
@@ -112,8 +116,6 @@ def _verified(groups: list[Any]) -> list[Any]:
 
 
 def _compare(paths: tuple[str, ...], options: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
     from iptdata.cli.compare_view import print_comparisons  # noqa: PLC0415
     from iptdata.inspect.compare import compare  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
@@ -122,22 +124,20 @@ def _compare(paths: tuple[str, ...], options: dict[str, Any]) -> None:
     if options["as_json"]:
         _print_json(dataclasses.asdict(found))
     else:
-        print_comparisons(Console(highlight=False), found)
+        print_comparisons(results(), found)
 
 
 def _print_pairs(paths: tuple[str, ...], options: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
     from iptdata.cli.blocks import check_colours  # noqa: PLC0415
     from iptdata.cli.pair_view import print_pairs  # noqa: PLC0415
     from iptdata.inspect.choose import Chosen, choose, find_pair_by_key  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
-    out = Console(highlight=False)
+    out = results()
     if options["show"]:
         check_colours(out)
     groups, sample, notes = find_groups(paths), options["sample"], []
-    if sample is not None and not _COUNT.fullmatch(sample):
+    if not _is_count(sample):
         chosen = [Chosen(pair.title, "", [pair]) for pair in find_pair_by_key(groups, sample)]
     else:
         count = int(sample) if sample else options["pairs"] or _OF_SHOW
@@ -164,12 +164,12 @@ def _write(paths: tuple[str, ...], options: dict[str, Any]) -> None:
         _print_notes(notes)
     if html is not None:
         from iptdata.inspect.page import MOST_BYTES, page  # noqa: PLC0415
-        from iptdata.inspect.words import summarise_any  # noqa: PLC0415
+        from iptdata.inspect.words import summarise_all  # noqa: PLC0415
 
         chosen, notes = choose(groups, **question, count=options["pairs"] or _OF_PAGE)
-        name, most = ", ".join(paths), None if options["pairs"] else MOST_BYTES
-        text = page(name, [summarise_any(group) for group in groups], chosen, notes, most)
-        write_file(html, text.encode())
+        name, most = without_secrets(", ".join(paths)), None if options["pairs"] else MOST_BYTES
+        text = page(name, summarise_all(groups), chosen, notes, most)
+        write_file(html, text.encode("utf-8", "backslashreplace"))
         console().print(f"{html}: {len(text) / 1e6:.1f} MB", markup=False)
 
 
@@ -182,6 +182,8 @@ def _ladder(paths: tuple[str, ...], options: dict[str, Any]) -> None:
 
     wanted, recipes = options["ladder"], shipped_recipes()
     if os.path.isfile(wanted):
+        if paths:
+            raise InspectError(f"--ladder: {wanted} is a file, so {paths[0]} has no meaning; leave one of them out")
         folder, name = os.path.split(wanted)
         rungs = ladder_of_image(Storage(folder or ".").read(name), wanted, recipes)
     elif paths:

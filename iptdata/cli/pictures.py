@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iptdata.cli.console import console
+from iptdata.cli.console import console, results
 from iptdata.errors import InspectError
 from iptdata.storage import Storage
 
@@ -51,8 +51,6 @@ def show_ladder(rungs: "list[Pair]", picture: str | None, show: bool) -> None:
     Raises:
         InspectError: when the terminal has no colours to draw with.
     """
-    from rich.console import Console  # noqa: PLC0415
-
     from iptdata.cli.blocks import check_colours  # noqa: PLC0415
     from iptdata.cli.pair_view import print_ladder  # noqa: PLC0415
     from iptdata.inspect.sheet import ladder_sheet  # noqa: PLC0415
@@ -60,7 +58,7 @@ def show_ladder(rungs: "list[Pair]", picture: str | None, show: bool) -> None:
     if picture is not None:
         save_picture(ladder_sheet(rungs), picture)
         return
-    out = Console(highlight=False)
+    out = results()
     if show:
         check_colours(out)
     print_ladder(out, rungs, show)

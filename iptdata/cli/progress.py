@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -16,7 +15,7 @@ from rich.table import Table
 from iptdata.build.estimate import bytes_needed, estimate_seconds
 from iptdata.build.run import Work
 from iptdata.build.unit import Report
-from iptdata.cli.console import console
+from iptdata.cli.console import console, results
 from iptdata.shards.corpus import SplitTotals
 from iptdata.units import amount, duration, many
 
@@ -104,7 +103,7 @@ def print_estimate(work: Work, workers: int) -> None:
     for recipe in work.recipes:
         pairs = work.images_lacking(recipe) * work.plan.options.patches_per_image
         table.add_row(recipe.task, f"{work.shards(recipe):,}", f"{pairs:,}", amount(work.bytes_needed(recipe)))
-    out = Console(highlight=False)
+    out = results()
     out.print(table)
     seconds = estimate_seconds(work, workers)
     time_text = (
@@ -136,7 +135,7 @@ def print_totals(totals: Sequence[SplitTotals], progress: BuildProgress, out: st
             psnr,
             ", ".join(dropped) or "none",
         )
-    Console(highlight=False).print(table)
+    results().print(table)
     console().print(
         f"{duration(progress.seconds)}, {progress.images_per_second:,.0f} images/s. The corpus is in {out}", markup=False
     )

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from iptdata.build.unit import layout_of
 from iptdata.cli.complete import complete_recipes
+from iptdata.cli.console import results
 from iptdata.degrade.distribution import Distribution
 from iptdata.recipe import Recipe, Suite, load, load_recipes, shipped, shipped_recipes
 from iptdata.source import SAMPLES, open_source
@@ -36,7 +37,7 @@ def command(name: str | None, picture: str | None) -> None:
     if picture is not None:
         _draw(shipped_recipes() if name is None else load_recipes([name]), picture)
         return
-    out = Console(highlight=False)
+    out = results()
     if name is None:
         out.print(_list())
         out.print("`iptdata recipes NAME` explains one; bytes are for all of ImageNet-1k with 8 patches an image.")

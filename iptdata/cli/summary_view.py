@@ -9,7 +9,7 @@ from rich.table import Table
 
 from iptdata.cli.bars import bars
 from iptdata.inspect.distribution import QUANTILES, Distribution
-from iptdata.inspect.words import Summary, about, facts, label, spreads, title, warnings
+from iptdata.inspect.words import Summary, about, facts, label, spreads, warnings
 
 _WIDE = 100
 
@@ -17,7 +17,7 @@ _WIDE = 100
 def print_summaries(out: Console, summaries: Sequence[Summary]) -> None:
     """Print them one below the other."""
     for summary in summaries:
-        out.print(f"[bold]{escape(title(summary))}[/]: {escape(about(summary))}", soft_wrap=True)
+        out.print(f"[bold]{escape(summary.title)}[/]: {escape(about(summary))}", soft_wrap=True)
         out.print(escape("; ".join(facts(summary))), soft_wrap=True)
         found = spreads(summary)
         if found:

@@ -8,13 +8,13 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from iptdata.cli.console import console
+from iptdata.cli.console import console, results
 from iptdata.train.events import Observer, Started, Step
 from iptdata.units import duration
 
@@ -98,7 +98,7 @@ class TrainProgress(Observer):
         for task, losses in sorted(self._losses.items()):
             row = [task, f"{losses.count:,}", *(f"{_mean(values):.2f}" for values in losses.ends())]
             table.add_row(*row, *([f"{self._psnr[task]:.2f}" if task in self._psnr else "-"] if self._psnr else []))
-        Console(highlight=False).print(table)
+        results().print(table)
         if self._skipped:
             console().print(
                 f"{self._skipped:,} steps were skipped: their loss or gradient was infinite or undefined", soft_wrap=True

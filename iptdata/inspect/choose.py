@@ -1,12 +1,13 @@
 """Which pairs to look at."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from iptdata.errors import InspectError, ShardError
+from iptdata.errors import InspectError, ShardError, without_secrets
 from iptdata.inspect.pair import Pair
 from iptdata.inspect.rows import Rows, UnknownColumn
 from iptdata.shards.find import Group
@@ -51,20 +52,24 @@ def choose(
             refused.append((group.title, error))
             continue
         notes += unreadable
-        if pairs:
+        if not pairs:
+            notes.append(_none_of(group, where))
+        else:
             about = group.shards[0].info.identity["recipe"]["description"] if group.shards else ""
             chosen.append(Chosen(group.title, about, pairs))
     if not chosen:
-        raise refused[0][1] if refused else InspectError(_nothing(groups, where, notes))
+        raise refused[0][1] if refused else InspectError("; ".join(notes) or "there is no recipe and split to show")
     if refused:
         notes.append(f"left out, since they lack a column that is asked for: {', '.join(title for title, _ in refused)}")
     return chosen, notes
 
 
-def _nothing(groups: Sequence[Group], where: str | None, notes: Sequence[str]) -> str:
-    if where is not None and any(group.shards for group in groups):
-        return f"no pair meets where {where!r}; expected a condition that some pair of {_titles(groups)} meets"
-    return f"no pair to show in {_titles(groups)}: {'; '.join(notes) or 'all images were dropped, rejects.parquet says why'}"
+def _none_of(group: Group, where: str | None) -> str:
+    if not group.shards:
+        return f"no sample of {group.title} can be shown"
+    if where is None or not any(shard.info.pairs for shard in group.shards):
+        return f"{group.title} has no pair: all images were dropped, rejects.parquet says why"
+    return f"no pair of {group.title} meets where {where!r}"
 
 
 def _titles(groups: Sequence[Group]) -> str:
@@ -97,7 +102,7 @@ def find_pair_by_key(groups: Sequence[Group], key: str) -> list[Pair]:
     Raises:
         InspectError: when there is none.
     """
-    condition = f"key = '{key.replace(chr(39), chr(39) * 2)}'"
+    condition = f"key = '{key.encode('utf-8', 'backslashreplace').decode().replace(chr(39), chr(39) * 2)}'"
     found = []
     for group in groups:
         if group.shards:
@@ -118,7 +123,7 @@ def read_pair(group: Group, shard: Shard, number: int) -> Pair:
     clean, corrupted = shard.pairs(number)
     row = shard.row(number)
     params = row.pop("params", None) or {}
-    path = shard.storage.path(f"{shard.stem}.tar")
+    path = without_secrets(shard.storage.path(f"{shard.stem}.tar"))
     key = row.pop("key")
     return Pair(
         task=group.task,
@@ -133,30 +138,37 @@ def read_pair(group: Group, shard: Shard, number: int) -> Pair:
 
 
 def _of_tars(group: Group, count: int) -> tuple[list[Pair], list[str]]:
-    """Pairs evenly spread over what can be listed of tars."""
+    """Pairs of tars, and what is wrong with the others."""
+    found = list(tar_pairs(group, count))
+    return [pair for pair in found if isinstance(pair, Pair)], [
+        str(problem) for problem in found if not isinstance(problem, Pair)
+    ]
+
+
+def tar_pairs(group: Group, count: int) -> Iterator[Pair | ShardError]:
+    """Pairs evenly spread over what can be listed of tars, one at a time, and what is wrong."""
+    yield from group.problems if group.split or not group.tars else ()
     samples = [(tar, sample) for tar in group.tars for sample in tar.contents.samples]
-    pairs, notes = [], list(map(str, group.problems if group.split or not group.tars else ()))
-    notes += [f"{tar.path} {tar.contents.problem}" for tar in group.tars if tar.contents.problem]
+    yield from (ShardError(f"{tar.path} {tar.contents.problem}") for tar in group.tars if tar.contents.problem)
     for place in np.unique(np.linspace(0, len(samples) - 1, count).astype(int)) if samples else []:
         try:
-            pairs.append(_of_sample(group, *samples[place]))
+            yield _of_sample(group, *samples[place])
         except ShardError as error:
-            notes.append(str(error))
-    return pairs, notes
+            yield error
 
 
 def _of_sample(group: Group, tar: Tar, sample: Sample) -> Pair:
     clean, corrupted = tar.pair(sample)
     facts = _record(tar, sample)
     params = facts.pop("params", None)
-    numbers = {str(name): value for name, value in params.items() if _is_number(value)} if isinstance(params, dict) else {}
+    numbers = {str(name): _number(value) for name, value in params.items()} if isinstance(params, dict) else {}
     return Pair(
         task=group.task,
         split=group.split,
         key=sample.key,
         clean=clean,
         corrupted=corrupted,
-        params=numbers,
+        params={name: value for name, value in numbers.items() if value is not None},
         facts=facts,
         shard=tar.path,
     )
@@ -168,13 +180,18 @@ def _record(tar: Tar, sample: Sample) -> dict[str, Any]:
     if "json" in sample.members:
         try:
             found = json.loads(tar.read(sample, "json"))
-        except ValueError:
+        except (ValueError, RecursionError):
             found = {"json": "unreadable"}
         facts = found if isinstance(found, dict) else {"json": found}
     if "cls" in sample.members:
-        facts.setdefault("label", tar.read(sample, "cls").decode("utf-8", "replace"))
+        facts.setdefault("label", tar.read(sample, "cls").decode("utf-8", "replace").strip())
     return facts
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: object) -> float | None:
+    """A finite number, None for anything else."""
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -38,11 +38,18 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparisons:
-    """Two corpora. Attributes: only_a, only_b: recipes and splits that the other one has not."""
+    """Two corpora.
+
+    Attributes:
+        only_a, only_b: recipes and splits that the other one has not.
+        problems_a, problems_b: what is wrong with shards that do not count.
+    """
 
     both: tuple[Comparison, ...]
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
+    problems_a: tuple[str, ...]
+    problems_b: tuple[str, ...]
 
 
 def compare(first: Sequence[Group], second: Sequence[Group]) -> Comparisons:
@@ -66,13 +73,18 @@ def compare(first: Sequence[Group], second: Sequence[Group]) -> Comparisons:
         both=tuple(_compare(sides[0][a], sides[1][b]) for a, b in pairs),
         only_a=tuple(title for title in sides[0] if title not in {a for a, _ in pairs}),
         only_b=tuple(title for title in sides[1] if title not in {b for _, b in pairs}),
+        problems_a=_problems(first),
+        problems_b=_problems(second),
     )
+
+
+def _problems(groups: Sequence[Group]) -> tuple[str, ...]:
+    return tuple(str(problem) for group in groups for problem in group.problems)
 
 
 def _compare(first: Group, second: Group) -> Comparison:
     a, b = summarise(first), summarise(second)
-    same_recipe = a.identity["recipe_hash"] == b.identity["recipe_hash"]
-    same_clean, same = _shared(Rows(first.shards), Rows(second.shards), same_recipe)
+    same_clean, same = _shared(Rows(first.shards), Rows(second.shards), _pixels_alike(a.identity, b.identity))
     return Comparison(
         title=first.title if first.title == second.title else f"{first.title} and {second.title}",
         differences=tuple(_differences(a.identity, b.identity)),
@@ -105,15 +117,20 @@ def _text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _shared(first: Rows, second: Rows, same_recipe: bool) -> tuple[int, int]:
+def _pixels_alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether the same clean patch becomes the same pair: by what it depends on, but the source, which its uid names."""
+    return all(a[name] == b[name] for name in ("recipe_hash", "seed", "decoders"))
+
+
+def _shared(first: Rows, second: Rows, alike: bool) -> tuple[int, int]:
     """Pairs of the first whose uid the second has, and those of which it has the mse and parameters with that uid as well.
 
-    Where sizes differ there is no mse, so that pairs of another recipe are never taken for the same.
+    Where sizes differ there is no mse, so that pairs are the same only if they were made `alike`.
     """
     uids, others = first.column("uid"), second.column("uid")
     same_clean = int(np.isin(uids, others).sum())
     names = [("mse",), *(("params", name) for name in first.params)]
-    if first.params != second.params or (not same_recipe and np.isnan(first.column("mse")).all()):
+    if set(first.params) != set(second.params) or (not alike and np.isnan(first.column("mse")).all()):
         return same_clean, 0
     for name in names:
         uids, others = _mixed(uids, first.column(*name)), _mixed(others, second.column(*name))

@@ -1,16 +1,16 @@
 """A corpus in a notebook or a script."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import pyarrow as pa
 
 from iptdata.errors import InspectError
-from iptdata.inspect.choose import choose, find_pair_by_key
+from iptdata.inspect.choose import choose, find_pair_by_key, read_pair
 from iptdata.inspect.page import fragment
 from iptdata.inspect.pair import Pair
-from iptdata.inspect.words import Summary, facts, summarise_any, title
+from iptdata.inspect.words import Summary, facts, summarise_all
 from iptdata.shards.find import Group, find_groups
 
 _SHOWN = 4
@@ -33,16 +33,12 @@ class Corpus:
         if not paths:
             raise InspectError("Corpus() names no path; expected a corpus, a folder in one, or shards")
         self.paths = [os.fspath(path) for path in paths]
-
-    @cached_property
-    def groups(self) -> list[Group]:
-        """The shards by recipe and split."""
-        return find_groups(self.paths)
+        self.groups: list[Group] = find_groups(self.paths)
 
     @cached_property
     def summaries(self) -> list[Summary]:
         """What is in each recipe and split, in numbers."""
-        return [summarise_any(group) for group in self.groups]
+        return summarise_all(self.groups)
 
     def pairs(self, where: str | None = None, n: int = 8, sort: str = "random") -> list[Pair]:
         """At most `n` pairs of each recipe and split, with their pixels.
@@ -54,8 +50,8 @@ class Corpus:
         Raises:
             InspectError: when the condition cannot be asked.
         """
-        if not self.groups:
-            return []
+        if n < 1:
+            raise InspectError(f"n: found {n}, expected 1 or more")
         chosen, _ = choose(self.groups, where=where, sort=sort, count=n)
         return [pair for _, _, pairs in chosen for pair in pairs]
 
@@ -67,6 +63,9 @@ class Corpus:
         """
         task, name = key if isinstance(key, tuple) else (None, key)
         groups = [group for group in self.groups if task in (None, group.task)]
+        if not isinstance(name, str) or not groups:
+            recipes = ", ".join(dict.fromkeys(group.task for group in self.groups))
+            raise KeyError(f"found {key!r}, expected the key of a pair, or a recipe and a key; recipes are {recipes}")
         try:
             found = find_pair_by_key(groups, name)
         except InspectError as error:
@@ -75,6 +74,22 @@ class Corpus:
             recipes = ", ".join(pair.task for pair in found)
             raise KeyError(f"{name} stands in {recipes}; name one of them: corpus[{found[0].task!r}, {name!r}]")
         return found[0]
+
+    def __iter__(self) -> Iterator[Pair]:
+        """All pairs of finished shards, read one at a time."""
+        for group in self.groups:
+            for shard in group.shards:
+                for number in range(shard.info.pairs):
+                    yield read_pair(group, shard, number)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether any recipe and split has a pair with this key."""
+        if not isinstance(key, str):
+            return False
+        try:
+            return bool(find_pair_by_key(self.groups, key))
+        except InspectError:
+            return False
 
     def __len__(self) -> int:
         """Pairs in all finished shards."""
@@ -95,7 +110,7 @@ class Corpus:
         return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
 
     def __repr__(self) -> str:
-        lines = [f"{title(summary)}: {'; '.join(facts(summary))}" for summary in self.summaries]
+        lines = [f"{summary.title}: {'; '.join(facts(summary))}" for summary in self.summaries]
         return "\n".join([f"Corpus({', '.join(map(repr, self.paths))})", *lines])
 
     def _repr_html_(self) -> str:

@@ -32,6 +32,8 @@ class Distribution:
         """A value with four significant digits of the largest one, at most four after the point."""
         largest = max(abs(self.low), abs(self.high))
         digits = 3 - math.floor(math.log10(largest)) if largest else 0
+        if digits > 5:
+            return f"{value:.3g}"
         return f"{value:.{min(max(digits, 0), 4)}f}"
 
 

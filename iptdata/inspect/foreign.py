@@ -4,7 +4,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from iptdata.inspect.choose import pairs_of
+from iptdata.errors import ShardError
+from iptdata.inspect.choose import tar_pairs
 from iptdata.inspect.distribution import Distribution, of_values
 from iptdata.inspect.noise import SAMPLE, noise_sigma
 from iptdata.shards.find import Group
@@ -27,6 +28,7 @@ class TarsSummary:
 
     task: str
     split: str
+    title: str
     tars: int
     bytes: int
     samples: int
@@ -40,35 +42,42 @@ class TarsSummary:
 
 
 def summarise_tars(group: Group) -> TarsSummary:
-    """Sum up the tars of a group of which no shard can be used.
+    """Sum up the tars of a group of which no shard can be used; pixels are looked at a pair at a time.
 
     Raises:
-        ShardError: when there are none.
         StorageError: when one cannot be read.
     """
-    if not group.tars:
-        raise group.problems[0]
     contents = [tar.contents for tar in group.tars]
     members: Counter[str] = Counter()
     for content in contents:
         for sample in content.samples:
             members.update(sample.members.keys())
-    pairs, notes = pairs_of(group, None, "random", SAMPLE)
-    sigmas = [noise_sigma(pair.clean, pair.corrupted) for pair in pairs if pair.scale == 1]
-    psnr = [pair.psnr for pair in pairs if pair.psnr is not None and not math.isinf(pair.psnr)]
+    shapes: Counter[str] = Counter()
+    psnr, sigmas, notes = [], [], []
+    for found in tar_pairs(group, SAMPLE):
+        if isinstance(found, ShardError):
+            notes.append(str(found))
+            continue
+        shapes[_shapes(found.clean.shape, found.corrupted.shape)] += 1
+        if found.psnr is not None and not math.isinf(found.psnr):
+            psnr.append(found.psnr)
+        sigma = noise_sigma(found.clean, found.corrupted) if found.scale == 1 else None
+        if sigma is not None:
+            sigmas.append(sigma[0])
     more = [f"... and {len(notes) - _LISTED:,} more of this kind"] if len(notes) > _LISTED else []
     return TarsSummary(
         task=group.task,
         split=group.split,
+        title=group.title,
         tars=len(group.tars),
         bytes=sum(tar.storage.size(tar.name) or 0 for tar in group.tars),
         samples=sum(len(content.samples) for content in contents),
         whole=all(content.whole for content in contents),
         members=dict(members),
-        sampled=len(pairs),
-        shapes=dict(Counter(_shapes(pair.clean.shape, pair.corrupted.shape) for pair in pairs).most_common()),
+        sampled=shapes.total(),
+        shapes=dict(shapes.most_common()),
         psnr=of_values("psnr", psnr),
-        sigma=of_values("sigma if noise", [sigma for sigma in sigmas if sigma is not None]),
+        sigma=of_values("sigma if noise", sigmas),
         problems=(*notes[:_LISTED], *more),
     )
 

@@ -12,6 +12,7 @@ from iptdata.errors import InspectError
 from iptdata.image.decode import Unusable, decode
 from iptdata.inspect.pair import Pair
 from iptdata.recipe import Recipe
+from iptdata.recipe.recipe import MAX_PATCH
 
 _SIDES = (96, 48, 24)  # multiples of every scale
 
@@ -29,14 +30,13 @@ def ladder_of_image(data: bytes, name: str, recipes: Sequence[Recipe], seed: int
     try:
         image = decode(data).pixels
     except Unusable as error:
-        raise InspectError(f"ladder: {name} is {error}; expected an image or the key of a pair") from error
+        raise InspectError(f"ladder: {name} is {error.reason}; expected an image or the key of a pair") from error
     height, width = image.shape[:2]
     side = next((side for side in _SIDES if side <= min(height, width)), None)
     if side is None:
         raise InspectError(f"ladder: {name} is {width}x{height}; expected at least {_SIDES[-1]}x{_SIDES[-1]}")
-    step = _SIDES[-1]
-    corner = tuple((length - side) // 2 // step * step for length in (height, width))
-    return ladder(image, Path(name).name, recipes, corner=(corner[0], corner[1]), side=side, seed=seed)
+    top, left = ((length - side) // 2 // _SIDES[-1] * _SIDES[-1] for length in (height, width))
+    return ladder(image, Path(name).name, recipes, corner=(top, left), side=side, seed=seed)
 
 
 def ladder_of_pair(pair: Pair, recipes: Sequence[Recipe], seed: int = 0) -> list[Pair]:
@@ -47,7 +47,7 @@ def ladder_of_pair(pair: Pair, recipes: Sequence[Recipe], seed: int = 0) -> list
     Raises:
         InspectError: when it fits none.
     """
-    side = min(pair.clean.shape[:2])
+    side = min(*pair.clean.shape[:2], MAX_PATCH)
     return ladder(pair.clean, pair.key, recipes, corner=(0, 0), side=side, seed=seed)
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from iptdata.degrade.bicubic import imresize
+from iptdata.shards.find import title_of
 
 _PEAK_PERCENTILE = 99.5
 _MOST_AMPLIFIED = 16
@@ -38,7 +39,7 @@ class Pair:
     @property
     def title(self) -> str:
         """Recipe and split."""
-        return f"{self.task}/{self.split}" if self.split else self.task
+        return title_of(self.task, self.split)
 
     @property
     def scale(self) -> int | None:

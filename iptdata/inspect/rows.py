@@ -50,6 +50,9 @@ class Rows:
             by_root.setdefault(shard.storage.root, []).append(shard)
         parts = []
         for shards in by_root.values():
+            root = shards[0].storage.root
+            if root != root.encode("utf-8", "replace").decode():
+                raise ShardError(f"{root} has a name that is not UTF-8, which Arrow cannot open; give it another one")
             filesystem, paths = shards[0].storage.arrow([f"{shard.stem}.parquet" for shard in shards])
             dataset = pads.dataset(paths, filesystem=filesystem, format="parquet", schema=shards[0].schema)
             parts.append((dataset, dict(zip(paths, shards, strict=True))))
@@ -95,10 +98,12 @@ class Rows:
             found = relation.order(order).limit(count).project('key, "offset"').fetchall()
         except duckdb.BinderException as error:
             raise UnknownColumn(self._no_condition(where, error)) from error
-        except (pa.ArrowException, OSError, duckdb.IOException) as error:
-            raise self._unreadable(error) from error
         except duckdb.Error as error:
+            if where is None or isinstance(error, duckdb.IOException) or "stream" in str(error):
+                raise self._unreadable(error) from error
             raise InspectError(self._no_condition(where, error)) from error
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(error) from error
         return self._locate(found)
 
     def _order(self, sort: str) -> str:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from iptdata.errors import InspectError
 from iptdata.inspect.choose import Chosen
 from iptdata.inspect.pair import Pair, enlarge
 
 _TILE = 192
 _GAP, _CELL_GAP, _LINE = 8, 28, 16
+_MOST_PIXELS = 65_500  # of a JPEG
 _BACKGROUND, _INK, _FAINT = (24, 26, 30), (235, 235, 235), (160, 165, 175)
 
 
@@ -42,7 +44,7 @@ def contact_sheet(chosen: Sequence[Chosen]) -> Image.Image:
 def ladder_sheet(rungs: Sequence[Pair]) -> Image.Image:
     """One clean patch and what each recipe makes of it."""
     first = rungs[0]
-    zoom = max(1, _TILE // first.clean.shape[0])
+    zoom = max(1, _TILE // max(first.clean.shape))
     cells = [_Cell([enlarge(first.clean, zoom)], ["clean"])]
     for rung in rungs:
         tile = enlarge(rung.corrupted, zoom * (rung.scale or 1))
@@ -51,7 +53,7 @@ def ladder_sheet(rungs: Sequence[Pair]) -> Image.Image:
 
 
 def _pair_cell(pair: Pair) -> _Cell:
-    zoom = max(1, _TILE // pair.clean.shape[0])
+    zoom = max(1, _TILE // max(pair.clean.shape))
     tiles = [enlarge(pair.clean, zoom), enlarge(pair.corrupted, zoom * (pair.scale or 1))]
     line = pair.numbers
     if pair.difference is not None:
@@ -63,12 +65,21 @@ def _pair_cell(pair: Pair) -> _Cell:
 
 
 def _draw(sections: Sequence[tuple[str, Sequence[_Cell]]], across: int = 2) -> Image.Image:
+    """The sheet.
+
+    Raises:
+        InspectError: when it would be larger than a picture can be.
+    """
     across = min(across, max(len(cells) for _, cells in sections))
     column = max(cell.width for _, cells in sections for cell in cells) + _CELL_GAP
     grids = [(title, [cells[start : start + across] for start in range(0, len(cells), across)]) for title, cells in sections]
     heights = [max(cell.height for cell in row) + _CELL_GAP for _, grid in grids for row in grid]
-    width = _CELL_GAP + across * column
-    sheet = Image.new("RGB", (width, _CELL_GAP + len(grids) * 2 * _LINE + sum(heights)), _BACKGROUND)
+    width, height = _CELL_GAP + across * column, _CELL_GAP + len(grids) * 2 * _LINE + sum(heights)
+    if max(width, height) > _MOST_PIXELS:
+        raise InspectError(
+            f"the sheet would have {width:,}x{height:,} pixels, {_MOST_PIXELS:,} a side are the most; ask for fewer --pairs"
+        )
+    sheet = Image.new("RGB", (width, height), _BACKGROUND)
     pen = ImageDraw.Draw(sheet)
     top = _CELL_GAP // 2
     remaining = iter(heights)

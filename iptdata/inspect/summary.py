@@ -32,11 +32,13 @@ class SplitSummary:
         rejected: images that gave no pair, by reason; examples: some of them, as (source, reason, detail).
         lost_flat: patches that were dropped as flat.
         problems: what is wrong with shards that cannot be used, a line each; they do not count.
-        missing: numbers of units that are not there although later ones are, or the plan has them.
+        missing: numbers of units that are not there although later ones are, or the plan has them; none where some shards
+            were named and not a folder.
     """
 
     task: str
     split: str
+    title: str
     identity: dict[str, Any]
     shards: int
     pairs: int
@@ -61,11 +63,9 @@ def summarise(group: Group) -> SplitSummary:
     """Sum up the shards of one recipe and split that can be used.
 
     Raises:
-        ShardError: when there are none, or a manifest cannot be read.
+        ShardError: when a manifest cannot be read.
     """
     shards = group.shards
-    if not shards:
-        raise group.problems[0]
     infos = [shard.info for shard in shards]
     first = infos[0]
     totals = SplitTotals(task=group.task, split=group.split, identity=first.identity)
@@ -78,6 +78,7 @@ def summarise(group: Group) -> SplitSummary:
     return SplitSummary(
         task=group.task,
         split=group.split,
+        title=group.title,
         identity=first.identity,
         shards=totals.shards,
         pairs=totals.pairs,
@@ -94,7 +95,7 @@ def summarise(group: Group) -> SplitSummary:
         rejected=dict(totals.rejected.most_common()),
         examples=tuple((reject.source, reject.reason, reject.detail) for reject in dropped[:_EXAMPLES]),
         lost_flat=totals.flat,
-        missing=missing_units(infos),
+        missing=missing_units(infos) if group.whole else (),
         problems=tuple(map(str, group.problems)),
     )
 

@@ -9,21 +9,22 @@ from iptdata.shards.find import Group
 from iptdata.units import amount, many
 
 Summary = SplitSummary | TarsSummary
-_FLAT_WARNED, _NOISE_WARNED, _LISTED = 0.05, 0.02, 8
+_FLAT_WARNED, _NOISE_WARNED, _ERRORS_WARNED, _LISTED = 0.05, 0.02, 4, 8
 
 
-def summarise_any(group: Group) -> Summary:
-    """Sum up the shards of a group that can be used, or its tars where there are none.
+def summarise_all(groups: Sequence[Group]) -> list[Summary]:
+    """Sum up the shards of each group that can be used, or its tars where there are none.
 
     Raises:
-        ShardError: when there is neither, or a manifest cannot be read.
+        ShardError: when no group has anything to sum up, or a manifest cannot be read.
     """
-    return summarise(group) if group.shards else summarise_tars(group)
-
-
-def title(summary: Summary) -> str:
-    """Recipe and split."""
-    return f"{summary.task}/{summary.split}" if summary.split else summary.task
+    for group in groups:
+        if group.shards or group.tars:
+            break
+    else:
+        for problem in (problem for group in groups for problem in group.problems):
+            raise problem
+    return [summarise(group) if group.shards else summarise_tars(group) for group in groups]
 
 
 def about(summary: Summary) -> str:
@@ -91,8 +92,9 @@ def _of_numbers(summary: SplitSummary) -> list[str]:
         found.append(f"{many(summary.identical, 'pair')} {verb} no difference between clean and corrupted")
     if summary.flat > _FLAT_WARNED:
         found.append(f"{summary.flat:.1%} of the clean patches are flat; min_std in the recipe leaves such out")
-    if summary.noise and abs(summary.noise.measured - summary.noise.drawn) > _NOISE_WARNED * summary.noise.drawn:
-        found.append(f"the noise in the pixels has sigma {summary.noise.measured:.2f}, not {summary.noise.drawn:.2f}")
+    noise = summary.noise
+    if noise and abs(noise.measured - noise.drawn) > max(_NOISE_WARNED * noise.drawn, _ERRORS_WARNED * noise.error):
+        found.append(f"the noise in the pixels has sigma {noise.measured:.2f}, not {noise.drawn:.2f}")
     if summary.rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.rejected.items())
         examples = "; ".join(f"{source}: {detail or reason}" for source, reason, detail in summary.examples)

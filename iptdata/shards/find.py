@@ -1,5 +1,6 @@
 """The finished shards that paths name."""
 
+import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from iptdata.shards.foreign import Tar
 from iptdata.shards.index import open_folder
 from iptdata.shards.places import places
 from iptdata.shards.reader import Shard
+from iptdata.storage import Storage
 
 _READERS = 16
 
@@ -22,6 +24,8 @@ class Group(NamedTuple):
         shards: those that can be used, in order of their names.
         problems: what is wrong with the others.
         tars: the tars of those others, which may still hold samples that can be looked at.
+        whole: whether all shards of its folders are meant, and not some that were named.
+        place: where it is, where others have the same recipe and split but were made differently.
     """
 
     task: str
@@ -29,10 +33,13 @@ class Group(NamedTuple):
     shards: list[Shard]
     problems: list[ShardError]
     tars: list[Tar]
+    whole: bool = True
+    place: str = ""
 
     @property
     def title(self) -> str:
-        return f"{self.task}/{self.split}" if self.split else self.task
+        """Recipe and split, with the place where these do not tell."""
+        return title_of(self.task, self.split) + (f" in {self.place}" if self.place else "")
 
     def without(self, errors: Sequence[ShardError | None]) -> "Group":
         """The same, but the shards that have an error are among those that cannot be used."""
@@ -47,6 +54,8 @@ class Group(NamedTuple):
 def find_groups(paths: Sequence[str]) -> list[Group]:
     """Open corpora, folders in one, tars, globs, brace patterns or URLs, in order of recipe and split.
 
+    Shards of one recipe and split that were made differently, in two corpora, are two groups.
+
     Raises:
         ShardError: when a path names nothing.
         StorageError: when a path cannot be read.
@@ -56,15 +65,17 @@ def find_groups(paths: Sequence[str]) -> list[Group]:
         for place in places(path):
             entries, problems = open_folder(place.storage, place.only, place.sizes)
             for name in sorted({entry.name for entry in entries} | set(problems)):
-                task, split = _owner(name)
+                task, split = _owner(name, place.storage)
                 group = found.setdefault((task, split), Group(task, split, [], [], []))
+                if place.only is not None:
+                    group = found[task, split] = group._replace(whole=False)
                 if name in problems:
                     group.problems.append(problems[name])
                     if f"{name}.tar" in place.sizes:
                         group.tars.append(Tar(place.storage, f"{name}.tar"))
                 else:
                     group.shards.append(Shard(place.storage, name))
-    return [_checked(found[key]) for key in sorted(found)]
+    return [part for key in sorted(found) for part in _parts(_checked(found[key]))]
 
 
 def _checked(group: Group) -> Group:
@@ -83,11 +94,27 @@ def _checked(group: Group) -> Group:
     return group.without(errors)
 
 
-def _owner(name: str) -> tuple[str, str]:
-    """Recipe and split of a shard, by its name."""
+def _parts(group: Group) -> list[Group]:
+    """The group, or one for each way in which its shards were made; what cannot be used goes to the first."""
+    made: dict[str, list[Shard]] = {}
+    for shard in group.shards:
+        made.setdefault(json.dumps(shard.info.identity, sort_keys=True), []).append(shard)
+    if len(made) < 2:
+        return [group]
+    parts = [group._replace(shards=shards, place=shards[0].storage.root) for shards in made.values()]
+    return [parts[0], *(part._replace(problems=[], tars=[]) for part in parts[1:])]
+
+
+def title_of(task: str, split: str) -> str:
+    """Recipe and split as people read them; the split is "" for shards of another make."""
+    return f"{task}/{split}" if split else task
+
+
+def _owner(name: str, storage: Storage) -> tuple[str, str]:
+    """Recipe and split of a shard, by its name; by its folder's where that is but a number."""
     if ours := re.fullmatch(r"(.+)-([^-]+)-\d{6,}", name):
         return ours[1], ours[2]
-    return re.sub(r"[-_.]?\d+$", "", name) or name, ""
+    return re.sub(r"[-_.]?\d+$", "", name) or storage.name, ""
 
 
 def find_shards(path: str) -> list[Shard]:

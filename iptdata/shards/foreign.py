@@ -1,17 +1,21 @@
 """Tars of samples that have no manifest: what something else made, or what a build did not finish."""
 
 import io
+import math
 import tarfile
+import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
+import numpy.lib.format as npy_format
 
 from iptdata.errors import ShardError, one_line
 from iptdata.image.decode import Unusable, decode
 from iptdata.storage import Storage
+from iptdata.units import amount, many
 
 CLEAN_NAMES = ("clean", "target", "gt", "hq", "hr", "norain")
 CORRUPTED_NAMES = ("corrupted", "input", "lq", "lr", "noisy", "rain")
@@ -63,14 +67,15 @@ class Tar:
         Raises:
             StorageError: when it cannot be read.
         """
+        length = self.storage.size(self.name) or 0
         if self.storage.is_local:
             with self.storage.open(self.name) as file:
-                return Contents(*_list(file), whole=True)
-        data = self.storage.read(self.name, 0, _REMOTE_BYTES)
-        samples, problem = _list(io.BytesIO(data))
-        if len(data) < _REMOTE_BYTES:
+                return Contents(*_list(file, length), whole=True)
+        samples, problem = _list(io.BytesIO(self.storage.read(self.name, 0, _REMOTE_BYTES)), length)
+        if length <= _REMOTE_BYTES:
             return Contents(samples, problem, whole=True)
-        return Contents(samples[:-1], "", whole=False)  # the last one may go on behind what was read
+        problem = "" if len(samples) > 1 else f"begins with a sample of more than {amount(_REMOTE_BYTES)}"
+        return Contents(samples[:-1], problem, whole=False)  # the last one may go on behind what was read
 
     def read(self, sample: Sample, extension: str) -> bytes:
         """The bytes of a member."""
@@ -90,12 +95,9 @@ class Tar:
     def _image(self, sample: Sample, extension: str) -> np.ndarray:
         data = self.read(sample, extension)
         try:
-            image = np.load(io.BytesIO(data), allow_pickle=False) if extension.endswith("npy") else decode(data).pixels
-        except (Unusable, ValueError, OSError, EOFError) as error:
-            raise ShardError(f"{self.path}: {sample.key}.{extension} cannot be decoded: {one_line(error, 200)}") from error
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ShardError(f"{self.path}: {sample.key}.{extension} is {image.dtype} {image.shape}; expected uint8 (H, W, 3)")
-        return image
+            return _npy(data) if extension.endswith("npy") else decode(data).pixels
+        except (Unusable, ValueError) as error:
+            raise ShardError(f"{self.path}: {sample.key}.{extension} cannot be used: {one_line(error, 200)}") from error
 
 
 def find_pair(members: Mapping[str, _T]) -> tuple[_T | None, _T | None]:
@@ -110,19 +112,54 @@ def no_pair(members: Iterable[str]) -> str:
     return f"has {', '.join(members)}; expected one of {', '.join(CLEAN_NAMES)} and one of {', '.join(CORRUPTED_NAMES)}"
 
 
-def _list(file: IO[bytes] | Any) -> tuple[list[Sample], str]:
+def _npy(data: bytes) -> np.ndarray:
+    """The picture in an npy file: uint8 (H, W, 3).
+
+    Raises:
+        ValueError: when it holds anything else.
+    """
+    file = io.BytesIO(data)
+    readers = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
+    try:
+        shape, by_columns, dtype = readers[npy_format.read_magic(file)](file)
+    except (KeyError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
+        raise ValueError(f"no npy file: {one_line(error)}") from error
+    pixels = data[file.tell() :]
+    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or by_columns or math.prod(shape) == 0:
+        raise ValueError(f"{dtype} {shape}, expected uint8 (H, W, 3)")
+    if len(pixels) != math.prod(shape):
+        raise ValueError(f"{len(pixels):,} bytes for {dtype} {shape}")
+    return np.frombuffer(pixels, np.uint8).reshape(shape)
+
+
+def _list(file: IO[bytes] | Any, length: int) -> tuple[list[Sample], str]:
+    """The samples of a tar of so many bytes, and what keeps from listing more, or from trusting what was listed."""
     samples: list[Sample] = []
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                if not member.isfile():
-                    continue
-                folder, slash, name = member.name.rpartition("/")
-                stem, _, extension = name.partition(".")
-                key = folder + slash + stem
-                if not samples or samples[-1].key != key:
-                    samples.append(Sample(key, {}))
-                samples[-1].members[extension] = (member.offset_data, member.size)
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        return samples, f"is no sound tar behind its first {len(samples):,} samples: {one_line(error)}"
-    return samples, ""
+        problem = _list_into(samples, file, length)
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError, MemoryError, OSError) as error:
+        problem = one_line(error)
+    return samples, problem and f"is no sound tar behind its first {many(len(samples), 'sample')}: {problem}"
+
+
+def _list_into(samples: list[Sample], file: IO[bytes] | Any, length: int) -> str:
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        for member in tar:
+            if not 0 <= member.size <= length - member.offset_data:
+                return f"a member of {member.size:,} bytes does not fit into it"
+            if not member.isfile():
+                continue
+            folder, slash, name = _text(member.name).rpartition("/")
+            stem, _, extension = name.partition(".")
+            key = folder + slash + stem
+            if not samples or samples[-1].key != key:
+                samples.append(Sample(key, {}))
+            samples[-1].members[extension] = (member.offset_data, member.size)
+        file.seek(tar.offset)
+        end = file.read(tarfile.BLOCKSIZE)
+    return "" if end == bytes(tarfile.BLOCKSIZE) else "the blocks that end a tar are missing"
+
+
+def _text(name: str) -> str:
+    """A name that can be encoded: bytes in it that are no UTF-8 are written out."""
+    return name.encode("utf-8", "backslashreplace").decode()

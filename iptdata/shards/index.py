@@ -103,7 +103,9 @@ def open_folder(
             problems[entry.name] = ShardError(f"{storage.path(f'{entry.name}.tar')} {text}; build it again")
     for name in sorted((tars if only is None else tars.intersection(only)) - manifests):
         path = storage.path(f"{name}.tar")
-        problems[name] = ShardError(f"{path} has no manifest beside it, so it is not finished; build it again or remove it")
+        problems[name] = ShardError(
+            f"{path} has no manifest beside it, so it is not finished; build it again, unless something else made it"
+        )
     return entries, problems
 
 

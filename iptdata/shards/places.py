@@ -59,6 +59,8 @@ def places(path: str, split: str | None = None, tasks: Container[str] | None = N
         ShardError: when it names nothing.
     """
     base, _ = split_query(path)
+    if not base:
+        raise ShardError("found an empty path, expected a corpus, a folder in one, or shards")
     pattern = base.endswith(".tar") or _MAGIC.search(base) or "{" in base
     if "://" not in base and os.path.isfile(base) and is_tar(os.path.basename(base)):
         storage = Storage(os.path.dirname(base) or ".")

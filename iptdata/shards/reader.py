@@ -1,5 +1,6 @@
 """Reading shards: a mapped file seen as strided arrays, no parsing and no copy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from iptdata.errors import ShardError
+from iptdata.errors import ShardError, one_line
 from iptdata.shards.manifest import ShardInfo, read_info
 from iptdata.storage import Storage
 
@@ -72,10 +73,18 @@ class Shard:
         with self.storage.open(f"{self.stem}.parquet") as file:
             return pq.read_schema(file).remove_metadata()
 
-    def rows(self) -> pa.Table:
-        """The manifest, one row a pair."""
-        with self.storage.open(f"{self.stem}.parquet") as file:
-            return pq.ParquetFile(file).read(use_threads=False)
+    def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The manifest, one row a pair, all columns by default.
+
+        Raises:
+            ShardError: when it is damaged.
+        """
+        path = f"{self.stem}.parquet"
+        try:
+            with self.storage.open(path) as file:
+                return pq.ParquetFile(file).read(columns, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise ShardError(f"{self.storage.path(path)} is damaged: {one_line(error, 200)}; build it again") from error
 
     def row(self, number: int) -> dict[str, Any]:
         """One row of the manifest."""

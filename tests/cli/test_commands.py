@@ -265,4 +265,4 @@ def test_a_corpus_without_pairs(tmp_path: Path) -> None:
     save(tmp_path / "s" / "c" / "tiny.png", natural_image(10, 10))
     options = ("--recipe", "rain", "--source", "s", "--out", "c", "--max-rejects", "100%", "--workers", 0)
     assert "no image gave a pair" in fails("build", *options, cwd=tmp_path, status=1)
-    assert "no pair to show in rain/train: all images were dropped" in fails("inspect", "c", "--preview", "x.png", cwd=tmp_path)
+    assert "rain/train has no pair: all images were dropped" in fails("inspect", "c", "--preview", "x.png", cwd=tmp_path)

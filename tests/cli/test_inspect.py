@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from rich.console import Console
 
 from iptdata.cli import group
 from iptdata.cli.blocks import Pictures
-from iptdata.errors import InspectError
+from iptdata.errors import IptDataError, ShardError
 from iptdata.shards.find import find_shards
 from tests.conftest import natural_image, save
 from tests.inspect.conftest import looked_at  # noqa: F401
@@ -33,7 +36,7 @@ def shown(*arguments: object, **environment: str) -> str:
 
 
 def refused(*arguments: object, **environment: str) -> str:
-    with pytest.raises(InspectError) as caught:
+    with pytest.raises(IptDataError) as caught:
         inspect(*arguments, **environment)
     return str(caught.value)
 
@@ -98,6 +101,7 @@ def test_show(looked_at: Path) -> None:  # noqa: F811
     text = shown(looked_at / "sr2", "--show", **forced | {"COLORTERM": "truecolor"})
     assert "\x1b[38;2;" in text
     assert "expected a terminal with 256 or more; --preview FILE draws into a file" in refused(looked_at, "--show")
+    assert "has no colours" in refused(looked_at, "--show", **forced | {"NO_COLOR": "1"})
 
 
 def test_files(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811
@@ -127,6 +131,8 @@ def test_ladders(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811
 
 
 def test_options_that_do_not_go_together(looked_at: Path) -> None:  # noqa: F811
+    assert "--where has no meaning with --sample KEY" in refused(looked_at, "--sample", "a-key", "--where", "true")
+    assert "is a file, so" in refused(looked_at, "--ladder", __file__)
     assert refused(looked_at, "--html", "a.html", "--show") == "--show has no meaning with --html; leave one of them out"
     assert refused(looked_at, "--sample", 3, "--json") == "--json has no meaning with --sample; leave one of them out"
     assert "--where has no meaning with --compare" in refused(looked_at, "--compare", looked_at, "--where", "true")
@@ -172,6 +178,73 @@ def test_check_finds_a_flipped_bit(looked_at: Path, tmp_path: Path) -> None:  # 
     assert "1 unit is missing (1)" in text
     (found,) = json.loads(shown(tmp_path, "--check", "--json"))
     assert found["shards"] == 2
+
+
+def test_one_recipe_that_is_gone_does_not_hide_the_others(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811
+    shutil.copytree(looked_at, tmp_path / "c")
+    for tar in (tmp_path / "c" / "rain" / "train").glob("*.tar"):
+        tar.unlink()
+    text = shown(tmp_path / "c")
+    assert text.count("Gaussian noise of sigma 50") == 1
+    assert "rain-train-000000.tar is missing" in text
+
+
+def test_an_empty_tar_and_an_empty_path(tmp_path: Path) -> None:
+    write_tar(tmp_path / "mine-0.tar", [])
+    assert "0 samples" in shown(tmp_path)
+    assert refused(tmp_path, "--sample", 1) == "no sample of mine can be shown"
+    with pytest.raises(ShardError, match="found an empty path"):
+        inspect("")
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    record = b'{"label": "\\u001b[31mred\\u009b2J\\u0007", "params": {"\\u001b]52;c;x": 1}}'
+    write_tar(tmp_path / "mine-0.tar", [sample(0) | {"json": record, "x\x1b[2J": b""}])
+    forced = {"FORCE_COLOR": "1", "NO_COLOR": "", "TERM": "xterm-256color"}
+    for arguments in ((), ("--sample", 1), ("--show",)):
+        text = shown(tmp_path, *arguments, **forced)
+        left = re.sub(r"\x1b\[[0-9;]*m", "", text)
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", left)
+        assert "\x1b[31m" not in text
+        assert "\\x1b" in left
+
+
+def test_secrets_in_urls_are_not_written(tmp_path: Path) -> None:
+    assert "SECRET" not in refused("s3://KEY:SECRET@/")
+    assert str(ShardError("s3://KEY:SECRET@bucket/a.tar is missing")) == "s3://***@bucket/a.tar is missing"
+
+
+def test_paths_that_are_no_utf_8(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811
+    name = os.fsencode(tmp_path) + b"/co\xff"
+    shutil.copytree(os.fsencode(looked_at / "rain"), name + b"/rain")
+    for arguments in ([], ["--sample", "1"], ["--html", "a.html"], ["--preview", "a.png"]):
+        command = [sys.executable, "-m", "iptdata", "inspect", name, *arguments]
+        result = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False)
+        assert result.returncode == 2
+        assert re.fullmatch(rb"iptdata: .*/co\\udcff/rain/train has a name that is not UTF-8, .*\n", result.stderr), (
+            result.stderr
+        )
+    (tmp_path / "a.tar").write_bytes((looked_at / "rain" / "train" / "rain-train-000000.tar").read_bytes())
+    for arguments in (["--sample", b"\xff"], [b"\xff.tar"]):
+        command = [sys.executable, "-m", "iptdata", "inspect", "a.tar", *arguments]
+        result = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False)
+        assert result.returncode == 2
+        assert re.match(rb"iptdata: .*\\udcff", result.stderr), result.stderr
+
+
+def test_nobody_reads_any_more(looked_at: Path) -> None:  # noqa: F811
+    command = f"{sys.executable} -m iptdata inspect {looked_at} --sample 20 | head -1; echo ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "141"
+    assert result.stderr == ""
+
+
+def test_pictures_of_other_heights() -> None:
+    tall, small = np.full((8, 4, 3), 200, np.uint8), np.full((4, 3, 3), 90, np.uint8)
+    out = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=100)
+    out.print(Pictures([small, tall]))
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in out.file.getvalue().splitlines()]  # pyright: ignore[reportAttributeAccessIssue]
+    assert lines == ["▀▀▀  ▀▀▀▀"] * 2 + ["     ▀▀▀▀"] * 2
 
 
 def test_names_from_files_are_no_markup(tmp_path: Path) -> None:

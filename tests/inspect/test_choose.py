@@ -1,12 +1,13 @@
 """Which pairs are shown: those that were asked for, with the pixels of their shard, and nothing else is read."""
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from iptdata.errors import InspectError
+from iptdata.errors import InspectError, ShardError
 from iptdata.inspect.choose import choose, find_pair_by_key
 from iptdata.inspect.foreign import summarise_tars
 from iptdata.inspect.pair import Pair
@@ -74,7 +75,7 @@ def test_a_condition_that_cannot_be_asked(looked_at: Path) -> None:
             choose(groups, where=where, count=1)
     with pytest.raises(InspectError, match="sort: found 'angel', expected angle, "):
         choose(groups, sort="angel", count=1)
-    with pytest.raises(InspectError, match="no pair meets where 'psnr < 0'; expected a condition that some pair of rain/train"):
+    with pytest.raises(InspectError, match="no pair of rain/train meets where 'psnr < 0'"):
         choose(groups, where="psnr < 0", count=1)
 
 
@@ -91,9 +92,23 @@ def test_recipes_without_a_column_are_left_out_and_named(looked_at: Path) -> Non
     found, notes = choose(find_groups([str(looked_at)]), where="params.sigma > 40", count=2)
     assert [title for title, _, _ in found] == ["drawn/train", "noise50/train"]
     assert notes == ["left out, since they lack a column that is asked for: rain/train, sr2/train"]
+    found, notes = choose(find_groups([str(looked_at)]), where="psnr > 0", count=2)
+    assert len(found) == 3
+    assert notes == ["no pair of sr2/train meets where 'psnr > 0'"]
     found, notes = choose(find_groups([str(looked_at)]), sort="psnr", count=2)
     assert len(found) == 4
     assert notes == ["sr2/train: manifests have no PSNR where sizes differ; its pairs are in order of their keys"]
+
+
+def test_a_damaged_manifest_is_not_blamed_on_the_condition(looked_at: Path, tmp_path: Path) -> None:
+    shutil.copytree(looked_at / "rain" / "train", tmp_path / "train")
+    manifest = tmp_path / "train" / "rain-train-000001.parquet"
+    content = bytearray(manifest.read_bytes())
+    content[4:200] = bytes(196)
+    manifest.write_bytes(content)
+    for where in (None, "psnr > 0"):
+        with pytest.raises(ShardError, match=r"a manifest in .*train cannot be read"):
+            choose(find_groups([str(tmp_path / "train")]), where=where, count=100)
 
 
 def test_a_pair_by_its_key(looked_at: Path) -> None:
@@ -167,5 +182,7 @@ def test_what_a_damaged_shard_still_has_is_shown(looked_at: Path, tmp_path: Path
             assert pair.params == pytest.approx(wanted.row(number)["params"])
         assert any("is no sound tar behind its first" in note for note in notes)
     (tmp_path / "rain-train-000000.tar").write_bytes(b"no tar at all" * 100)
-    with pytest.raises(InspectError, match=r"no pair to show in rain/train: .*is no sound tar"):
+    with pytest.raises(
+        InspectError, match=r"is no sound tar behind its first 0 samples: .*; no sample of rain/train can be shown"
+    ):
         choose(find_groups([str(tmp_path)]), count=100)

@@ -1,5 +1,6 @@
 """Two corpora: what differs in how they were made, and which of their pairs are the same."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from iptdata.errors import InspectError
 from iptdata.inspect.compare import Comparison, Comparisons, compare
 from iptdata.shards.find import find_groups, find_shards
-from tests.conftest import build
+from tests.conftest import build, natural_image, save
 from tests.tars import sample, write_tar
 
 
@@ -66,6 +67,27 @@ def test_another_seed_and_more_pairs(looked_at: Path, tmp_path: Path) -> None:
     assert both.only_b == ("sr3/train",)
     assert found.differences == (("patches_per_image", "8", "12"),)
     assert (found.pairs, found.same_clean, found.same) == ((80, 120), 80, 80)
+
+
+def test_without_an_error_to_compare_the_seed_decides(looked_at: Path, tmp_path: Path) -> None:
+    """Shrunken and then noisy: sizes differ, so no mse; another seed gives other pixels on the same clean patch."""
+    recipe = tmp_path / "srn.yaml"
+    recipe.write_text("task: srn\nscale: 2\nsteps: [bicubic, {gaussian_noise: {sigma: 30}}]\n")
+    save(tmp_path / "photos" / "a.png", natural_image(96, 96))
+    for seed in (0, 1):
+        build(tmp_path / "photos", tmp_path / f"s{seed}", (str(recipe),), patches_per_image=1, seed=seed)
+    found = one(tmp_path / "s0", tmp_path / "s1")
+    assert (found.same_clean, found.same) == (1, 0)
+    assert one(tmp_path / "s0", tmp_path / "s0").same == 1
+
+
+def test_what_is_damaged_is_told(looked_at: Path, tmp_path: Path) -> None:
+    shutil.copytree(looked_at / "rain", tmp_path / "c" / "rain")
+    (tmp_path / "c" / "rain" / "train" / "rain-train-000001.tar").unlink()
+    found = compared(looked_at / "rain", tmp_path / "c")
+    assert found.problems_a == ()
+    assert "rain-train-000001.tar is missing" in found.problems_b[0]
+    assert found.both[0].pairs == (80, 48)
 
 
 def test_tars_without_manifests(looked_at: Path, tmp_path: Path) -> None:

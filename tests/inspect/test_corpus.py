@@ -53,9 +53,24 @@ def test_of_another_make(tmp_path: Path) -> None:
     assert "3 samples" in corpus._repr_html_()
 
 
+def test_as_a_collection(looked_at: Path) -> None:
+    corpus = iptdata.Corpus(looked_at / "rain", looked_at / "drawn")
+    pairs = list(corpus)
+    assert len(pairs) == len(corpus) == 160
+    assert all(pair.key in corpus for pair in pairs[:3])
+    assert "none" not in corpus
+    assert 0 not in corpus
+    with pytest.raises(KeyError, match="found 0, expected the key of a pair, or a recipe and a key; recipes are drawn, rain"):
+        corpus[0]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(KeyError, match="recipes are drawn, rain"):
+        corpus["sr2", pairs[0].key]
+    with pytest.raises(InspectError, match="n: found 0, expected 1 or more"):
+        corpus.pairs(n=0)
+
+
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="does not exist"):
-        len(iptdata.Corpus(tmp_path / "none"))
+        iptdata.Corpus(tmp_path / "none")
     with pytest.raises(InspectError, match=r"Corpus\(\) names no path"):
         iptdata.Corpus()
     with pytest.raises(AttributeError, match="no attribute 'Corpse'"):

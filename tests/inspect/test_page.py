@@ -10,9 +10,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from iptdata.inspect.choose import choose
 from iptdata.inspect.page import page
-from iptdata.inspect.words import summarise_any
+from iptdata.inspect.words import summarise_all
 from iptdata.shards.find import find_groups
 from tests.conftest import build, natural_image, save
+from tests.tars import sample, write_tar
 
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -39,7 +40,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     groups = find_groups([str(root / "corpus")])
     chosen, notes = choose(groups, count=100)
     name = "</title><script>alert(3)</script>"
-    text = page(name, [summarise_any(group) for group in groups], chosen, [*notes, "<b>a note</b>"], most=None)
+    text = page(name, summarise_all(groups), chosen, [*notes, "<b>a note</b>"], most=None)
     (root / "page.html").write_text(text)
     return root / "page.html"
 
@@ -204,6 +205,22 @@ def test_what_a_screen_reader_is_told(tab: Page) -> None:
         "all => all.filter(one => !(one.alt || one.ariaLabel || one.labels?.length || one.textContent.trim())).length",
     )
     assert unnamed == 0
+
+
+def test_odd_labels_and_numbers(browser: Browser, tmp_path: Path) -> None:
+    """Class 0, blanks at the ends of a class, and numbers that JSON has not; the page still works."""
+    records = [b'{"label": 0, "params": {"x": NaN}}', b'{"label": "  a  b ", "params": {"x": 2}}']
+    write_tar(tmp_path / "mine-0.tar", [sample(number) | {"json": record} for number, record in enumerate(records)])
+    groups = find_groups([str(tmp_path)])
+    chosen, _ = choose(groups, count=9)
+    (tmp_path / "page.html").write_text(page("c", summarise_all(groups), chosen, [], most=None))
+    tab = browser.new_page()
+    tab.goto((tmp_path / "page.html").as_uri())
+    for label in ("0", "  a  b "):
+        tab.evaluate("label => { document.querySelector('select[name=label]').value = label }", label)
+        tab.locator("select[name=label]").dispatch_event("input")
+        assert len(shown(tab)) == 1
+    tab.close()
 
 
 def test_a_page_stays_below_its_size(looked_at: Path) -> None:

@@ -10,8 +10,10 @@ from click.testing import CliRunner
 from iptdata.cli import group
 from iptdata.errors import ShardError
 from iptdata.inspect.distribution import QUANTILES
+from iptdata.inspect.foreign import TarsSummary
 from iptdata.inspect.rows import Rows
 from iptdata.inspect.summary import summarise
+from iptdata.inspect.words import summarise_all
 from iptdata.shards.find import find_groups
 from tests.conftest import build, natural_image, save
 
@@ -66,8 +68,14 @@ def test_what_is_wrong_is_told(corpus: Path) -> None:
     assert "rain-train-000002.tar is 0 bytes long" in shown
     (folder / "rain-train-000000.parquet").write_bytes(b"no parquet")
     (folder / "rain-train-000003.parquet").unlink()
+    (left,) = summarise_all(find_groups([str(folder)]))
+    assert isinstance(left, TarsSummary)
+    assert left.samples == 32
+    assert any("rain-train-000000.parquet is damaged or no manifest of iptdata" in problem for problem in left.problems)
+    for tar in folder.glob("*.tar"):
+        tar.unlink()
     with pytest.raises(ShardError, match="is damaged or no manifest of iptdata"):
-        summarise(find_groups([str(folder)])[0])
+        summarise_all(find_groups([str(folder)]))
 
 
 def test_json_is_all_of_it(corpus: Path) -> None:

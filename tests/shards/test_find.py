@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from iptdata.errors import ShardError
+from iptdata.inspect.summary import summarise
 from iptdata.shards.find import find_groups, find_shards
 from tests.conftest import build
+from tests.tars import sample, write_tar
 
 
 @pytest.fixture
@@ -45,6 +47,36 @@ def test_what_is_damaged_is_told_and_the_rest_is_found(corpus: Path) -> None:
     assert "is 5 bytes long, its manifest says" in str(group.problems[1])
     with pytest.raises(ShardError, match="has no manifest beside it"):
         find_shards(str(corpus))
+
+
+def test_what_was_made_differently_is_apart(corpus: Path, photos: Path, tmp_path: Path) -> None:
+    build(photos, tmp_path / "other", ["rain"], images_per_shard=4, seed=1)
+    paths = [str(corpus / "rain" / "train"), str(tmp_path / "other")]
+    groups = find_groups(paths)
+    assert [group.title for group in groups] == [
+        f"rain/train in {corpus}/rain/train",
+        f"rain/train in {tmp_path}/other/rain/train",
+    ]
+    assert [group.shards[0].info.identity["seed"] for group in groups] == [0, 1]
+    (tmp_path / "other" / "rain" / "train" / "rain-train-000000.tar").unlink()
+    assert [len(group.problems) for group in find_groups(paths)] == [1, 0]
+
+
+def test_a_subset_that_was_named_lacks_nothing(corpus: Path) -> None:
+    folder = corpus / "rain" / "train"
+    (group,) = find_groups([str(folder / "rain-train-000001.tar")])
+    assert not group.whole
+    assert summarise(group).missing == ()
+    (folder / "rain-train-000000.tar").unlink()
+    (folder / "rain-train-000000.parquet").unlink()
+    (group,) = find_groups([str(folder)])
+    assert summarise(group).missing == (0,)
+
+
+def test_tars_of_another_make_are_grouped_by_name(tmp_path: Path) -> None:
+    for name in ("00000.tar", "00001.tar", "train_1.tar", "train_2.tar"):
+        write_tar(tmp_path / "pile" / name, [sample(0)])
+    assert [(group.title, len(group.tars)) for group in find_groups([str(tmp_path / "pile")])] == [("pile", 2), ("train", 2)]
 
 
 def test_names_with_brackets_are_names(corpus: Path, tmp_path: Path) -> None:

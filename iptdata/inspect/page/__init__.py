@@ -31,7 +31,6 @@ class _Card(NamedTuple):
     clean: str
     corrupted: str
     label: str
-    psnr: str
     numbers: dict[str, float]
     facts: dict[str, str]
 
@@ -91,15 +90,15 @@ def _cards(chosen: Sequence[Chosen], most: int | None) -> tuple[list[_Card], int
 def _card(title: str, pair: Pair) -> _Card:
     hidden = ("offset", "key", "schema", "recipe")
     facts = {key: f"{value:.2f}" if isinstance(value, float) else str(value) for key, value in pair.facts.items()}
-    psnr = "" if pair.psnr is None or math.isinf(pair.psnr) else f"{pair.psnr:.2f}"
+    label = pair.facts.get("label")
+    psnr = {} if pair.psnr is None or math.isinf(pair.psnr) else {"psnr": round(pair.psnr, 4)}
     return _Card(
         title=title,
         pair=pair,
         clean=_data_url(pair.clean),
         corrupted=_data_url(pair.corrupted),
-        label=str(pair.facts.get("label") or ""),
-        psnr=psnr,
-        numbers=({"psnr": float(psnr)} if psnr else {}) | pair.params,
+        label="" if label is None else str(label),
+        numbers=psnr | pair.params,
         facts={key: value for key, value in facts.items() if key not in hidden},
     )
 

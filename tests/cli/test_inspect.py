@@ -216,7 +216,7 @@ def test_secrets_in_urls_are_not_written(tmp_path: Path) -> None:
 
 def test_paths_that_are_no_utf_8(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811
     name = os.fsencode(tmp_path) + b"/co\xff"
-    shutil.copytree(os.fsencode(looked_at / "rain"), name + b"/rain")
+    shutil.copytree(looked_at / "rain", os.fsdecode(name + b"/rain"))
     for arguments in ([], ["--sample", "1"], ["--html", "a.html"], ["--preview", "a.png"]):
         command = [sys.executable, "-m", "iptdata", "inspect", name, *arguments]
         result = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False)

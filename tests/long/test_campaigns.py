@@ -37,7 +37,7 @@ def test_hugging_face_datasets(tmp_path: Path) -> None:
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", "datasets"], check=True, timeout=900)
     shard = find_shards(str(tmp_path / "corpus"))[0]
-    path = tmp_path / "corpus" / f"{shard.stem}.tar"
+    path = shard.storage.path(f"{shard.stem}.tar")
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
     shown = subprocess.run([python, "-c", HUGGING_FACE, path], env=environment, capture_output=True, text=True, check=True)
     rows = [json.loads(line) for line in shown.stdout.splitlines()]

@@ -48,6 +48,10 @@ class TrainError(IptDataError):
     """Options of a training run that cannot be, or that do not fit the run, the shards or the machine."""
 
 
+class EvaluateError(IptDataError):
+    """Benchmarks, photos or options of a restoration that cannot be used."""
+
+
 class ConflictError(IptDataError):
     """An output directory that holds the same recipe and split with another content."""
 

@@ -19,6 +19,8 @@ _COMMANDS = {
     "inspect": "See what is in a corpus: numbers, pairs, pictures, what is wrong.",
     "train": "Train a network on shards.",
     "finetune": "Train a pre-trained network further on one task.",
+    "eval": "Measure a network on benchmarks, beside what the paper reports.",
+    "restore": "Restore photos.",
     "checkpoint": "Show checkpoints, read released ones, write weights for others.",
     "completion": "Print what makes a shell complete commands, options and recipes.",
 }

@@ -1,0 +1,72 @@
+"""`iptdata restore`."""
+
+import dataclasses
+import sys
+from typing import Any
+
+import click
+
+from iptdata.cli.complete import complete_paths, complete_recipes
+from iptdata.cli.console import console
+from iptdata.cli.sections import WIDTH, SectionedCommand, section
+from iptdata.errors import EvaluateError, IptDataError
+
+_what, _how = section("What to do"), section("How")
+
+
+@click.command(name="restore", cls=SectionedCommand, context_settings=WIDTH)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", shell_complete=complete_paths)
+@_what("--checkpoint", required=True, metavar="FILE", shell_complete=complete_paths, help="The network.")
+@_what("--task", required=True, metavar="NAME", shell_complete=complete_recipes, help="Which of its tasks.")
+@_what(
+    "--out", required=True, metavar="DIR", shell_complete=complete_paths, help="Folder for the results, which keep their names."
+)
+@_what("--compare", is_flag=True, help="Write NAME-compare.png as well: before | after.")
+@_how("--overlap", type=int, metavar="PIXELS", help="Pixels that tiles share at least.  [default: 10]")
+@_how("--self-ensemble", is_flag=True, help="The mean over eight flips and rotations; eight times the work.")
+@_how("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
+@_how("--batch-size", type=click.IntRange(1), metavar="N", help="Tiles at once.  [default: 64 on a GPU, 8 elsewhere]")
+@_how("--overwrite", is_flag=True, help="Replace results that are there already; otherwise they are skipped.")
+def command(**options: Any) -> None:
+    """Restore photos of any size with one of a network's tasks. INPUT is a photo, a folder or a glob.
+
+    Transparency, EXIF and colour profile stay. What cannot be read is named, the rest is restored, and the exit status is 1.
+    Called again, it goes on with what is not there yet.
+
+    \b
+    Examples:
+      iptdata restore photo.jpg --checkpoint runs/ipt-base-1/best.pt --task noise50 --out restored
+      iptdata restore photos 'scans/*.png' --checkpoint best.pt --task sr2 --out large --compare
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    from iptdata.evaluate.photos import find_photos, restore_photo, tiles_of  # noqa: PLC0415
+    from iptdata.evaluate.restorer import load_network  # noqa: PLC0415
+
+    photos = find_photos(options["inputs"], options["out"])
+    chosen = {name: options[name] for name in ("device", "overlap", "self_ensemble") if options[name] is not None}
+    network = load_network(options["checkpoint"], options["task"], batch=options["batch_size"], **chosen)
+    failed = skipped = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True) as progress:
+        for photo in photos:
+            if photo.is_there and not options["overwrite"]:
+                skipped += 1
+                continue
+            bar = progress.add_task(photo.name, total=None)
+            try:
+                restore_photo(
+                    photo,
+                    dataclasses.replace(network, advance=lambda tiles, bar=bar: progress.update(bar, advance=tiles)),
+                    compare=options["compare"],
+                    begun=lambda image, bar=bar: progress.update(bar, total=tiles_of(image, network)),
+                )
+            except EvaluateError as error:
+                failed += 1
+                console().print(f"! {error}", markup=False, soft_wrap=True)
+            progress.remove_task(bar)
+    done = len(photos) - failed - skipped
+    there = f", {skipped} there already" if skipped else ""
+    console().print(f"{done} of {len(photos)} restored into {options['out']}{there}", markup=False, soft_wrap=True)
+    if failed:
+        sys.exit(IptDataError.exit_status - 1)

@@ -1,0 +1,1 @@
+"""How good a network is, measured as the field does it, and photos that it restores."""

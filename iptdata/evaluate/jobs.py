@@ -1,0 +1,93 @@
+"""What is to be measured: every task on every benchmark that has images for it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iptdata.errors import EvaluateError, RecipeError, nearest
+from iptdata.evaluate.benchmark import Benchmark, open_benchmark, pair_of_folders
+from iptdata.evaluate.protocol import Protocol, protocol_of
+from iptdata.evaluate.restorer import Bicubic, Identity, Restorer, load_network
+from iptdata.model.checkpoint import load_checkpoint
+from iptdata.recipe import Recipe, load, shipped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One restorer on one benchmark."""
+
+    restorer: Restorer
+    benchmark: Benchmark
+    protocol: Protocol
+
+
+def make_jobs(
+    *,
+    checkpoint: str | None = None,
+    baseline: str | None = None,
+    tasks: Sequence[str] = (),
+    benchmarks: Sequence[str] = (),
+    pairs: Sequence[tuple[str, str]] = (),
+    clip: bool = True,
+    seed: int = 0,
+    network: Mapping[str, Any] | None = None,
+) -> list[Job]:
+    """Each task on each benchmark.
+
+    Args:
+        checkpoint, baseline: what to measure, one of the two; a baseline is "bicubic" or "identity".
+        tasks: recipes; all of a checkpoint's by default.
+        pairs: two folders each, corrupted and clean.
+        clip, seed: see `Protocol`.
+        network: see `load_network`.
+
+    Raises:
+        EvaluateError: when they do not fit each other, or a benchmark has no images for a task.
+    """
+    if (checkpoint is None) == (baseline is None):
+        raise EvaluateError("give either --checkpoint FILE or --baseline bicubic|identity")
+    if not benchmarks and not pairs:
+        raise EvaluateError("there is no benchmark to measure on; give --benchmark DIR, or --pair CORRUPTED CLEAN")
+    scales: Mapping[str, int] = {}
+    if checkpoint is not None:
+        config = load_checkpoint(checkpoint).config
+        scales = dict(zip(config.tasks, config.scales, strict=True))
+    chosen = list(tasks) or list(scales)
+    if not chosen:
+        raise EvaluateError(f"there is no task to measure; give --task NAME, such as {', '.join(sorted(shipped()))}")
+    jobs = []
+    for task in chosen:
+        protocol = _protocol(task, scales, clip, seed)
+        restorer = (
+            _baseline(str(baseline), protocol) if checkpoint is None else load_network(checkpoint, task, **(network or {}))
+        )
+        places = [open_benchmark(path, protocol) for path in benchmarks] + [pair_of_folders(*paths) for paths in pairs]
+        jobs += [Job(restorer=restorer, benchmark=place, protocol=protocol) for place in places]
+    return jobs
+
+
+def _protocol(task: str, scales: Mapping[str, int], clip: bool, seed: int) -> Protocol:
+    """By the recipe's; a task of a checkpoint that is no shipped recipe is measured on given pairs."""
+    if task in scales and task not in shipped():
+        return Protocol(task=task, kind="pairs", scale=scales[task])
+    try:
+        recipe = load(task)
+    except RecipeError as error:
+        raise EvaluateError(f"task: {error}") from error
+    if not isinstance(recipe, Recipe):
+        raise EvaluateError(
+            f"{task} is a suite; name one of its recipes, {', '.join(member.task for member in recipe.recipes)}"
+        )
+    if scales and recipe.task not in scales:
+        raise EvaluateError(f"the checkpoint has no task {recipe.task!r}; it has {nearest(recipe.task, scales)}")
+    return protocol_of(recipe, clip=clip, seed=seed)
+
+
+def _baseline(name: str, protocol: Protocol) -> Restorer:
+    if name == "identity":
+        if protocol.scale > 1:
+            raise EvaluateError(f"{protocol.task} enlarges, which --baseline identity does not; use --baseline bicubic")
+        return Identity()
+    if protocol.scale == 1:
+        raise EvaluateError(f"{protocol.task} does not enlarge; use --baseline identity")
+    return Bicubic(protocol.scale)

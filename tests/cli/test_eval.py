@@ -1,0 +1,97 @@
+"""`iptdata eval` and `iptdata restore` as a user meets them."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from iptdata.cli import group
+from iptdata.errors import EvaluateError
+from tests.conftest import natural_image, save
+from tests.evaluate.conftest import edsr_file, ipt_file  # noqa: F401
+
+
+def iptdata(*arguments: object) -> Result:
+    return CliRunner().invoke(group, list(map(str, arguments)), catch_exceptions=False, env={"COLUMNS": "80", "NO_COLOR": "1"})
+
+
+@pytest.fixture
+def benchmark(tmp_path: Path) -> Path:
+    for number in range(3):
+        save(tmp_path / "Set5" / "HR" / f"{number}.png", natural_image(60, 70, number))
+    return tmp_path / "Set5"
+
+
+def test_a_baseline_beside_the_paper(benchmark: Path) -> None:
+    result = iptdata("eval", "--baseline", "bicubic", "--task", "sr2", "--task", "sr4", "--benchmark", benchmark, benchmark)
+    assert result.exit_code == 0
+    lines = [line for line in result.stdout.splitlines() if "Set5" in line]
+    assert [line.split()[:3] for line in lines] == [["Set5", task, "3"] for task in ("sr2", "sr2", "sr4", "sr4")]
+    assert [line.split()[-2] for line in lines] == ["38.37", "38.37", "32.64", "32.64"]
+    y, difference = float(lines[0].split()[3]), float(lines[0].split()[-1])
+    assert difference == pytest.approx(y - 38.37, abs=0.011)
+    assert max(map(len, result.stdout.splitlines()[:8])) <= 80
+    assert "sr4: super-resolution, quoted on luma (BT.601), 4 pixels of border left out" in result.stdout
+
+
+def test_a_network_and_every_output(benchmark: Path, ipt_file: str, tmp_path: Path) -> None:  # noqa: F811
+    outputs = ("--csv", tmp_path / "a.csv", "--save-images", tmp_path / "images", "--json")
+    result = iptdata("eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark, *outputs)
+    assert result.exit_code == 0
+    (score,) = json.loads(result.stdout)
+    assert score["mean"]["psnr_rgb"] == pytest.approx(score["mean"]["input_psnr"], abs=1e-9)
+    assert score["mean"]["quoted"] == score["mean"]["psnr_rgb"]
+    assert [image["name"] for image in score["images"]] == ["0", "1", "2"]
+    rows = list(csv.DictReader((tmp_path / "a.csv").open()))
+    assert [float(row["psnr_rgb"]) for row in rows] == [image["psnr_rgb"] for image in score["images"]]
+    for number in range(3):
+        restored = np.asarray(Image.open(tmp_path / "images" / "Set5" / "noise30" / f"{number}.png")).astype(int)
+        assert (restored - natural_image(60, 70, number)).std() == pytest.approx(28, abs=3)
+    both = iptdata("eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark, "--markdown", "--no-clip")
+    assert re.search(r"\| Set5 \| noise30 \| 3 \|", both.stdout)
+    assert "noise neither rounded nor clipped" in both.stdout
+
+
+def test_an_image_that_cannot_be_measured(benchmark: Path) -> None:
+    (benchmark / "HR" / "1.png").write_bytes(b"torn")
+    result = iptdata("eval", "--baseline", "bicubic", "--task", "sr2", "--benchmark", benchmark, "--images")
+    assert result.exit_code == 1
+    assert "! Set5: HR/1.png: unreadable" in result.stderr
+    assert "2 of 3 *" in result.stdout
+    assert "* partial: some images could not be measured" in result.stdout
+
+
+def test_photos(tmp_path: Path, edsr_file: str) -> None:  # noqa: F811
+    for name in ("a.png", "b.jpg"):
+        save(tmp_path / "photos" / name, natural_image(30, 40))
+    (tmp_path / "photos" / "c.png").write_bytes(b"torn")
+    command = (
+        "restore",
+        tmp_path / "photos",
+        "--checkpoint",
+        edsr_file,
+        "--task",
+        "sr2",
+        "--out",
+        tmp_path / "out",
+        "--compare",
+    )
+    result = iptdata(*command)
+    assert result.exit_code == 1
+    assert re.search(r"! .*c\.png cannot be read as a picture", result.stderr)
+    assert f"2 of 3 restored into {tmp_path}/out" in result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "b.jpg", "a-compare.png", "b-compare.png"}
+    assert Image.open(tmp_path / "out" / "a.png").size == (80, 60)
+    (tmp_path / "photos" / "c.png").unlink()
+    again = iptdata(*command)
+    assert again.exit_code == 0
+    assert "0 of 2 restored" in again.stderr
+    assert "2 there already" in again.stderr
+    assert "2 of 2 restored" in iptdata(*command, "--overwrite").stderr
+    with pytest.raises(EvaluateError, match="has no task 'rain'; it has noise30, sr2"):
+        iptdata("restore", tmp_path / "photos", "--checkpoint", edsr_file, "--task", "rain", "--out", tmp_path / "out")

@@ -67,8 +67,8 @@ def evaluate(
     benchmark: Benchmark,
     protocol: Protocol,
     *,
-    done: Callable[[str], None] = lambda name: None,
-    save: Callable[[str, np.ndarray], None] = lambda name, image: None,
+    done: Callable[[str], object] = lambda name: None,
+    save: Callable[[str, np.ndarray], object] = lambda name, image: None,
 ) -> Score:
     """Restore and measure every image.
 

@@ -8,7 +8,6 @@ from iptdata.errors import EvaluateError, RecipeError, nearest
 from iptdata.evaluate.benchmark import Benchmark, open_benchmark, pair_of_folders
 from iptdata.evaluate.protocol import Protocol, protocol_of
 from iptdata.evaluate.restorer import Bicubic, Identity, Restorer, load_network
-from iptdata.model.checkpoint import load_checkpoint
 from iptdata.recipe import Recipe, load, shipped
 
 
@@ -48,10 +47,8 @@ def make_jobs(
         raise EvaluateError("give either --checkpoint FILE or --baseline bicubic|identity")
     if not benchmarks and not pairs:
         raise EvaluateError("there is no benchmark to measure on; give --benchmark DIR, or --pair CORRUPTED CLEAN")
-    scales: Mapping[str, int] = {}
-    if checkpoint is not None:
-        config = load_checkpoint(checkpoint).config
-        scales = dict(zip(config.tasks, config.scales, strict=True))
+    loaded = None if checkpoint is None else load_network(checkpoint, **(network or {}))
+    scales = {} if loaded is None else dict(zip(loaded.config.tasks, loaded.config.scales, strict=True))
     chosen = list(tasks) or list(scales)
     if not chosen:
         raise EvaluateError(f"there is no task to measure; give --task NAME, such as {', '.join(sorted(shipped()))}")

@@ -1,5 +1,6 @@
 """What restores an image: a network, or one of the baselines that it has to beat."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +12,7 @@ from iptdata.degrade.bicubic import imresize
 from iptdata.errors import EvaluateError, nearest
 from iptdata.evaluate.tiles import restore_by_tiles
 from iptdata.model.checkpoint import load_checkpoint
+from iptdata.model.parts import TasksConfig
 
 OVERLAP = 10  # as the paper has it
 _LARGE_TILE = 192  # of networks that take any size
@@ -53,14 +55,14 @@ class Network:
     """A network of ours with one of its heads.
 
     Attributes:
-        task: number of the head; scale: of its output.
+        config: tasks and scales of its heads; task: number of the one that is used.
         tile, overlap: see `restore_by_tiles`; batch: tiles at once.
         self_ensemble: the mean over eight flips and rotations of each tile.
     """
 
     model: torch.nn.Module
+    config: TasksConfig
     task: int
-    scale: int
     tile: int
     overlap: int
     batch: int
@@ -68,6 +70,20 @@ class Network:
     self_ensemble: bool = False
     name: str = "network"
     advance: Callable[[int], None] = lambda tiles: None
+
+    @property
+    def scale(self) -> int:
+        return self.config.scales[self.task]
+
+    def with_task(self, task: str) -> "Network":
+        """The same network with another of its heads.
+
+        Raises:
+            EvaluateError: when it has none for this task.
+        """
+        if task not in self.config.tasks:
+            raise EvaluateError(f"{self.name} has no task {task!r}; it has {nearest(task, self.config.tasks)}")
+        return dataclasses.replace(self, task=self.config.tasks.index(task))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         return restore_by_tiles(
@@ -99,14 +115,14 @@ class Network:
 
 def load_network(
     path: str,
-    task: str,
+    task: str | None = None,
     *,
     device: str = "auto",
     overlap: int = OVERLAP,
     batch: int | None = None,
     self_ensemble: bool = False,
 ) -> Network:
-    """The network of a checkpoint with the head of a task.
+    """The network of a checkpoint with the head of a task, its first by default; `with_task` gives it another one.
 
     Args:
         device: "cpu", "cuda", or "auto", a GPU where there is one.
@@ -117,19 +133,14 @@ def load_network(
         EvaluateError: when it has no such task, there is no such device, or the overlap does not fit.
     """
     checkpoint = load_checkpoint(path)
-    config = checkpoint.config
-    if task not in config.tasks:
-        raise EvaluateError(f"{path} has no task {task!r}; it has {nearest(task, config.tasks)}")
-    number = config.tasks.index(task)
     chosen = _device(device)
-    tile = getattr(config, "patch_size", _LARGE_TILE)
+    tile = getattr(checkpoint.config, "patch_size", _LARGE_TILE)
     if not 0 <= overlap < tile:
         raise EvaluateError(f"overlap: found {overlap}, expected 0 to {tile - 1}, below the tile of {tile}")
-    model = checkpoint.model().to(chosen).eval()
-    return Network(
-        model=model,
-        task=number,
-        scale=config.scales[number],
+    network = Network(
+        model=checkpoint.model().to(chosen).eval(),
+        config=checkpoint.config,
+        task=0,
         tile=tile,
         overlap=overlap,
         batch=batch or (64 if chosen.type == "cuda" else 8),
@@ -137,6 +148,7 @@ def load_network(
         self_ensemble=self_ensemble,
         name=path,
     )
+    return network if task is None else network.with_task(task)
 
 
 def _device(wanted: str) -> torch.device:

@@ -27,6 +27,12 @@ def split_query(path: str) -> tuple[str, str]:
     return (found[1], found[2] or "") if found else (path, "")
 
 
+def of_file(path: str) -> tuple["Storage", str]:
+    """The folder of a file as a storage, and the file's name in it."""
+    folder, name = os.path.split(path)
+    return Storage(folder or "."), name
+
+
 class Sink(Protocol):
     """Somewhere to write bytes to."""
 

@@ -8,6 +8,7 @@ import click
 
 from iptdata.cli.complete import complete_paths, complete_recipes
 from iptdata.cli.console import console, results
+from iptdata.cli.network import for_network, network_options
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
 
 if TYPE_CHECKING:
@@ -44,10 +45,7 @@ _what, _how, _output = section("What to measure"), section("How"), section("Outp
     help="Round and clip noisy images to 0..255, as the corpus and the IPT code do.",
 )
 @_how("--seed", default=0, show_default=True, metavar="N", help="Seed of the noise; it depends on the image's name, too.")
-@_how("--overlap", type=int, metavar="PIXELS", help="Pixels that tiles share at least.  [default: 10]")
-@_how("--self-ensemble", is_flag=True, help="The mean over eight flips and rotations; eight times the work.")
-@_how("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
-@_how("--batch-size", type=click.IntRange(1), metavar="N", help="Tiles at once.  [default: 64 on a GPU, 8 elsewhere]")
+@network_options
 @_output("--images", is_flag=True, help="A row for each image as well.")
 @_output("--json", "as_json", is_flag=True, help="JSON instead of tables, with every image.")
 @_output("--csv", metavar="FILE", help="Write a line for each image.")
@@ -97,8 +95,7 @@ def _measure(options: dict[str, Any]) -> "list[Score]":
         pairs=options["pair"],
         clip=options["clip"],
         seed=options["seed"],
-        network={name: options[name] for name in ("device", "overlap", "self_ensemble") if options[name] is not None}
-        | {"batch": options["batch_size"]},
+        network=for_network(options),
     )
     total = sum(len(job.benchmark.cases) for job in jobs)
     progress = iter(track(range(total), "measuring", console=console(), transient=True))

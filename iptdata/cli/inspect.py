@@ -17,14 +17,6 @@ from iptdata.errors import InspectError, without_secrets
 
 _COUNT = re.compile(r"[1-9]\d{0,4}")
 _OF_PREVIEW, _OF_PAGE, _OF_SHOW = 6, 40, 2
-# By view: the options that ask for it, and all that it understands. The first that is asked for is meant.
-_VIEWS = {
-    "ladder": ({"ladder"}, {"ladder", "show", "preview"}),
-    "compare": ({"compare"}, {"compare", "as_json"}),
-    "files": ({"preview", "html"}, {"preview", "html", "where", "sort", "pairs"}),
-    "pairs": ({"sample", "show", "where", "sort", "pairs"}, {"sample", "show", "where", "sort", "pairs"}),
-    "summary": (set(), {"as_json", "check"}),
-}
 
 _view, _choice, _pairs = section("What to see, instead of the summary"), section("Which pairs"), section("Files to write")
 
@@ -70,14 +62,14 @@ def command(ctx: click.Context, paths: tuple[str, ...], **options: Any) -> None:
       iptdata inspect --ladder photo.jpg --preview ladder.png
     """
     given = {name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    view, allowed = next((view, names) for view, (asked, names) in _VIEWS.items() if not asked or given & asked)
+    run, allowed = next((run, names) for run, asked, names in _VIEWS if not asked or given & asked)
     if odd := sorted(given - allowed):
         raise InspectError(f"{_flag(odd[0])} has no meaning with {_flag(min(given & allowed))}; leave one of them out")
-    if view == "pairs" and not _is_count(options["sample"]) and (odd := sorted(given & {"where", "sort", "pairs"})):
+    if run is _print_pairs and not _is_count(options["sample"]) and (odd := sorted(given & {"where", "sort", "pairs"})):
         raise InspectError(f"{_flag(odd[0])} has no meaning with --sample KEY, which names one pair; leave one of them out")
-    if not paths and view != "ladder":
+    if not paths and run is not _ladder:
         raise click.MissingParameter(param_hint="'PATH...'", param_type="argument")
-    _RUN[view](paths, options)
+    run(paths, options)
 
 
 def _is_count(sample: str | None) -> bool:
@@ -178,14 +170,14 @@ def _ladder(paths: tuple[str, ...], options: dict[str, Any]) -> None:
     from iptdata.inspect.ladder import ladder_of_image, ladder_of_pair  # noqa: PLC0415
     from iptdata.recipe import shipped_recipes  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
-    from iptdata.storage import Storage  # noqa: PLC0415
+    from iptdata.storage import of_file  # noqa: PLC0415
 
     wanted, recipes = options["ladder"], shipped_recipes()
     if os.path.isfile(wanted):
         if paths:
             raise InspectError(f"--ladder: {wanted} is a file, so {paths[0]} has no meaning; leave one of them out")
-        folder, name = os.path.split(wanted)
-        rungs = ladder_of_image(Storage(folder or ".").read(name), wanted, recipes)
+        storage, name = of_file(wanted)
+        rungs = ladder_of_image(storage.read(name), wanted, recipes)
     elif paths:
         pairs = find_pair_by_key(find_groups(paths), wanted)
         rungs = ladder_of_pair(max(pairs, key=lambda pair: pair.clean.size), recipes)
@@ -203,4 +195,11 @@ def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-_RUN = {"ladder": _ladder, "compare": _compare, "files": _write, "pairs": _print_pairs, "summary": _summarise}
+# The options that ask for a view, and all that it understands. The first that is asked for is meant.
+_VIEWS = (
+    (_ladder, {"ladder"}, {"ladder", "show", "preview"}),
+    (_compare, {"compare"}, {"compare", "as_json"}),
+    (_write, {"preview", "html"}, {"preview", "html", "where", "sort", "pairs"}),
+    (_print_pairs, {"sample", "show", "where", "sort", "pairs"}, {"sample", "show", "where", "sort", "pairs"}),
+    (_summarise, set(), {"as_json", "check"}),
+)

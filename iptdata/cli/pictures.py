@@ -1,13 +1,12 @@
 """Pictures and pages that commands write, and the ladder of recipes, which two commands show."""
 
 import io
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iptdata.cli.console import console, results
 from iptdata.errors import InspectError
-from iptdata.storage import Storage
+from iptdata.storage import of_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,8 +40,8 @@ def write_file(name: str, data: bytes) -> None:
     Raises:
         StorageError: when it cannot be written.
     """
-    folder, base = os.path.split(name)
-    Storage(folder or ".").write(base, data)
+    storage, base = of_file(name)
+    storage.write(base, data)
 
 
 def show_ladder(rungs: "list[Pair]", picture: str | None, show: bool) -> None:

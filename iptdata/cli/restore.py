@@ -8,8 +8,9 @@ import click
 
 from iptdata.cli.complete import complete_paths, complete_recipes
 from iptdata.cli.console import console
+from iptdata.cli.network import for_network, network_options
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
-from iptdata.errors import EvaluateError, IptDataError
+from iptdata.errors import EvaluateError
 
 _what, _how = section("What to do"), section("How")
 
@@ -22,10 +23,7 @@ _what, _how = section("What to do"), section("How")
     "--out", required=True, metavar="DIR", shell_complete=complete_paths, help="Folder for the results, which keep their names."
 )
 @_what("--compare", is_flag=True, help="Write NAME-compare.png as well: before | after.")
-@_how("--overlap", type=int, metavar="PIXELS", help="Pixels that tiles share at least.  [default: 10]")
-@_how("--self-ensemble", is_flag=True, help="The mean over eight flips and rotations; eight times the work.")
-@_how("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
-@_how("--batch-size", type=click.IntRange(1), metavar="N", help="Tiles at once.  [default: 64 on a GPU, 8 elsewhere]")
+@network_options
 @_how("--overwrite", is_flag=True, help="Replace results that are there already; otherwise they are skipped.")
 def command(**options: Any) -> None:
     """Restore photos of any size with one of a network's tasks. INPUT is a photo, a folder or a glob.
@@ -44,8 +42,7 @@ def command(**options: Any) -> None:
     from iptdata.evaluate.restorer import load_network  # noqa: PLC0415
 
     photos = find_photos(options["inputs"], options["out"])
-    chosen = {name: options[name] for name in ("device", "overlap", "self_ensemble") if options[name] is not None}
-    network = load_network(options["checkpoint"], options["task"], batch=options["batch_size"], **chosen)
+    network = load_network(options["checkpoint"], options["task"], **for_network(options))
     failed = skipped = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
     with Progress(*columns, console=console(), transient=True) as progress:
@@ -69,4 +66,4 @@ def command(**options: Any) -> None:
     there = f", {skipped} there already" if skipped else ""
     console().print(f"{done} of {len(photos)} restored into {options['out']}{there}", markup=False, soft_wrap=True)
     if failed:
-        sys.exit(IptDataError.exit_status - 1)
+        sys.exit(1)

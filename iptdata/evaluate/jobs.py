@@ -55,9 +55,7 @@ def make_jobs(
     jobs = []
     for task in chosen:
         protocol = _protocol(task, scales, clip, seed)
-        restorer = (
-            _baseline(str(baseline), protocol) if checkpoint is None else load_network(checkpoint, task, **(network or {}))
-        )
+        restorer = _baseline(str(baseline), protocol) if loaded is None else loaded.with_task(protocol.task)
         places = [open_benchmark(path, protocol) for path in benchmarks] + [pair_of_folders(*paths) for paths in pairs]
         jobs += [Job(restorer=restorer, benchmark=place, protocol=protocol) for place in places]
     return jobs

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from iptdata.degrade.bicubic import imresize
 from iptdata.errors import EvaluateError, one_line
-from iptdata.storage import Storage
+from iptdata.storage import of_file
 
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _JPEG_QUALITY = 95
@@ -41,8 +41,8 @@ def read_photo(path: str) -> Photo:
         StorageError: when the file cannot be read.
         EvaluateError: when it is no picture, damaged, animated, or has more than 8 bits a channel.
     """
-    folder, name = os.path.split(path)
-    data = Storage(folder or ".").read(name)
+    storage, name = of_file(path)
+    data = storage.read(name)
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.mode in _DEEP or _deep_png(data):
@@ -96,8 +96,7 @@ def write_photo(path: str, photo: Photo) -> None:
     data = io.BytesIO()
     options = {"quality": _JPEG_QUALITY, "subsampling": 0} if kind == "JPEG" else {}
     image.save(data, kind, **photo.kept, **options)
-    folder, name = os.path.split(path)
-    storage = Storage(folder or ".")
+    storage, name = of_file(path)
     storage.make_folder()
     storage.write(name, data.getvalue())
 

@@ -72,10 +72,6 @@ def _none_of(group: Group, where: str | None) -> str:
     return f"no pair of {group.title} meets where {where!r}"
 
 
-def _titles(groups: Sequence[Group]) -> str:
-    return ", ".join(group.title for group in groups)
-
-
 def pairs_of(group: Group, where: str | None, sort: str, count: int) -> tuple[list[Pair], list[str]]:
     """Pairs of one recipe and split, and what could not be read.
 
@@ -110,7 +106,8 @@ def find_pair_by_key(groups: Sequence[Group], key: str) -> list[Pair]:
         for tar in [] if group.shards else group.tars:
             found += [_of_sample(group, tar, sample) for sample in tar.contents.samples if sample.key == key]
     if not found:
-        raise InspectError(f"no pair has the key {key!r}; expected one from the manifests of {_titles(groups)}")
+        titles = ", ".join(group.title for group in groups)
+        raise InspectError(f"no pair has the key {key!r}; expected one from the manifests of {titles}")
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from iptdata.build.crop import mean_squared_errors
 from iptdata.degrade.bicubic import imresize
 from iptdata.shards.find import title_of
 
@@ -60,9 +61,8 @@ class Pair:
         """Of the enlarged patch, over all RGB values, in dB; infinite without a difference, None where sizes do not fit."""
         if self.enlarged is None:
             return None
-        difference = self.clean.astype(np.int32) - self.enlarged
-        squares = float(np.mean(difference * difference))
-        return 10 * math.log10(65025 / squares) if squares else math.inf
+        (error,) = mean_squared_errors(self.clean[None], self.enlarged[None])
+        return 10 * math.log10(65025 / error) if error else math.inf
 
     @cached_property
     def difference(self) -> tuple[np.ndarray, int] | None:

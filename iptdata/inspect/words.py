@@ -18,12 +18,9 @@ def summarise_all(groups: Sequence[Group]) -> list[Summary]:
     Raises:
         ShardError: when no group has anything to sum up, or a manifest cannot be read.
     """
-    for group in groups:
-        if group.shards or group.tars:
-            break
-    else:
-        for problem in (problem for group in groups for problem in group.problems):
-            raise problem
+    problems = [problem for group in groups for problem in group.problems]
+    if problems and not any(group.shards or group.tars for group in groups):
+        raise problems[0]
     return [summarise(group) if group.shards else summarise_tars(group) for group in groups]
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ import iptdata
 from iptdata.errors import ModelError
 from iptdata.model.presets import KINDS, Config, kind_of, make_model
 from iptdata.model.weights import filled, read_content
-from iptdata.storage import Storage
+from iptdata.storage import of_file
 
 _FORMAT = "iptdata checkpoint"
 _VERSION = 1
@@ -111,8 +110,7 @@ def _serialised(content: dict[str, Any]) -> memoryview:
 
 def _write(path: str, data: memoryview) -> None:
     """A new file that appears whole or not at all, in a folder that is made where it is missing."""
-    folder, name = os.path.split(path)
-    storage = Storage(folder or ".")
+    storage, name = of_file(path)
     storage.make_folder()
     with storage.writing(name) as sink:
         sink.write(data)

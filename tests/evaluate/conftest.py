@@ -48,20 +48,20 @@ def identity_edsr() -> EDSR:
     return model
 
 
+def _saved(model: IPT | EDSR, factory: pytest.TempPathFactory) -> str:
+    path = str(factory.mktemp("checkpoints") / "identity.pt")
+    save_checkpoint(path, Checkpoint(config=model.config, weights=model.state_dict()))
+    return path
+
+
 @pytest.fixture(scope="session")
 def ipt_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    model = identity_ipt()
-    path = tmp_path_factory.mktemp("checkpoints") / "ipt.pt"
-    save_checkpoint(str(path), Checkpoint(config=model.config, weights=model.state_dict()))
-    return str(path)
+    return _saved(identity_ipt(), tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def edsr_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    model = identity_edsr()
-    path = tmp_path_factory.mktemp("checkpoints") / "edsr.pt"
-    save_checkpoint(str(path), Checkpoint(config=model.config, weights=model.state_dict()))
-    return str(path)
+    return _saved(identity_edsr(), tmp_path_factory)
 
 
 @pytest.fixture

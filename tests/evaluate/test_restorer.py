@@ -1,5 +1,7 @@
 """Networks on images of any size."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,11 @@ from tests.conftest import natural_image
 
 
 @pytest.mark.parametrize("ensemble", [False, True])
-@pytest.mark.parametrize("overlap", [0, 10, 23])
-@pytest.mark.parametrize("size", [(1, 1), (5, 70), (24, 24), (61, 43), (300, 517)], ids=str)
+@pytest.mark.parametrize(
+    ("size", "overlap"),
+    [*itertools.product([(1, 1), (5, 70), (24, 24), (61, 43)], [0, 10, 23]), ((300, 517), 0), ((300, 517), 10)],
+    ids=str,
+)
 def test_an_identity_network_returns_the_image(ipt_file: str, size: tuple[int, int], overlap: int, ensemble: bool) -> None:
     network = load_network(ipt_file, "rain", overlap=overlap, batch=64, self_ensemble=ensemble)
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
@@ -41,7 +46,7 @@ def test_the_ensemble_is_the_mean_over_eight_symmetries(edsr_file: str) -> None:
                 back = torch.rot90(network.model(seen, 0)[0], -turns, (2, 3))
                 results.append(back.flip(3) if flip else back)
     wanted = torch.stack(results).mean(0)[0].permute(1, 2, 0).numpy()
-    assert max(np.abs(results[0] - results[3]).max() for _ in [0]) > 0.5
+    assert (results[0] - results[3]).abs().max() > 0.5
     assert np.abs(network(image).astype(float) - np.clip(wanted, 0, 255)).max() <= 0.51
 
 

@@ -48,8 +48,16 @@ class TrainError(IptDataError):
     """Options of a training run that cannot be, or that do not fit the run, the shards or the machine."""
 
 
+class TrainFinished(TrainError):
+    """A training run that is asked to go on and has come to its end."""
+
+
 class EvaluateError(IptDataError):
     """Benchmarks, photos or options of a restoration that cannot be used."""
+
+
+class StudyError(IptDataError):
+    """A study that does not validate, or that is not what its folder holds."""
 
 
 class ConflictError(IptDataError):

@@ -48,12 +48,13 @@ class RayPool:
     Args:
         workers: processes of the local Ray.
         address: `auto` or HOST:PORT of a running cluster; `workers` is then ignored.
+        gpus: each job has a GPU to itself, and sees no other.
 
     Raises:
         IptDataError: when Ray does not start or the cluster cannot be reached.
     """
 
-    def __init__(self, *, workers: int, address: str | None = None) -> None:
+    def __init__(self, *, workers: int, address: str | None = None, gpus: bool = False) -> None:
         os.environ.update(_QUIET)
         if address is None:
             for name, value in WORKER_ENVIRONMENT.items():
@@ -61,7 +62,7 @@ class RayPool:
         self._ray = importlib.import_module("ray")
         # Ray has no public switch for what it prints when a worker dies; the job is retried, or `map` says so.
         vars(importlib.import_module("ray._private.worker"))["_worker_logs_enabled"] = False
-        self._local = address is None
+        self._needs = {"num_cpus": 1, "num_gpus": int(gpus)}
         try:
             self._connect(workers, address)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -91,7 +92,7 @@ class RayPool:
     @property
     def slots(self) -> int:
         """Jobs that can run at the same time."""
-        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        return max(1, int(self._ray.cluster_resources().get("GPU" if self._needs["num_gpus"] else "CPU", 1)))
 
     def map(self, function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
         """Results as they come, in no particular order; two jobs a slot are in flight.
@@ -103,7 +104,7 @@ class RayPool:
             IptDataError: what a job itself raised.
         """
         ray = self._ray
-        task = ray.remote(num_cpus=1, max_retries=_LOST_WORKER_RETRIES)(function)
+        task = ray.remote(**self._needs, max_retries=_LOST_WORKER_RETRIES)(function)
         waiting = iter(jobs)
         flying: list[Any] = []
         exhausted = False

@@ -21,6 +21,7 @@ _COMMANDS = {
     "finetune": "Train a pre-trained network further on one task.",
     "eval": "Measure a network on benchmarks, beside what the paper reports.",
     "restore": "Restore photos.",
+    "study": "Answer a question by several trainings: one table, one figure.",
     "checkpoint": "Show checkpoints, read released ones, write weights for others.",
     "completion": "Print what makes a shell complete commands, options and recipes.",
 }

@@ -19,6 +19,14 @@ def complete_recipes(ctx: click.Context, param: click.Parameter, incomplete: str
     return found or complete_paths(ctx, param, incomplete)
 
 
+def complete_studies(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Shipped studies, or files where none begins like that."""
+    from iptdata.study.study import shipped_studies  # noqa: PLC0415
+
+    found = [CompletionItem(name) for name in shipped_studies() if name.startswith(incomplete)]
+    return found or complete_paths(ctx, param, incomplete)
+
+
 def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Named shapes of networks."""
     return [CompletionItem(name) for name in MODELS if name.startswith(incomplete)]

@@ -45,6 +45,7 @@ _what, _how, _output = section("What to measure"), section("How"), section("Outp
     help="Round and clip noisy images to 0..255, as the corpus and the IPT code do.",
 )
 @_how("--seed", default=0, show_default=True, metavar="N", help="Seed of the noise; it depends on the image's name, too.")
+@_how("--head", metavar="NAME", help="Head of the checkpoint to use for every task.  [default: each task's own]")
 @network_options
 @_output("--images", is_flag=True, help="A row for each image as well.")
 @_output("--json", "as_json", is_flag=True, help="JSON instead of tables, with every image.")
@@ -95,6 +96,7 @@ def _measure(options: dict[str, Any]) -> "list[Score]":
         pairs=options["pair"],
         clip=options["clip"],
         seed=options["seed"],
+        head=options["head"],
         network=for_network(options),
     )
     total = sum(len(job.benchmark.cases) for job in jobs)

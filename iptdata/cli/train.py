@@ -1,17 +1,15 @@
 """`iptdata train` and what `iptdata finetune` shares with it."""
 
-import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
 from iptdata.cli.complete import MODELS, complete_models, complete_paths, complete_recipes
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
+from iptdata.cli.stopping import asked_to_stop
 from iptdata.train.config import read_config, read_settings
 from iptdata.train.options import TrainOptions
 
@@ -106,27 +104,7 @@ def run_training(arguments: dict[str, Any], defaults: Mapping[str, Any]) -> None
     arguments["shards"] = (*arguments["shards"], *more) or None
     given = {name: value for name, value in arguments.items() if value is not None}
     layers = [read_config(config) if config else {}, given, read_settings(settings)]
-    with _asked_to_stop() as signals:
+    with asked_to_stop() as signals:
         finished = train(layers, out, TrainProgress(), defaults=defaults, resume=resume, stopping=lambda: bool(signals))
     if not finished and signal.SIGINT in signals:
         sys.exit(130)
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
-    """The signals to end that came so far: SIGTERM, which schedulers send, and Ctrl-C; a second Ctrl-C ends at once."""
-    signals: list[int] = []
-
-    def take(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and number in signals:
-            raise KeyboardInterrupt
-        signals.append(number)
-        if os.environ.get("RANK", "0") == "0":
-            os.write(2, b"Stopping after this step, with a checkpoint.\n")  # a handler must not enter what it interrupts
-
-    earlier = {number: signal.signal(number, take) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield signals
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from iptdata.errors import EvaluateError, RecipeError, nearest
+from iptdata.errors import EvaluateError, RecipeError
 from iptdata.evaluate.benchmark import Benchmark, open_benchmark, pair_of_folders
 from iptdata.evaluate.protocol import Protocol, protocol_of
-from iptdata.evaluate.restorer import Bicubic, Identity, Restorer, load_network
+from iptdata.evaluate.restorer import Bicubic, Identity, Network, Restorer, load_network
 from iptdata.recipe import Recipe, load, shipped
 
 
@@ -29,6 +29,7 @@ def make_jobs(
     pairs: Sequence[tuple[str, str]] = (),
     clip: bool = True,
     seed: int = 0,
+    head: str | None = None,
     network: Mapping[str, Any] | None = None,
 ) -> list[Job]:
     """Each task on each benchmark.
@@ -38,6 +39,7 @@ def make_jobs(
         tasks: recipes; all of a checkpoint's by default.
         pairs: two folders each, corrupted and clean.
         clip, seed: see `Protocol`.
+        head: of the checkpoint, to use for every task; by default the task's own.
         network: see `load_network`.
 
     Raises:
@@ -47,24 +49,26 @@ def make_jobs(
         raise EvaluateError("give either --checkpoint FILE or --baseline bicubic|identity")
     if not benchmarks and not pairs:
         raise EvaluateError("there is no benchmark to measure on; give --benchmark DIR, or --pair CORRUPTED CLEAN")
-    loaded = None if checkpoint is None else load_network(checkpoint, **(network or {}))
-    scales = {} if loaded is None else dict(zip(loaded.config.tasks, loaded.config.scales, strict=True))
-    chosen = list(tasks) or list(scales)
+    if head is not None and (checkpoint is None or not tasks):
+        raise EvaluateError("--head names a head of a checkpoint to use for other tasks; give --checkpoint and --task as well")
+    loaded = None if checkpoint is None else load_network(checkpoint, head, **(network or {}))
+    heads = {} if loaded is None else dict(zip(loaded.config.tasks, loaded.config.scales, strict=True))
+    chosen = list(tasks) or list(heads)
     if not chosen:
         raise EvaluateError(f"there is no task to measure; give --task NAME, such as {', '.join(sorted(shipped()))}")
     jobs = []
     for task in chosen:
-        protocol = _protocol(task, scales, clip, seed)
-        restorer = _baseline(str(baseline), protocol) if loaded is None else loaded.with_task(protocol.task)
+        protocol = _protocol(task, heads, clip, seed)
+        restorer = _baseline(str(baseline), protocol) if loaded is None else _with_head(loaded, head, protocol)
         places = [open_benchmark(path, protocol) for path in benchmarks] + [pair_of_folders(*paths) for paths in pairs]
         jobs += [Job(restorer=restorer, benchmark=place, protocol=protocol) for place in places]
     return jobs
 
 
-def _protocol(task: str, scales: Mapping[str, int], clip: bool, seed: int) -> Protocol:
+def _protocol(task: str, heads: Mapping[str, int], clip: bool, seed: int) -> Protocol:
     """By the recipe's; a task of a checkpoint that is no shipped recipe is measured on given pairs."""
-    if task in scales and task not in shipped():
-        return Protocol(task=task, kind="pairs", scale=scales[task])
+    if task in heads and task not in shipped():
+        return Protocol(task=task, kind="pairs", scale=heads[task])
     try:
         recipe = load(task)
     except RecipeError as error:
@@ -73,9 +77,17 @@ def _protocol(task: str, scales: Mapping[str, int], clip: bool, seed: int) -> Pr
         raise EvaluateError(
             f"{task} is a suite; name one of its recipes, {', '.join(member.task for member in recipe.recipes)}"
         )
-    if scales and recipe.task not in scales:
-        raise EvaluateError(f"the checkpoint has no task {recipe.task!r}; it has {nearest(recipe.task, scales)}")
     return protocol_of(recipe, clip=clip, seed=seed)
+
+
+def _with_head(network: Network, head: str | None, protocol: Protocol) -> Network:
+    """The network with the head of the task, or with the one that is asked for."""
+    chosen = network.with_task(head or protocol.task)
+    if chosen.scale != protocol.scale:
+        raise EvaluateError(
+            f"{protocol.task} has scale {protocol.scale}, the checkpoint's head {head or protocol.task} {chosen.scale}"
+        )
+    return chosen
 
 
 def _baseline(name: str, protocol: Protocol) -> Restorer:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from iptdata.model.parts import MeanShift, ResBlock, TasksConfig, conv, make_head, make_tail
+from iptdata.model.parts import MeanShift, ResBlock, TasksConfig, conv, enlarged, make_head, make_tail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,11 +14,14 @@ class EDSRConfig(TasksConfig):
 
     Attributes:
         n_feats: features; n_blocks: residual blocks of the body; res_scale: what a block's branch is multiplied by.
+        input_skip: the network adds to its input, enlarged by bicubic interpolation, as VDSR does (Kim et al., CVPR 2016);
+            EDSR does not. A short training then begins where the input stands.
     """
 
     n_feats: int = 64
     n_blocks: int = 16
     res_scale: float = 1.0
+    input_skip: bool = False
 
 
 class EDSR(nn.Module):
@@ -45,4 +48,7 @@ class EDSR(nn.Module):
             the restored patches, (B, 3, scale * h, scale * w) on 0..255, not clipped; and None, since there are no tokens.
         """
         features = self.head[task](self.sub_mean(x))
-        return self.add_mean(self.tail[task](features + self.body(features))), None
+        restored = self.tail[task](features + self.body(features))
+        if self.config.input_skip:
+            return restored + enlarged(x, self.config.scales[task]), None
+        return self.add_mean(restored), None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
 
 from iptdata.errors import ModelError
 
@@ -78,3 +79,8 @@ def make_tail(channels: int, scale: int) -> nn.Sequential:
         upsampler.append(conv(channels, channels * step * step, 3))
         upsampler.append(nn.PixelShuffle(step))
     return nn.Sequential(upsampler, conv(channels, 3, 3))
+
+
+def enlarged(x: torch.Tensor, scale: int) -> torch.Tensor:
+    """(B, 3, H, W) to (B, 3, scale * H, scale * W) by bicubic interpolation with a = -0.5, that of `antialias`."""
+    return x if scale == 1 else interpolate(x, scale_factor=scale, mode="bicubic", antialias=True)

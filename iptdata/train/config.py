@@ -38,9 +38,22 @@ def read_config(path: str) -> dict[str, Any]:
         TrainError: when it cannot be read, is no YAML, or has other keys.
     """
     content = read_mapping(path, f"`key: value` with {', '.join(_KEYS)}", TrainError)
-    for key in content:
-        _check_key(str(key), f"{path}: ")
+    check_keys(content, f"{path}: ")
     return content
+
+
+def check_keys(content: Iterable[Any], where: str) -> None:
+    """Refuse what is no field of `TrainOptions`.
+
+    Args:
+        where: what a message begins with.
+
+    Raises:
+        TrainError: when a key is another.
+    """
+    for key in content:
+        if key not in _KEYS:
+            raise TrainError(f"{where}{key}: unknown key, expected one of {nearest(str(key), _KEYS)}")
 
 
 def read_settings(settings: Iterable[str]) -> dict[str, Any]:
@@ -59,7 +72,7 @@ def read_settings(settings: Iterable[str]) -> dict[str, Any]:
         if not equals:
             raise TrainError(f"--set {setting}: expected key=value")
         outer, dot, inner = key.partition(".")
-        _check_key(outer, "--set ")
+        check_keys([outer], "--set ")
         if dot and outer != "network":
             raise TrainError(f"--set {key}: {outer} has no fields; expected {outer}=value")
         if not dot:
@@ -74,8 +87,3 @@ def read_settings(settings: Iterable[str]) -> dict[str, Any]:
 def config_text(options: TrainOptions) -> str:
     """A config file with every field."""
     return yaml.safe_dump(options.plain(), sort_keys=False)
-
-
-def _check_key(key: str, where: str) -> None:
-    if key not in _KEYS:
-        raise TrainError(f"{where}{key}: unknown key, expected one of {nearest(key, _KEYS)}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from iptdata.errors import TrainError
+from iptdata.errors import TrainError, TrainFinished
 from iptdata.model.checkpoint import Checkpoint
 from iptdata.train.config import config_text, read_config, resolve
 from iptdata.train.events import Observer, Observers, Started
@@ -44,6 +44,7 @@ def train(
         whether the run came to its end.
 
     Raises:
+        TrainFinished: when the run has come to its end already.
         IptDataError: when options, shards, checkpoint or machine do not fit each other; see `prepare` and `Loop.run`.
     """
     again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
@@ -58,7 +59,7 @@ def train(
         checkpoint = _latest(folder, ranks, resume)
         job = prepare(options, ranks, checkpoint)
         if job.start >= job.length.steps:
-            raise TrainError(
+            raise TrainFinished(
                 f"{folder.root} is finished: it stands at step {job.start:,} of {job.length.steps:,}; "
                 f"say more --steps or --epochs to go on"
             )

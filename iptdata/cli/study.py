@@ -1,0 +1,96 @@
+"""`iptdata study`."""
+
+import os
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from iptdata.cli.complete import complete_paths, complete_studies
+from iptdata.cli.sections import WIDTH, SectionedCommand, section
+from iptdata.errors import StudyError
+
+if TYPE_CHECKING:
+    from iptdata.study.part import Outcome
+    from iptdata.study.plan import Plan
+
+_what, _machines, _start = section("What to study, and where it goes"), section("Machines"), section("Before it starts")
+
+
+@click.command(name="study", cls=SectionedCommand, context_settings=WIDTH)
+@click.argument("file", shell_complete=complete_studies)
+@_what("--out", metavar="DIR", shell_complete=complete_paths, help="Folder of the study.  [default: studies/<name>]")
+@_what("--shards", multiple=True, metavar="PATH", shell_complete=complete_paths, help="Corpus to train on; may repeat.")
+@_what("--benchmarks", metavar="DIR", shell_complete=complete_paths, help="The folder in which Set5 and the others lie.")
+@_what("--smoke", is_flag=True, help="A size that ends within a minute on a laptop; without --shards on the sample photos.")
+@_what("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of every training, as `iptdata train` has it.")
+@_machines("--workers", type=click.IntRange(1), metavar="N", help="Trainings at the same time.  [default: the GPUs, or 1]")
+@_machines("--address", metavar="auto|HOST:PORT", help="Join a running Ray cluster and use all of its GPUs.")
+@_start("--dry-run", is_flag=True, help="Print the trainings and the hours they need at the rate measured here.")
+def command(
+    file: str,
+    out: str | None,
+    shards: tuple[str, ...],
+    benchmarks: str | None,
+    smoke: bool,
+    settings: tuple[str, ...],
+    workers: int | None,
+    address: str | None,
+    dry_run: bool,
+) -> None:
+    """Answer a question by several trainings: train and measure each, then write a table and a figure.
+
+    FILE is a study that comes with iptdata, contrastive, fraction, multi-task, scratch, unseen-noise, or a YAML file. After an
+    interruption, run the same command again: it goes on.
+
+    \b
+    Examples:
+      iptdata study contrastive --smoke
+      iptdata study fraction --shards corpus --benchmarks benchmarks --set epochs=30 --dry-run
+      iptdata study my-study.yaml --shards corpus --benchmarks benchmarks --out studies/mine
+    """
+    from iptdata.cli.study_view import print_estimates, print_report  # noqa: PLC0415
+    from iptdata.study.plan import make_plan  # noqa: PLC0415
+    from iptdata.study.report import problems  # noqa: PLC0415
+    from iptdata.study.smoke import smoke_inputs  # noqa: PLC0415
+    from iptdata.study.study import load_study  # noqa: PLC0415
+    from iptdata.train.config import read_settings  # noqa: PLC0415
+
+    study = load_study(file)
+    out = out or os.path.join("studies", study.name + ("-smoke" if smoke else ""))
+    if smoke and not shards and benchmarks is None:
+        corpus, benchmarks = smoke_inputs(study, out)
+        shards = (corpus,)
+    if not shards or benchmarks is None:
+        raise StudyError("a study needs --shards CORPUS and --benchmarks DIR; --smoke tries it on the sample photos")
+    plan = make_plan(study, out=out, shards=shards, benchmarks=benchmarks, settings=read_settings(settings), smoke=smoke)
+    if dry_run:
+        print_estimates(plan)
+        return
+    outcomes = _run(plan, workers, address)
+    print_report(plan, outcomes)
+    if problems(plan, outcomes):
+        sys.exit(1)
+
+
+def _run(plan: "Plan", workers: int | None, address: str | None) -> "dict[str, Outcome]":
+    """Work through the study here, one part after the other, or on Ray."""
+    from iptdata.cli.stopping import asked_to_stop  # noqa: PLC0415
+    from iptdata.cli.study_view import StudyProgress  # noqa: PLC0415
+    from iptdata.parallel import RayPool, run_here  # noqa: PLC0415
+    from iptdata.study.part import run_job  # noqa: PLC0415
+    from iptdata.study.run import run_study  # noqa: PLC0415
+    from iptdata.train.speed import gpus  # noqa: PLC0415
+
+    count = workers or max(gpus(), 1)
+    with StudyProgress(plan) as progress:
+        if count == 1 and address is None:
+            with asked_to_stop() as signals:
+                work = partial(run_job, observer=progress, stopping=lambda: bool(signals))
+                outcomes = run_study(plan, run_here, progress.told, work)
+            if signals:
+                sys.exit(130)
+            return outcomes
+        with RayPool(workers=count, address=address, gpus=address is not None or gpus() > 0) as pool:
+            return run_study(plan, pool.map, progress.told)

@@ -1,0 +1,103 @@
+"""What `iptdata study` shows: how far it is, what it found, and how long it takes."""
+
+import os
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich import box
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from iptdata.cli.console import console, results
+from iptdata.study.hours import estimate
+from iptdata.study.part import Outcome
+from iptdata.study.plan import Plan
+from iptdata.study.report import notes_of, problems, table_of
+from iptdata.study.run import FIGURE, TABLE
+from iptdata.train.events import Observer, Started, Step
+from iptdata.train.speed import gpus
+from iptdata.units import duration, many
+
+
+class StudyProgress(Observer):
+    """A line for each part that is done, a bar over all of them, and one over the steps of what is trained in this process."""
+
+    def __init__(self, plan: Plan) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bars = Progress(*columns, console=console(), transient=True)
+        self._parts = self._bars.add_task("parts", total=len(plan.parts))
+        self._steps = self._bars.add_task("steps", visible=False)
+        self._line(f"{plan.study.name}: {many(len(plan.parts), 'part')}, everything goes to {plan.out}")
+
+    def __enter__(self) -> "StudyProgress":
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def started(self, run: Started) -> None:
+        self._name = os.path.basename(run.root)
+        self._bars.reset(self._steps, total=run.steps, completed=run.step, description=self._name, visible=True)
+
+    def stepped(self, step: Step) -> None:
+        self._bars.update(self._steps, completed=step.step, description=f"{self._name}  L1 {step.l1:.2f}")
+
+    def told(self, outcome: Outcome) -> None:
+        """A part is done, failed or was stopped."""
+        self._bars.update(self._steps, visible=False)
+        if outcome.stopped:
+            self._line(f"{outcome.name}: stopped; run the same command again to go on")
+            return
+        self._bars.advance(self._parts)
+        trained = outcome.trained
+        found = [] if trained is None else [f"{trained.steps:,} steps in {duration(trained.seconds)}"]
+        for figure in outcome.figures:
+            found.append(f"{figure.name} {'not measured' if figure.psnr is None else f'{figure.psnr:.2f} dB'}")
+            found += [f"! {problem}" for problem in figure.problems]
+        self._line(f"{outcome.name}: {outcome.problem or ', '.join(found)}")
+
+    def _line(self, text: str) -> None:
+        console().print(text, markup=False, soft_wrap=True)
+
+
+def print_report(plan: Plan, outcomes: Mapping[str, Outcome]) -> None:
+    """The table, what is missing or partial, and where table and figure lie."""
+    head, *lines = table_of(plan, outcomes)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=plan.study.question, title_justify="left")
+    for index, name in enumerate(head):
+        table.add_column(escape(name), justify="left" if index < head.index("steps") else "right")
+    for line in lines:
+        table.add_row(*map(escape, line))
+    results().print(table)
+    for note in notes_of(plan, outcomes):
+        results().print(note, markup=False, soft_wrap=True)
+    for problem in problems(plan, outcomes):
+        console().print(f"! {problem}", markup=False, soft_wrap=True)
+    for name in (TABLE, FIGURE):
+        console().print(plan.storage.path(name), markup=False, soft_wrap=True)
+
+
+def print_estimates(plan: Plan) -> None:
+    """What each training needs, at rates that are measured now."""
+    with console().status("Measuring") as status:
+        found = estimate(plan, gpus() > 0, lambda name: status.update(f"Measuring {name}"))
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("training", "steps", "patches", "patches/s", "EFLOP", "hours"):
+        table.add_column(name, justify="left" if name == "training" else "right")
+    for one in found:
+        numbers = (
+            f"{one.steps:,}",
+            f"{one.patches:,}",
+            f"{one.rate:,.1f}",
+            f"{one.operations / 1e18:,.3g}",
+            f"{one.hours:,.3g}",
+        )
+        table.add_row(one.part.name, *numbers)
+    table.add_section()
+    total = sum(one.hours for one in found)
+    table.add_row("all", "", "", "", f"{sum(one.operations for one in found) / 1e18:,.3g}", f"{total:,.3g}")
+    results().print(table)
+    kind = "GPU hours" if gpus() else "hours on this CPU, at batches of 8"
+    results().print(f"{total:,.3g} {kind}, by the rate of a few steps here: {found[0].setting}", markup=False, soft_wrap=True)

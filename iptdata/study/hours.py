@@ -1,0 +1,102 @@
+"""How long a study takes: the rate of a few steps of each kind of network, times the patches that its trainings see."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from iptdata.study.plan import Part, Plan, pairs_of
+from iptdata.train.events import Observer, Started, Step
+from iptdata.train.length import make_length
+from iptdata.train.options import TrainOptions
+from iptdata.train.run import train
+
+_STEPS = 6  # of which the first ones start up
+_WARM_UP = 2
+_CPU_BATCH = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a training needs.
+
+    Attributes:
+        patches: that the network sees; rate: patches a second here; operations: of all of them, forward and backward.
+        setting: the device, and the precision.
+    """
+
+    part: Part
+    steps: int
+    patches: int
+    rate: float
+    operations: float
+    setting: str
+
+    @property
+    def hours(self) -> float:
+        return self.patches / self.rate / 3600
+
+
+def estimate(plan: Plan, on_gpu: bool, told: Callable[[str], object] = lambda name: None) -> list[Estimate]:
+    """Measure each kind of network once, on the study's own shards.
+
+    Args:
+        on_gpu: whether trainings run on one; elsewhere batches of 8 are measured, since a whole one of a large network takes
+            minutes.
+        told: the name of the training that is going to be measured.
+
+    Raises:
+        IptDataError: when a training cannot begin.
+    """
+    measured: dict[str, _Probe] = {}
+    found = []
+    for part in plan.parts:
+        if part.options is None:
+            continue
+        short = replace(plan.network(part), tasks=part.options.tasks)
+        if not on_gpu:
+            short = replace(short, batch_size=min(short.batch_size, _CPU_BATCH))
+        kind = json.dumps([short.model, short.network, short.tasks, short.batch_size, bool(short.contrastive)])
+        if kind not in measured:
+            told(part.name)
+            measured[kind] = _probe(short)
+        probe = measured[kind]
+        steps = make_length(part.options, pairs_of(part.options)).steps
+        patches = steps * part.options.batch_size
+        found.append(
+            Estimate(
+                part=part,
+                steps=steps,
+                patches=patches,
+                rate=probe.rate,
+                operations=patches * probe.flops,
+                setting=probe.setting,
+            )
+        )
+    return found
+
+
+class _Probe(Observer):
+    def __init__(self) -> None:
+        self.seconds: list[float] = []  # a patch
+
+    def started(self, run: Started) -> None:
+        self.setting = run.setting
+        self.flops = sum(run.flops.values()) / len(run.flops)
+
+    def stepped(self, step: Step) -> None:
+        self.seconds.append(1 / step.patches_per_s)
+
+    @property
+    def rate(self) -> float:
+        """Patches a second, start-up left out."""
+        warm = self.seconds[_WARM_UP:]
+        return len(warm) / sum(warm)
+
+
+def _probe(options: TrainOptions) -> _Probe:
+    probe = _Probe()
+    with tempfile.TemporaryDirectory(prefix="iptdata-") as folder:
+        short = options.plain() | {"steps": _STEPS, "epochs": None, "save_every": 10 * _STEPS, "validate": False}
+        train([short], folder, probe)
+    return probe

@@ -1,0 +1,164 @@
+"""From a study, shards and benchmarks to what is to be trained and measured, checked before anything starts."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from iptdata.errors import StudyError
+from iptdata.shards.places import absolute
+from iptdata.storage import Storage
+from iptdata.stream import PairStream
+from iptdata.study.study import Cell, Study
+from iptdata.train.config import resolve
+from iptdata.train.options import TrainOptions
+
+_PLAN = "plan.json"
+_OF_A_STUDY = {"keep": 1}  # checkpoints of a training
+_OF_A_RUN = ("model", "network", "tasks", "shards", "checkpoint")  # what differs between the trainings of a study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A benchmark for a task: its name, its path."""
+
+    task: str
+    benchmark: str
+    path: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.task} {self.benchmark}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A pre-training or a cell.
+
+    Attributes:
+        options: of the training, with the name of the pre-training it begins with for a checkpoint; None: it is not trained.
+        base: that pre-training. cell: None for a pre-training.
+    """
+
+    name: str
+    options: TrainOptions | None
+    base: str | None
+    cell: Cell | None
+    measures: Sequence[Measure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All parts of a study, pre-trainings first, and where they go."""
+
+    study: Study
+    parts: Sequence[Part]
+    out: str
+
+    @cached_property
+    def storage(self) -> Storage:
+        return Storage(self.out)
+
+    def part(self, name: str) -> Part:
+        return next(part for part in self.parts if part.name == name)
+
+    def network(self, part: Part) -> TrainOptions:
+        """The options that say what network a part has: its own, or those of the pre-training that it begins with."""
+        base = part if part.base is None else self.part(part.base)
+        assert base.options is not None
+        return base.options
+
+
+def make_plan(
+    study: Study, *, out: str, shards: Sequence[str], benchmarks: str, settings: Mapping[str, Any], smoke: bool = False
+) -> Plan:
+    """What is to be done.
+
+    Args:
+        benchmarks: the folder in which the benchmarks lie by their names.
+        settings: options over those of every training.
+
+    Raises:
+        StudyError: when benchmarks are missing, or settings would make all trainings alike.
+        TrainError: when options cannot be.
+        ShardError, StreamError: when the shards lack a task.
+    """
+    for key in _OF_A_RUN:
+        if key in settings:
+            raise StudyError(f"--set {key}: the trainings of a study differ in it; edit the study's file instead")
+    places = _places(study, benchmarks)
+    over = [study.smoke if smoke else {}, settings, {"shards": tuple(map(absolute, shards))}]
+    models = study.smoke_models if smoke else {}
+    parts = [
+        Part(name=name, options=_resolve(models, _OF_A_STUDY, study.train, own, *over), base=None, cell=None, measures=())
+        for name, own in study.pretrain.items()
+    ]
+    parts = [part for part in parts if any(cell.base == part.name for cell in study.cells)]
+    for cell in study.cells:
+        options = None
+        if cell.train is not None and cell.base is None:
+            options = _resolve(models, _OF_A_STUDY, study.train, cell.train, *over)
+        elif cell.train is not None:
+            inherited = {key: value for key, value in study.train.items() if key not in ("model", "network")}
+            begins = {"checkpoint": cell.base}
+            options = _resolve(models, _OF_A_STUDY, inherited, study.finetune, cell.train, *over, begins)
+        measures = [
+            Measure(task=task, benchmark=name, path=places[name]) for task, names in cell.measure.items() for name in names
+        ]
+        parts.append(Part(name=cell.name, options=options, base=cell.base, cell=cell, measures=measures))
+    return Plan(study=study, parts=parts, out=out)
+
+
+def pairs_of(options: TrainOptions) -> dict[str, int | None]:
+    """Pairs that a training's share of its shards has, by task.
+
+    Raises:
+        ShardError, StreamError: when the shards lack a task.
+    """
+    stream = PairStream(
+        options.shards, tasks=options.tasks, batch_size=1, weights="equal", epoch_steps=1, fraction=options.fraction
+    )
+    return dict(stream.pairs)
+
+
+def claim(plan: Plan) -> None:
+    """Write down what the folder holds; refuse one that holds the same parts with other options.
+
+    Raises:
+        StudyError: naming the part and the option.
+    """
+    wanted = {part.name: _plain(part) for part in plan.parts}
+    storage = plan.storage
+    storage.make_folder()
+    earlier: dict[str, Any] = json.loads(storage.read(_PLAN)) if storage.exists(_PLAN) else {}
+    for name in (name for name in wanted if name in earlier):
+        for key, value in wanted[name].items():
+            if (found := earlier[name].get(key)) != value:
+                raise StudyError(
+                    f"{plan.out} holds {name} with {key} {found!r}, wanted is {value!r}; choose another --out, or remove it"
+                )
+    storage.write(_PLAN, json.dumps(earlier | wanted, indent=1).encode())
+
+
+def _plain(part: Part) -> dict[str, Any]:
+    options = {} if part.options is None else part.options.plain()
+    return json.loads(json.dumps({"from": part.base, "trained": part.options is not None} | options))
+
+
+def _resolve(models: Mapping[str, str], *layers: Mapping[str, Any]) -> TrainOptions:
+    options = resolve(*layers)
+    return replace(options, model=models.get(options.model, options.model)) if options.model is not None else options
+
+
+def _places(study: Study, benchmarks: str) -> dict[str, str]:
+    """Where each benchmark lies."""
+    names = dict.fromkeys(name for cell in study.cells for measured in cell.measure.values() for name in measured)
+    places = {name: os.path.join(benchmarks, name) for name in names}
+    if missing := [name for name, path in places.items() if not os.path.isdir(path)]:
+        raise StudyError(
+            f"{study.name} measures on {', '.join(names)}; {benchmarks} lacks {', '.join(missing)}; give the folder in which "
+            f"they lie, --benchmarks DIR"
+        )
+    return places

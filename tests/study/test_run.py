@@ -1,0 +1,193 @@
+"""Working through a study: interrupted or not, in one process or several, with what goes wrong on the way."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from iptdata.errors import StudyError, TrainFailed
+from iptdata.parallel import RayPool, run_here
+from iptdata.study import part
+from iptdata.study.hours import estimate
+from iptdata.study.part import Outcome, run_job
+from iptdata.study.plan import Plan, make_plan
+from iptdata.study.report import problems
+from iptdata.study.run import run_study
+from iptdata.study.study import load_study
+from iptdata.train.events import Observer, Step
+from tests.conftest import natural_image, save
+from tests.study.conftest import Written
+
+
+@pytest.fixture
+def plan(written: Written, benchmarks: Path, training_corpus: Path, tmp_path: Path) -> Plan:
+    return planned(written(), benchmarks, training_corpus, tmp_path / "out")
+
+
+def planned(path: Path, benchmarks: Path, corpus: Path, out: Path) -> Plan:
+    study = load_study(str(path))
+    return make_plan(study, out=str(out), shards=(str(corpus),), benchmarks=str(benchmarks), settings={"device": "cpu"})
+
+
+def ignored(outcome: Outcome) -> None:
+    pass
+
+
+def found(outcomes: dict[str, Outcome]) -> dict[str, float | None]:
+    return {f"{name} {figure.name}": figure.psnr for name, one in outcomes.items() for figure in one.figures}
+
+
+class Countdown(Observer):
+    """Wants to stop after so many steps in all."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def stepped(self, step: Step) -> None:
+        self.left -= 1
+
+    def stopping(self) -> bool:
+        return self.left <= 0
+
+
+def test_each_part_once_then_a_table_and_a_figure(plan: Plan, tmp_path: Path) -> None:
+    told: list[Outcome] = []
+    outcomes = run_study(plan, run_here, told.append)
+    assert [one.name for one in told] == [one.name for one in plan.parts] == list(outcomes)
+    steps = {name: one.trained and (one.trained.steps, one.trained.patches) for name, one in outcomes.items()}
+    assert list(steps.values()) == [(3, 12), None, (2, 8), (3, 12)]
+    values = found(outcomes)
+    assert len(values) == 3
+    assert len(set(values.values())) == 3, "each cell is measured with its own weights"
+    table = (tmp_path / "out" / "table.md").read_text()
+    figure = (tmp_path / "out" / "figure.svg").read_text()
+    assert "Is it worth it?" in table
+    for value in values.values():
+        assert f"{value:.2f}" in table
+        assert f"{value:.2f}" in figure
+    assert "| pre-training both | 3 |" in table
+
+    def never(job: part.Job) -> Outcome:
+        raise AssertionError(job.name)
+
+    again = run_study(plan, run_here, ignored, never)
+    assert again == outcomes
+
+
+def test_an_interrupted_study_goes_on_as_if_it_had_not_been(plan: Plan, written: Written, tmp_path: Path) -> None:
+    whole = found(run_study(plan, run_here, ignored))
+    path, corpus = written(), Path(plan.part("both").options.shards[0])  # pyright: ignore[reportOptionalMemberAccess]
+    other = planned(path, tmp_path / "benchmarks", corpus, tmp_path / "other")
+    calls = 0
+    while True:
+        counter = Countdown(2)
+        outcomes = run_study(other, run_here, ignored, partial(run_job, observer=counter, stopping=counter.stopping))
+        calls += 1
+        if not any(one.stopped for one in outcomes.values()):
+            break
+        assert "not done" in (tmp_path / "other" / "table.md").read_text()
+    assert calls > 3
+    assert found(outcomes) == whole
+
+
+def test_killed_after_the_training_and_before_it_was_noted(plan: Plan, tmp_path: Path) -> None:
+    whole = run_study(plan, run_here, ignored)
+    for name in whole:
+        (tmp_path / "out" / "parts" / name / "trained.json").unlink(missing_ok=True)
+    again = run_study(plan, run_here, ignored)
+    assert found(again) == found(whole)
+    for name, one in again.items():
+        before = whole[name].trained
+        assert (one.trained is None) == (before is None)
+        if one.trained is not None and before is not None:
+            assert (one.trained.steps, one.trained.seconds) == (before.steps, before.seconds)
+
+
+def test_several_at_once(plan: Plan, written: Written, tmp_path: Path) -> None:
+    with RayPool(workers=2) as pool:
+        outcomes = run_study(plan, pool.map, ignored)
+    assert set(outcomes) == {one.name for one in plan.parts}
+    assert not problems(plan, outcomes)
+    assert all(value is not None for value in found(outcomes).values())
+
+
+def test_a_training_that_fails_does_not_hide_the_others(plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real = part.train
+
+    def train(layers: list, out: str, *rest: object, **options: object) -> bool:
+        if "fine-tuned" in out:
+            raise TrainFailed("10 steps in a row gave an infinite gradient")
+        return real(layers, out, *rest, **options)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(part, "train", train)
+    outcomes = run_study(plan, run_here, ignored)
+    assert problems(plan, outcomes) == ["fine-tuned-noise30: 10 steps in a row gave an infinite gradient"]
+    assert len(found(outcomes)) == 2
+    monkeypatch.setattr(part, "train", real)
+    assert not problems(plan, run_study(plan, run_here, ignored))
+
+
+def test_a_failed_pre_training_names_what_it_leaves_undone(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(layers: list, out: str, *rest: object, **options: object) -> bool:
+        raise TrainFailed("the memory of the GPU is full")
+
+    monkeypatch.setattr(part, "train", train)
+    outcomes = run_study(plan, run_here, ignored)
+    assert [problem.split(": ", 1)[1] for problem in problems(plan, outcomes)] == [
+        "the memory of the GPU is full",
+        "not done",
+        "not done",
+        "the memory of the GPU is full",
+    ]
+
+
+def test_an_image_that_cannot_be_read_makes_the_mean_partial(plan: Plan, benchmarks: Path, tmp_path: Path) -> None:
+    (benchmarks / "Kodak" / "2.png").write_bytes(b"no picture")
+    outcomes = run_study(plan, run_here, ignored)
+    assert len(problems(plan, outcomes)) == 3
+    assert "2.png" in problems(plan, outcomes)[0]
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert table.count(" * |") == 3
+    assert "* partial" in table
+
+
+def test_another_benchmark_is_measured_without_training_again(
+    plan: Plan, written: Written, benchmarks: Path, training_corpus: Path, tmp_path: Path
+) -> None:
+    before = run_study(plan, run_here, ignored)
+    save(benchmarks / "McMaster" / "0.png", natural_image(30, 30, 9))
+    more = planned(written(measure={"noise30": ["Kodak", "McMaster"]}), benchmarks, training_corpus, tmp_path / "out")
+    after = run_study(more, run_here, ignored)
+    assert {name: one.trained for name, one in after.items()} == {name: one.trained for name, one in before.items()}
+    assert {name: value for name, value in found(after).items() if "Kodak" in name} == found(before)
+    assert len(found(after)) == 6
+
+
+def test_other_options_in_the_same_folder_are_refused(
+    plan: Plan, written: Written, benchmarks: Path, training_corpus: Path, tmp_path: Path
+) -> None:
+    run_study(plan, run_here, ignored)
+    other = planned(written(finetune={"lr": 1e-3, "steps": 4}), benchmarks, training_corpus, tmp_path / "out")
+    with pytest.raises(StudyError, match="holds fine-tuned-noise30 with steps 2, wanted is 4; choose another --out"):
+        run_study(other, run_here, ignored)
+
+
+def test_the_hours_are_patches_over_the_measured_rate(plan: Plan) -> None:
+    estimates = estimate(plan, on_gpu=False)
+    assert [one.part.name for one in estimates] == ["both", "fine-tuned-noise30", "from-scratch-noise30"]
+    assert [one.patches for one in estimates] == [12, 8, 12]
+    for one in estimates:
+        assert one.hours == pytest.approx(one.patches / one.rate / 3600)
+        assert 1 < one.rate < 1e6
+    assert estimates[1].rate == estimates[2].rate, "one network, measured once"
+    assert estimates[0].operations == pytest.approx(1.5 * estimates[1].operations)
+    assert not (Path(plan.out) / "plan.json").exists()
+
+
+def test_the_plan_on_disk_is_what_was_asked_for(plan: Plan, tmp_path: Path) -> None:
+    run_study(plan, run_here, ignored)
+    kept = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert kept["fine-tuned-noise30"]["from"] == "both"
+    assert kept["fine-tuned-noise30"]["lr"] == 1e-3
+    assert kept["as-it-is-noise30"] == {"from": "both", "trained": False}

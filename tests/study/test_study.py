@@ -1,0 +1,82 @@
+"""Studies as files: what is read of them, and one line for each mistake."""
+
+from pathlib import Path
+
+import pytest
+
+from iptdata.errors import IptDataError
+from iptdata.study.plan import make_plan
+from iptdata.study.study import load_study, shipped_studies
+from tests.study.conftest import Written
+
+
+def test_the_five_studies_of_the_paper_ship() -> None:
+    assert sorted(shipped_studies()) == ["contrastive", "fraction", "multi-task", "scratch", "unseen-noise"]
+    contrastive = load_study("contrastive")
+    assert [(cell.x, cell.train) for cell in contrastive.cells] == [
+        (weight, {"contrastive": weight}) for weight in (0, 0.05, 0.1, 0.2, 0.5)
+    ]
+    fraction = load_study("fraction")
+    assert {cell.series for cell in fraction.cells} == {"IPT", "EDSR"}
+    for cell in fraction.cells:
+        assert cell.train is not None
+        assert cell.train["fraction"] == cell.x
+        assert cell.train["epochs"] * cell.train["fraction"] == pytest.approx(300), "as many steps for each share"
+    assert {task for cell in load_study("unseen-noise").cells for task in cell.measure} == {"noise10", "noise70"}
+
+
+def test_options_go_over_each_other(written: Written, benchmarks: Path) -> None:
+    study = load_study(str(written(smoke={"models": {"ipt-tiny": "ipt-small"}, "train": {"batch_size": 2}})))
+    plan = make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={"lr": 0.5})
+    both, as_it_is, tuned, scratch = plan.parts
+    assert [part.name for part in plan.parts] == ["both", "as-it-is-noise30", "fine-tuned-noise30", "from-scratch-noise30"]
+    assert both.options is not None
+    assert tuned.options is not None
+    assert scratch.options is not None
+    assert as_it_is.options is None
+    assert (both.options.steps, both.options.tasks, both.options.batch_size) == (3, ("noise30", "rain"), 4)
+    assert (tuned.options.steps, tuned.options.checkpoint, tuned.options.model) == (2, "both", None)
+    assert (scratch.options.steps, scratch.options.model) == (3, "ipt-tiny")
+    assert {part.options.lr for part in plan.parts if part.options} == {0.5}
+    small = make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={}, smoke=True)
+    assert [part.options.batch_size for part in small.parts if part.options] == [2, 2, 2]
+    assert [part.options.model for part in small.parts if part.options] == ["ipt-small", None, "ipt-small"]
+    assert [plan.network(part).model for part in plan.parts] == ["ipt-tiny"] * 4
+
+
+CELL = {"x": 1, "train": {}}
+MISTAKES = {
+    "unknown key": ({"sells": []}, "sells: unknown key, expected one of cells"),
+    "no cells": ({"cells": []}, r"cells: found \[\], expected a list of cells"),
+    "a cell that is none": ({"cells": ["IPT"]}, "cells.0: found 'IPT'"),
+    "no x": ({"cells": [{"train": {}}]}, "cells.0.x: missing"),
+    "an odd x": ({"cells": [CELL | {"x": [1]}]}, r"cells.0.x: found \[1\]"),
+    "neither trained nor taken": ({"cells": [{"x": 1}]}, "cells.0: expected train, from, or both"),
+    "unknown pre-training": ({"cells": [CELL | {"from": "bath"}]}, "cells.0.from: found 'bath', expected one of pretrain: both"),
+    "unknown option": ({"cells": [{"x": 1, "train": {"epoch": 1}}]}, "cells.0.train.epoch: unknown key, expected one of epochs"),
+    "two alike": ({"cells": [CELL, CELL]}, "cells.1: its name, 1-noise30, is that of another"),
+    "shards": ({"train": {"shards": "corpus"}}, "train.shards: expected nowhere in a study"),
+    "no measure": ({"measure": None}, "cells.0.measure: missing"),
+    "an odd measure": ({"measure": {"sr2": "Set5"}}, "measure.sr2: found 'Set5', expected a list of benchmarks"),
+    "measures no mapping": ({"measure": ["Set5"]}, "measure: found"),
+    "an odd pre-training": ({"pretrain": {"both": 3}}, "pretrain.both: found 3"),
+    "smoke": ({"smoke": {"trian": {}}}, "smoke.trian: unknown key, expected one of train"),
+    "no text": ({"train": "fast"}, "train: found 'fast'"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_in_a_file(written: Written, name: str) -> None:
+    changes, message = MISTAKES[name]
+    with pytest.raises(IptDataError, match=rf"small.yaml: {message}"):
+        load_study(str(written(**changes)))
+
+
+def test_mistakes_in_a_call(written: Written, benchmarks: Path) -> None:
+    with pytest.raises(IptDataError, match="no study is called 'contrast'; there are: contrastive, "):
+        load_study("contrast")
+    study = load_study(str(written(measure={"noise30": ["Kodak", "McMaster"]})))
+    with pytest.raises(IptDataError, match="small measures on Kodak, McMaster; .*benchmarks lacks McMaster"):
+        make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={})
+    with pytest.raises(IptDataError, match="--set model: the trainings of a study differ in it"):
+        make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={"model": "ipt-tiny"})

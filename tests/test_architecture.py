@@ -12,6 +12,7 @@ import iptdata
 PACKAGE = Path(iptdata.__file__).parent
 STAGES = [
     {"cli", "__main__"},
+    {"study"},
     {"train", "evaluate", "inspect"},
     {"stream", "model"},
     {"build"},
@@ -23,7 +24,13 @@ STAGES = [
     {"errors"},
 ]
 LEVELS = {name: level for level, names in enumerate(STAGES) for name in names}
-ONLY_IN = {"ray": {"parallel"}, "click": {"cli"}, "rich": {"cli"}, "torch": {"stream", "model", "train", "evaluate"}}
+ONLY_IN = {
+    "ray": {"parallel"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "vl_convert": {"study"},
+    "torch": {"stream", "model", "train", "evaluate"},
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

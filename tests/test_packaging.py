@@ -42,7 +42,8 @@ def test_recipes_and_samples_are_in_wheel_and_sdist(tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     command = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    recipes = {path.name for path in (ROOT / "recipes").glob("*.yaml")}
+    recipes = {str(path.relative_to(ROOT / "recipes")) for path in (ROOT / "recipes").rglob("*.yaml")}
+    assert "studies/fraction.yaml" in recipes
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
     assert {f"iptdata/recipes/{name}" for name in recipes} <= names

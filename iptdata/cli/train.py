@@ -50,6 +50,11 @@ _OPTIONS = [
     _loss("--contrastive-form", metavar="paper|supcon", help=f"Which loss.  [default: {_D.contrastive_form}]"),
     _loss("--contrastive-tokens", type=int, metavar="K", help="Compare K tokens an image, not all."),
     _data("--fraction", type=float, metavar="SHARE", help="Use this share of each task's pairs."),
+    _data(
+        "--augment",
+        metavar="all|flips|none",
+        help="Flip and rotate pairs; rain that is rotated falls sideways.  [default: all]",
+    ),
     _data("--seed", type=int, metavar="N", help=f"Seed of weights and order.  [default: {_D.seed}]"),
     _machine("--device", metavar="auto|cpu|cuda", help=f"Where to train.  [default: {_D.device}]"),
     _machine("--precision", metavar="auto|fp32|bf16", help="auto is bf16 on a GPU, fp32 elsewhere."),

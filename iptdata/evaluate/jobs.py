@@ -1,5 +1,6 @@
 """What is to be measured: every task on every benchmark that has images for it."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,9 +86,9 @@ def _with_head(network: Network, head: str | None, protocol: Protocol) -> Networ
     chosen = network.with_task(head or protocol.task)
     if chosen.scale != protocol.scale:
         raise EvaluateError(
-            f"{protocol.task} has scale {protocol.scale}, the checkpoint's head {head or protocol.task} {chosen.scale}"
+            f"{protocol.task} has scale {protocol.scale}, {network.name} has scale {chosen.scale} for {head or protocol.task}"
         )
-    return chosen
+    return chosen if head is None else dataclasses.replace(chosen, name=f"{network.name}, head {head}")
 
 
 def _baseline(name: str, protocol: Protocol) -> Restorer:

@@ -5,13 +5,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 
 from iptdata.errors import StreamError
 from iptdata.stream.batch import Batch
 from iptdata.stream.stream import PairStream
+
+Augment = Literal["all", "flips", "none"]
 
 _AHEAD = 3
 _END = object()
@@ -39,13 +41,13 @@ class Preparation:
 
     Attributes:
         mean, std: by channel, on the scale 0..255; std 255 gives 0..1.
-        augment: flip and rotate each pair as its `orientation` says.
+        augment: "all" flips and rotates each pair as its `orientation` says, "flips" only flips it, "none" does nothing.
     """
 
     dtype: torch.dtype = torch.float32
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    augment: bool = True
+    augment: Augment = "all"
 
     def __post_init__(self) -> None:
         if not self.dtype.is_floating_point:
@@ -54,6 +56,8 @@ class Preparation:
             if len(values) != 3:
                 raise StreamError(f"{name} is {values}; expected three numbers, one a channel")
             object.__setattr__(self, name, tuple(map(float, values)))
+        if self.augment not in get_args(Augment):
+            raise StreamError(f"augment is {self.augment!r}; expected one of {', '.join(get_args(Augment))}")
         if min(self.std) <= 0:
             raise StreamError(f"std is {self.std}; expected numbers above 0")
 
@@ -67,7 +71,8 @@ class Preparation:
             kernel: `prepared`, or that compiled.
         """
         device = pixels.device
-        places = _places(*pixels.shape[2:], device) if self.augment else None
+        rotate = self.augment == "all"
+        places = None if self.augment == "none" else _places(*pixels.shape[2:], device, rotate=rotate)
         return (kernel or prepared)(pixels, orientation, places, *_factors(self.mean, self.std, device), self.dtype)
 
 
@@ -108,13 +113,13 @@ def _turned(pixels: torch.Tensor, orientation: torch.Tensor, places: torch.Tenso
 
 
 @lru_cache(maxsize=32)
-def _places(height: int, width: int, device: torch.device) -> torch.Tensor:
-    """Where each pixel of each of the eight orientations comes from: int32 (8, H * W)."""
+def _places(height: int, width: int, device: torch.device, *, rotate: bool = True) -> torch.Tensor:
+    """Where each pixel of each of the eight orientations comes from, bit 2 left out without `rotate`: int32 (8, H * W)."""
     grid = torch.arange(height * width, dtype=torch.int32).view(height, width)
     found = []
     for bits in range(8):
         turned = grid.flip([dim for dim, bit in ((1, 1), (0, 2)) if bits & bit])
-        found.append((turned.T if bits & 4 and height == width else turned).reshape(-1))
+        found.append((turned.T if rotate and bits & 4 and height == width else turned).reshape(-1))
     return torch.stack(found).to(device)
 
 

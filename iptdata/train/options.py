@@ -23,6 +23,7 @@ class TrainOptions:
         tasks: recipes to train, in the order of the heads; all that the shards have by default.
         fraction: share of each task's pairs to use.
         shuffle: how pairs are mixed, as `PairStream` says.
+        augment: "all" flips and rotates pairs, "flips" only flips them, "none" takes them as they are.
         batch_size: pairs a step over all ranks; accumulate: parts into which each rank cuts its share of them.
         epochs: passes over as many clean patches as one task has; steps: excludes `epochs`.
         lr: learning rate of the first two thirds of the steps; lr_after: of the last third.
@@ -46,6 +47,7 @@ class TrainOptions:
     tasks: tuple[str, ...] | None = None
     fraction: float = 1.0
     shuffle: str = "auto"
+    augment: str = "all"
     seed: int = 0
     batch_size: int = 256
     accumulate: int = 1
@@ -166,6 +168,7 @@ _RULES: dict[str, _Rule] = {
     "tasks": _optional(_texts),
     "fraction": _number("a number above 0 and at most 1", lambda number: 0 < number <= 1),
     "shuffle": _one_of("auto", "global", "window", "none"),
+    "augment": _one_of("all", "flips", "none"),
     "seed": _whole(0),
     "batch_size": _whole(1),
     "accumulate": _whole(1),

@@ -12,7 +12,8 @@ from iptdata.model.checkpoint import Checkpoint, load_checkpoint
 from iptdata.model.presets import Config, make_model, preset
 from iptdata.model.transfer import for_tasks, freeze_body
 from iptdata.shards.places import absolute, split_names
-from iptdata.stream import DeviceStream, PairStream
+from iptdata.stream import DeviceStream, PairStream, Preparation
+from iptdata.stream.device import Augment
 from iptdata.train.compiled import compile_in_place, why_not
 from iptdata.train.contrastive import Form, check_size
 from iptdata.train.learner import Contrast, Learner, parts_of
@@ -96,7 +97,7 @@ def prepare(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | None) 
             precision="bf16" if learner.bf16 else "fp32",
         ),
         ranks=ranks,
-        stream=DeviceStream(pairs, ranks.device, compiled=compiled),
+        stream=DeviceStream(pairs, ranks.device, Preparation(augment=cast(Augment, options.augment)), compiled=compiled),
         validation=_held_out_pairs(options, ranks, pairs) if options.validate else None,
         learner=learner,
         config=config,

@@ -57,6 +57,23 @@ def test_a_network_and_every_output(benchmark: Path, ipt_file: str, tmp_path: Pa
     assert "noise neither rounded nor clipped" in both.stdout
 
 
+def test_a_head_for_a_task_that_the_network_was_not_trained_on(benchmark: Path, ipt_file: str) -> None:  # noqa: F811
+    command = ("eval", "--checkpoint", ipt_file, "--task", "noise10", "--benchmark", benchmark)
+    with pytest.raises(EvaluateError, match="has no task 'noise10'; it has noise30, rain"):
+        iptdata(*command)
+    (score,) = json.loads(iptdata(*command, "--head", "noise30", "--json").stdout)
+    assert score["protocol"]["task"] == "noise10"
+    assert score["restorer"] == f"{ipt_file}, head noise30"
+    assert score["mean"]["psnr_rgb"] == pytest.approx(28.1, abs=0.5)  # of noise with sigma 10
+    for options, message in (
+        (("--task", "sr2", "--head", "rain"), "sr2 has scale 2, .* has scale 1 for rain"),
+        (("--task", "noise10", "--head", "sr2"), "has no task 'sr2'"),
+        (("--head", "rain"), "--head names a head of a checkpoint to use for other tasks; give --checkpoint and --task"),
+    ):
+        with pytest.raises(EvaluateError, match=message):
+            iptdata("eval", "--checkpoint", ipt_file, "--benchmark", benchmark, *options)
+
+
 def test_an_image_that_cannot_be_measured(benchmark: Path) -> None:
     (benchmark / "HR" / "1.png").write_bytes(b"torn")
     result = iptdata("eval", "--baseline", "bicubic", "--task", "sr2", "--benchmark", benchmark, "--images")

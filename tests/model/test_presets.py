@@ -1,10 +1,13 @@
 """Presets make networks of the sizes they are known for."""
 
+import numpy as np
 import pytest
 import torch
 
+from iptdata.degrade.bicubic import imresize
 from iptdata.errors import ModelError
 from iptdata.model.presets import PRESETS, make_model, preset
+from tests.conftest import natural_image
 
 SCALES = {"sr4": 4, "rain": 1}
 
@@ -34,6 +37,19 @@ def test_sizes() -> None:
 def test_edsr_takes_images_of_any_size() -> None:
     model = make_model(preset("edsr-tiny", {"sr2": 2}))
     assert model(torch.zeros(1, 3, 31, 50), 0)[0].shape == (1, 3, 62, 100)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_a_network_that_adds_to_its_input_begins_with_its_bicubic_enlargement(scale: int) -> None:
+    model = make_model(preset("edsr-tiny", {"task": scale}, input_skip=True))
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    image = natural_image(40, 50)
+    restored, _ = model(torch.from_numpy(image).permute(2, 0, 1)[None].float(), 0)
+    found = restored[0].permute(1, 2, 0).clamp(0, 255).detach().numpy()
+    wanted = imresize(image, scale) if scale > 1 else image
+    inner = slice(4 * scale, -4 * scale)  # at the edges MATLAB mirrors, PyTorch leaves weights out
+    assert np.abs(found - wanted)[inner, inner].max() <= 0.51
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_clean_and_corrupted_are_turned_alike() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_values_are_normalised(dtype: torch.dtype) -> None:
-    prepare = Preparation(dtype=dtype, mean=(1, 2, 3), std=(255, 2, 1), augment=False)
+    prepare = Preparation(dtype=dtype, mean=(1, 2, 3), std=(255, 2, 1), augment="none")
     pixels = images()
     found = prepare(pixels, torch.zeros(8, dtype=torch.uint8))
     wanted = (pixels.double() - torch.tensor([1.0, 2, 3]).view(1, 3, 1, 1)) / torch.tensor([255.0, 2, 1]).view(1, 3, 1, 1)
@@ -64,13 +64,25 @@ def test_values_are_normalised(dtype: torch.dtype) -> None:
 
 
 def test_by_default_values_stay_as_they_are() -> None:
-    found = Preparation(augment=False)(images(), torch.zeros(8, dtype=torch.uint8))
+    found = Preparation(augment="none")(images(), torch.zeros(8, dtype=torch.uint8))
     assert found.equal(images().float())
+
+
+def test_flips_alone_leave_rows_rows() -> None:
+    orientation = torch.arange(8, dtype=torch.uint8)
+    found = Preparation(augment="flips")(images(), orientation)
+    assert found.equal(orient(images(), orientation & 3).float())
+    assert not found[4:].equal(Preparation()(images(), orientation)[4:])
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"dtype": torch.uint8}, "dtype is torch.uint8"), ({"std": (1, 0, 1)}, "std is"), ({"mean": [0, 0]}, "mean is")],
+    [
+        ({"dtype": torch.uint8}, "dtype is torch.uint8"),
+        ({"std": (1, 0, 1)}, "std is"),
+        ({"mean": [0, 0]}, "mean is"),
+        ({"augment": "flip"}, "augment is 'flip'; expected one of all, flips, none"),
+    ],
 )
 def test_what_cannot_be(options: dict, message: str) -> None:
     with pytest.raises(StreamError, match=message):

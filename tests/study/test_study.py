@@ -52,8 +52,14 @@ MISTAKES = {
     "no x": ({"cells": [{"train": {}}]}, "cells.0.x: missing"),
     "an odd x": ({"cells": [CELL | {"x": [1]}]}, r"cells.0.x: found \[1\]"),
     "neither trained nor taken": ({"cells": [{"x": 1}]}, "cells.0: expected train, from, or both"),
-    "unknown pre-training": ({"cells": [CELL | {"from": "bath"}]}, "cells.0.from: found 'bath', expected one of pretrain: both"),
-    "unknown option": ({"cells": [{"x": 1, "train": {"epoch": 1}}]}, "cells.0.train.epoch: unknown key, expected one of epochs"),
+    "unknown pre-training": (
+        {"cells": [CELL | {"from": "bath"}]},
+        "cells.0.from: found 'bath', expected one of pretrain: both",
+    ),
+    "unknown option": (
+        {"cells": [{"x": 1, "train": {"epoch": 1}}]},
+        "cells.0.train.epoch: unknown key, expected one of epochs",
+    ),
     "two alike": ({"cells": [CELL, CELL]}, "cells.1: its name, 1-noise30, is that of another"),
     "shards": ({"train": {"shards": "corpus"}}, "train.shards: expected nowhere in a study"),
     "no measure": ({"measure": None}, "cells.0.measure: missing"),
@@ -76,7 +82,7 @@ def test_mistakes_in_a_call(written: Written, benchmarks: Path) -> None:
     with pytest.raises(IptDataError, match="no study is called 'contrast'; there are: contrastive, "):
         load_study("contrast")
     study = load_study(str(written(measure={"noise30": ["Kodak", "McMaster"]})))
-    with pytest.raises(IptDataError, match="small measures on Kodak, McMaster; .*benchmarks lacks McMaster"):
+    with pytest.raises(IptDataError, match=r"small measures on Kodak, McMaster; .*benchmarks lacks McMaster"):
         make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={})
     with pytest.raises(IptDataError, match="--set model: the trainings of a study differ in it"):
         make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={"model": "ipt-tiny"})

@@ -34,7 +34,7 @@ def learner(model: nn.Module | None = None, **changes: Any) -> Learner:
 
 def batch_of(training_corpus: Path, task: str = "rain") -> DeviceBatch:
     stream = PairStream(training_corpus, tasks=[task], batch_size=8)
-    return next(iter(DeviceStream(stream, "cpu", Preparation(augment=False))))
+    return next(iter(DeviceStream(stream, "cpu", Preparation(augment="none"))))
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:

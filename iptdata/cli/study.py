@@ -51,6 +51,7 @@ def command(
       iptdata study my-study.yaml --shards corpus --benchmarks benchmarks --out studies/mine
     """
     from iptdata.cli.study_view import print_estimates, print_report  # noqa: PLC0415
+    from iptdata.study.check import check  # noqa: PLC0415
     from iptdata.study.plan import make_plan  # noqa: PLC0415
     from iptdata.study.report import problems  # noqa: PLC0415
     from iptdata.study.smoke import smoke_inputs  # noqa: PLC0415
@@ -66,6 +67,7 @@ def command(
         raise StudyError("a study needs --shards CORPUS and --benchmarks DIR; --smoke tries it on the sample photos")
     plan = make_plan(study, out=out, shards=shards, benchmarks=benchmarks, settings=read_settings(settings), smoke=smoke)
     if dry_run:
+        check(plan)
         print_estimates(plan)
         return
     outcomes = _run(plan, workers, address)

@@ -59,15 +59,22 @@ def make_jobs(
         raise EvaluateError(f"there is no task to measure; give --task NAME, such as {', '.join(sorted(shipped()))}")
     jobs = []
     for task in chosen:
-        protocol = _protocol(task, heads, clip, seed)
+        protocol = protocol_for(task, heads, clip=clip, seed=seed)
         restorer = _baseline(str(baseline), protocol) if loaded is None else _with_head(loaded, head, protocol)
         places = [open_benchmark(path, protocol) for path in benchmarks] + [pair_of_folders(*paths) for paths in pairs]
         jobs += [Job(restorer=restorer, benchmark=place, protocol=protocol) for place in places]
     return jobs
 
 
-def _protocol(task: str, heads: Mapping[str, int], clip: bool, seed: int) -> Protocol:
-    """By the recipe's; a task of a checkpoint that is no shipped recipe is measured on given pairs."""
+def protocol_for(task: str, heads: Mapping[str, int], *, clip: bool = True, seed: int = 0) -> Protocol:
+    """How a task is measured: as its recipe says; a task of a checkpoint that is no shipped recipe, on given pairs.
+
+    Args:
+        heads: scales of the checkpoint's tasks.
+
+    Raises:
+        EvaluateError: when there is no such task.
+    """
     if task in heads and task not in shipped():
         return Protocol(task=task, kind="pairs", scale=heads[task])
     try:

@@ -83,7 +83,6 @@ def make_plan(
     Raises:
         StudyError: when benchmarks are missing, or settings would make all trainings alike.
         TrainError: when options cannot be.
-        ShardError, StreamError: when the shards lack a task.
     """
     for key in _OF_A_RUN:
         if key in settings:
@@ -124,14 +123,13 @@ def pairs_of(options: TrainOptions) -> dict[str, int | None]:
 
 
 def claim(plan: Plan) -> None:
-    """Write down what the folder holds; refuse one that holds the same parts with other options.
+    """Write down what the folder, which exists, is going to hold; refuse one that holds the same parts with other options.
 
     Raises:
         StudyError: naming the part and the option.
     """
     wanted = {part.name: _plain(part) for part in plan.parts}
     storage = plan.storage
-    storage.make_folder()
     earlier: dict[str, Any] = json.loads(storage.read(_PLAN)) if storage.exists(_PLAN) else {}
     for name in (name for name in wanted if name in earlier):
         for key, value in wanted[name].items():

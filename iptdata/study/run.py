@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from iptdata.study.check import check
 from iptdata.study.figure import svg
 from iptdata.study.part import Job, Outcome, outcome_of, run_job
 from iptdata.study.plan import Part, Plan, claim
@@ -25,14 +26,17 @@ def run_study(plan: Plan, runner: Runner, told: Callable[[Outcome], object], wor
         outcomes by the part's name, without cells whose pre-training failed or was stopped.
 
     Raises:
-        IptDataError: when the folder holds another study, or shards, checkpoints or benchmarks cannot be used.
+        IptDataError: when the folder holds another study or is in use, or shards, checkpoints or benchmarks cannot be used.
     """
-    claim(plan)
+    check(plan)
+    plan.storage.make_folder()
     outcomes: dict[str, Outcome] = {}
-    try:
-        _work_through(plan, runner, told, work, outcomes)
-    finally:
-        _report(plan, outcomes)
+    with plan.storage.locked():
+        claim(plan)
+        try:
+            _work_through(plan, runner, told, work, outcomes)
+        finally:
+            _report(plan, outcomes)
     return outcomes
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from iptdata.errors import IptDataError
+from iptdata.study.check import check
 from iptdata.study.plan import make_plan
 from iptdata.study.study import load_study, shipped_studies
 from tests.study.conftest import Written
@@ -76,6 +77,22 @@ def test_mistakes_in_a_file(written: Written, name: str) -> None:
     changes, message = MISTAKES[name]
     with pytest.raises(IptDataError, match=rf"small.yaml: {message}"):
         load_study(str(written(**changes)))
+
+
+def test_what_would_go_wrong_later(written: Written, benchmarks: Path, training_corpus: Path) -> None:
+    def checked(**changes: object) -> None:
+        study = load_study(str(written(**changes)))
+        check(make_plan(study, out="out", shards=(str(training_corpus),), benchmarks=str(benchmarks), settings={}))
+
+    checked()
+    with pytest.raises(IptDataError, match="task noise10 is not in the shards"):
+        checked(pretrain={"both": {"tasks": ["noise30", "rain", "noise10"]}})
+    with pytest.raises(
+        IptDataError, match="as-it-is-noise30 is measured with the head sr2, its network is trained on noise30, rain"
+    ):
+        checked(cells=[{"x": "as it is", "from": "both", "head": "sr2"}])
+    with pytest.raises(IptDataError, match="Kodak has no images for rain"):
+        checked(cells=[{"x": "as it is", "from": "both", "measure": {"rain": ["Kodak"]}}])
 
 
 def test_mistakes_in_a_call(written: Written, benchmarks: Path) -> None:

@@ -24,6 +24,13 @@ _what, _machines, _start = section("What to study, and where it goes"), section(
 @_what("--shards", multiple=True, metavar="PATH", shell_complete=complete_paths, help="Corpus to train on; may repeat.")
 @_what("--benchmarks", metavar="DIR", shell_complete=complete_paths, help="The folder in which Set5 and the others lie.")
 @_what("--smoke", is_flag=True, help="A size that ends within a minute on a laptop; without --shards on the sample photos.")
+@_what(
+    "--length",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    metavar="SHARE",
+    help="Share of the length of every training, such as 0.1.",
+)
 @_what("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of every training, as `iptdata train` has it.")
 @_machines("--workers", type=click.IntRange(1), metavar="N", help="Trainings at the same time.  [default: the GPUs, or 1]")
 @_machines("--address", metavar="auto|HOST:PORT", help="Join a running Ray cluster and use all of its GPUs.")
@@ -34,6 +41,7 @@ def command(
     shards: tuple[str, ...],
     benchmarks: str | None,
     smoke: bool,
+    length: float,
     settings: tuple[str, ...],
     workers: int | None,
     address: str | None,
@@ -47,7 +55,7 @@ def command(
     \b
     Examples:
       iptdata study contrastive --smoke
-      iptdata study fraction --shards corpus --benchmarks benchmarks --set epochs=30 --dry-run
+      iptdata study fraction --shards corpus --benchmarks benchmarks --length 0.1 --dry-run
       iptdata study my-study.yaml --shards corpus --benchmarks benchmarks --out studies/mine
     """
     from iptdata.cli.study_view import print_estimates, print_report  # noqa: PLC0415
@@ -65,7 +73,9 @@ def command(
         shards = (corpus,)
     if not shards or benchmarks is None:
         raise StudyError("a study needs --shards CORPUS and --benchmarks DIR; --smoke tries it on the sample photos")
-    plan = make_plan(study, out=out, shards=shards, benchmarks=benchmarks, settings=read_settings(settings), smoke=smoke)
+    plan = make_plan(
+        study, out=out, shards=shards, benchmarks=benchmarks, settings=read_settings(settings), length=length, smoke=smoke
+    )
     if dry_run:
         check(plan)
         print_estimates(plan)

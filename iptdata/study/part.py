@@ -49,7 +49,10 @@ class Trained:
     patches: int
     seconds: float
     setting: str
-    checkpoint: str
+
+    def checkpoint(self, folder: str) -> str:
+        """Its last one, in the folder of the training."""
+        return RunFolder(folder).checkpoint_path(self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,7 @@ def run_job(job: Job, observer: Observer | None = None, stopping: Callable[[], b
             return Outcome(name=job.name, problem=str(error))
         if trained is None:
             return Outcome(name=job.name, stopped=True)
-    checkpoint = job.checkpoint if trained is None else trained.checkpoint
+    checkpoint = job.checkpoint if trained is None else trained.checkpoint(job.folder)
     assert checkpoint is not None
     figures = _measured(storage)
     for measure in job.measures:
@@ -128,15 +131,13 @@ def _train(job: Job, storage: Storage, observer: Observer, stopping: Callable[[]
     with suppress(TrainFinished):  # and then it was killed
         if not train([options], job.folder, Observers(setting, observer), stopping=stopping):
             return None
-    folder = RunFolder(job.folder)
-    step, batch = folder.steps()[-1], int(options["batch_size"])
+    step, batch = RunFolder(job.folder).steps()[-1], int(options["batch_size"])
     records = [json.loads(line) for line in storage.read(METRICS).splitlines()]
     trained = Trained(
         steps=step,
         patches=step * batch,
         seconds=math.fsum(batch / record["patches_per_s"] for record in records if "patches_per_s" in record),
         setting=setting.text,
-        checkpoint=folder.checkpoint_path(step),
     )
     storage.write(_TRAINED, json.dumps(asdict(trained), indent=1).encode())
     return trained
@@ -147,11 +148,11 @@ def _read_trained(storage: Storage) -> Trained | None:
 
 
 def _measured(storage: Storage) -> dict[str, Figure]:
-    """What was measured before, by the measure's name."""
+    """What was measured before, by the measure's name, without what some images are missing from."""
     if not storage.exists(_FIGURES):
         return {}
     figures = [Figure(**entry) for entry in json.loads(storage.read(_FIGURES))]
-    return {figure.name: figure for figure in figures}
+    return {figure.name: figure for figure in figures if not figure.problems}
 
 
 def _measure(checkpoint: str, head: str | None, measure: Measure) -> Figure:

@@ -17,7 +17,6 @@ from iptdata.train.options import TrainOptions
 
 _PLAN = "plan.json"
 _OF_A_STUDY = {"keep": 1}  # checkpoints of a training
-_OF_A_RUN = ("model", "network", "tasks", "shards", "checkpoint")  # what differs between the trainings of a study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,41 +71,50 @@ class Plan:
 
 
 def make_plan(
-    study: Study, *, out: str, shards: Sequence[str], benchmarks: str, settings: Mapping[str, Any], smoke: bool = False
+    study: Study,
+    *,
+    out: str,
+    shards: Sequence[str],
+    benchmarks: str,
+    settings: Mapping[str, Any],
+    length: float = 1.0,
+    smoke: bool = False,
 ) -> Plan:
     """What is to be done.
 
     Args:
         benchmarks: the folder in which the benchmarks lie by their names.
         settings: options over those of every training.
+        length: share of its epochs or steps that every training takes.
 
     Raises:
-        StudyError: when benchmarks are missing, or settings would make all trainings alike.
+        StudyError: when benchmarks are missing, or settings would make trainings alike that are to differ.
         TrainError: when options cannot be.
     """
-    for key in _OF_A_RUN:
-        if key in settings:
-            raise StudyError(f"--set {key}: the trainings of a study differ in it; edit the study's file instead")
+    _check_settings(study, settings)
     places = _places(study, benchmarks)
     over = [study.smoke if smoke else {}, settings, {"shards": tuple(map(absolute, shards))}]
     models = study.smoke_models if smoke else {}
+
+    def options(*layers: Mapping[str, Any]) -> TrainOptions:
+        return _resized(resolve(_OF_A_STUDY, *layers), models, length)
+
     parts = [
-        Part(name=name, options=_resolve(models, _OF_A_STUDY, study.train, own, *over), base=None, cell=None, measures=())
+        Part(name=name, options=options(study.train, own, *over), base=None, cell=None, measures=())
         for name, own in study.pretrain.items()
+        if any(cell.base == name for cell in study.cells)
     ]
-    parts = [part for part in parts if any(cell.base == part.name for cell in study.cells)]
+    inherited = {key: value for key, value in study.train.items() if key not in ("model", "network")}
     for cell in study.cells:
-        options = None
+        trained = None
         if cell.train is not None and cell.base is None:
-            options = _resolve(models, _OF_A_STUDY, study.train, cell.train, *over)
+            trained = options(study.train, cell.train, *over)
         elif cell.train is not None:
-            inherited = {key: value for key, value in study.train.items() if key not in ("model", "network")}
-            begins = {"checkpoint": cell.base}
-            options = _resolve(models, _OF_A_STUDY, inherited, study.finetune, cell.train, *over, begins)
+            trained = options(inherited, study.finetune, cell.train, *over, {"checkpoint": cell.base})
         measures = [
             Measure(task=task, benchmark=name, path=places[name]) for task, names in cell.measure.items() for name in names
         ]
-        parts.append(Part(name=cell.name, options=options, base=cell.base, cell=cell, measures=measures))
+        parts.append(Part(name=cell.name, options=trained, base=cell.base, cell=cell, measures=measures))
     return Plan(study=study, parts=parts, out=out)
 
 
@@ -145,9 +153,28 @@ def _plain(part: Part) -> dict[str, Any]:
     return json.loads(json.dumps({"from": part.base, "trained": part.options is not None} | options))
 
 
-def _resolve(models: Mapping[str, str], *layers: Mapping[str, Any]) -> TrainOptions:
-    options = resolve(*layers)
-    return replace(options, model=models.get(options.model, options.model)) if options.model is not None else options
+def _check_settings(study: Study, settings: Mapping[str, Any]) -> None:
+    """Refuse what the trainings of the study differ in."""
+    differ = {
+        key
+        for layer in (study.finetune, *study.pretrain.values(), *(cell.train or {} for cell in study.cells))
+        for key in layer
+    }
+    for key in settings:
+        if key in ("epochs", "steps"):
+            raise StudyError(
+                f"--set {key}: trainings of a study have lengths of their own; give --length SHARE, or edit its file"
+            )
+        if key in differ | {"model", "network", "tasks", "shards", "checkpoint"}:
+            raise StudyError(f"--set {key}: the trainings of the study differ in it; edit its file")
+
+
+def _resized(options: TrainOptions, models: Mapping[str, str], length: float) -> TrainOptions:
+    """Options with another network for some, and a share of the length."""
+    model = None if options.model is None else models.get(options.model, options.model)
+    epochs = None if options.epochs is None else options.epochs * length
+    steps = None if options.steps is None else max(1, round(options.steps * length))
+    return replace(options, model=model, epochs=epochs, steps=steps)
 
 
 def _places(study: Study, benchmarks: str) -> dict[str, str]:

@@ -74,11 +74,15 @@ def _jobs(plan: Plan, parts: Sequence[Part], outcomes: dict[str, Outcome]) -> li
         jobs.append(
             Job(
                 name=part.name,
-                folder=os.path.join(os.path.abspath(plan.out), "parts", part.name),
+                folder=_folder(plan, part.name),
                 options=None if part.options is None else part.options.plain(),
-                checkpoint=None if base is None else base.checkpoint,
+                checkpoint=None if base is None else base.checkpoint(_folder(plan, str(part.base))),
                 measures=part.measures,
                 head=None if part.cell is None else part.cell.head,
             )
         )
     return jobs
+
+
+def _folder(plan: Plan, name: str) -> str:
+    return os.path.join(os.path.abspath(plan.out), "parts", name)

@@ -92,6 +92,9 @@ def load_study(name: str) -> Study:
 def _study(content: dict[Any, Any]) -> Study:
     _check_keys(content, _STUDY_KEYS, ("study", "cells"), "")
     pretrain = {str(name): _options(value, f"pretrain.{name}") for name, value in _mapping(content, "pretrain").items()}
+    for name in pretrain:
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise StudyError(f"pretrain: found the name {name!r}, expected letters, digits, and - . _ after the first")
     smoke = _mapping(content, "smoke")
     _check_keys(smoke, _SMOKE_KEYS, (), "smoke.")
     common = _measures(content["measure"], "measure") if "measure" in content else None

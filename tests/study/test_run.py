@@ -150,6 +150,8 @@ def test_an_image_that_cannot_be_read_makes_the_mean_partial(plan: Plan, benchma
     table = (tmp_path / "out" / "table.md").read_text()
     assert table.count(" * |") == 3
     assert "* partial" in table
+    (benchmarks / "Kodak" / "2.png").unlink()
+    assert not problems(plan, run_study(plan, run_here, ignored)), "what was partial is measured again"
 
 
 def test_another_benchmark_is_measured_without_training_again(

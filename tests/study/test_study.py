@@ -28,17 +28,17 @@ def test_the_five_studies_of_the_paper_ship() -> None:
 
 def test_options_go_over_each_other(written: Written, benchmarks: Path) -> None:
     study = load_study(str(written(smoke={"models": {"ipt-tiny": "ipt-small"}, "train": {"batch_size": 2}})))
-    plan = make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={"lr": 0.5})
+    plan = make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={"clip": 0.5}, length=2)
     both, as_it_is, tuned, scratch = plan.parts
     assert [part.name for part in plan.parts] == ["both", "as-it-is-noise30", "fine-tuned-noise30", "from-scratch-noise30"]
     assert both.options is not None
     assert tuned.options is not None
     assert scratch.options is not None
     assert as_it_is.options is None
-    assert (both.options.steps, both.options.tasks, both.options.batch_size) == (3, ("noise30", "rain"), 4)
-    assert (tuned.options.steps, tuned.options.checkpoint, tuned.options.model) == (2, "both", None)
-    assert (scratch.options.steps, scratch.options.model) == (3, "ipt-tiny")
-    assert {part.options.lr for part in plan.parts if part.options} == {0.5}
+    assert (both.options.steps, both.options.tasks, both.options.batch_size) == (6, ("noise30", "rain"), 4)
+    assert (tuned.options.steps, tuned.options.checkpoint, tuned.options.model) == (4, "both", None)
+    assert (scratch.options.steps, scratch.options.model) == (6, "ipt-tiny")
+    assert {part.options.clip for part in plan.parts if part.options} == {0.5}
     small = make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={}, smoke=True)
     assert [part.options.batch_size for part in small.parts if part.options] == [2, 2, 2]
     assert [part.options.model for part in small.parts if part.options] == ["ipt-small", None, "ipt-small"]
@@ -66,6 +66,7 @@ MISTAKES = {
     "no measure": ({"measure": None}, "cells.0.measure: missing"),
     "an odd measure": ({"measure": {"sr2": "Set5"}}, "measure.sr2: found 'Set5', expected a list of benchmarks"),
     "measures no mapping": ({"measure": ["Set5"]}, "measure: found"),
+    "a name that is no file's": ({"pretrain": {"../both": {}}}, "pretrain: found the name '../both'"),
     "an odd pre-training": ({"pretrain": {"both": 3}}, "pretrain.both: found 3"),
     "smoke": ({"smoke": {"trian": {}}}, "smoke.trian: unknown key, expected one of train"),
     "no text": ({"train": "fast"}, "train: found 'fast'"),
@@ -101,5 +102,11 @@ def test_mistakes_in_a_call(written: Written, benchmarks: Path) -> None:
     study = load_study(str(written(measure={"noise30": ["Kodak", "McMaster"]})))
     with pytest.raises(IptDataError, match=r"small measures on Kodak, McMaster; .*benchmarks lacks McMaster"):
         make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={})
-    with pytest.raises(IptDataError, match="--set model: the trainings of a study differ in it"):
-        make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={"model": "ipt-tiny"})
+    study = load_study(str(written()))
+    for settings, message in (
+        ({"model": "ipt-tiny"}, "--set model: the trainings of the study differ in it"),
+        ({"lr": 1e-3}, "--set lr: the trainings of the study differ in it"),
+        ({"steps": 3}, "--set steps: .* give --length SHARE"),
+    ):
+        with pytest.raises(IptDataError, match=message):
+            make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings=settings)

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help demo test test-long lint format bench bench-stream bench-train proof docs-pictures clean
+.PHONY: help demo test test-long lint format bench bench-stream bench-train bench-restore proof docs-pictures clean
 
 help:
 	@echo "make demo       install, build a rain corpus from the sample photos, draw it, train a small network on it for a minute"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench      measure builds side by side with peers"
 	@echo "make bench-train   measure training steps: share of the machine, memory, the contrastive loss"
 	@echo "make bench-stream  measure streams side by side with peers, each in an environment of its own"
+	@echo "make bench-restore measure restoring photos as they grow: time, memory"
 	@echo "make proof      train small networks on a corpus, measure them on real benchmarks; needs IPTDATA_SHARED, takes most of an hour"
 	@echo "make docs-pictures  make the pictures in docs/pictures anew; needs chromium"
 	@echo "make format     format the code"
@@ -56,6 +57,9 @@ bench-stream: $(INSTALLED)
 
 bench-train: $(INSTALLED)
 	$(BIN)/python benchmarks/train.py
+
+bench-restore: $(INSTALLED)
+	$(BIN)/python benchmarks/restore.py
 
 proof: $(INSTALLED)
 	$(BIN)/python benchmarks/proof.py

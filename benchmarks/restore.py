@@ -2,8 +2,9 @@
 
     python benchmarks/restore.py [--megapixels 0.25 1 4]
 
-Restores noise of each size with a fresh ipt-tiny, each in a process of its own: with tiles that overlap by 10 pixels in batches of
-8, as `iptdata restore` does; one tile at a time; and with a stride of 12 pixels, as the released code does, on the smallest size.
+Restores noise of each size with a fresh ipt-tiny, each in a process of its own, with tiles that overlap by 10 pixels in batches
+of 8, as `iptdata restore` does; and, on the smallest size, one tile at a time, and with a stride of 12 pixels, as the released
+code does.
 """
 
 import argparse

@@ -51,7 +51,7 @@ class RayPool:
         gpus: each job has a GPU to itself, and sees no other.
 
     Raises:
-        IptDataError: when Ray does not start or the cluster cannot be reached.
+        IptDataError: when Ray does not start, the cluster cannot be reached, or has no GPU where jobs need one.
     """
 
     def __init__(self, *, workers: int, address: str | None = None, gpus: bool = False) -> None:
@@ -69,6 +69,11 @@ class RayPool:
             self._ray.shutdown()
             where = f"cannot join the Ray cluster at {address}" if address else "Ray does not start"
             raise IptDataError(f"{where}: {str(error).strip().splitlines()[0]}") from error
+        if gpus and not self._ray.cluster_resources().get("GPU"):
+            self._ray.shutdown()
+            raise IptDataError(
+                f"Ray sees no GPU {f'in the cluster at {address}' if address else 'here'}, and each job needs one"
+            )
 
     def _connect(self, workers: int, address: str | None) -> None:
         quiet = {"logging_level": logging.FATAL, "log_to_driver": False}
@@ -127,10 +132,10 @@ class RayPool:
             raise error.cause from error
         except (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
             tries = _LOST_WORKER_RETRIES + 1
-            raise BuildFailed(f"a unit lost its worker {tries} times, perhaps out of memory; try fewer --workers") from error
+            raise BuildFailed(f"a job lost its worker {tries} times, perhaps out of memory; try fewer --workers") from error
         except errors.RayError as error:
             reason = str(error).strip().splitlines()[0]
-            raise BuildFailed(f"Ray failed: {reason}; finished shards stay, run the same command again to go on") from error
+            raise BuildFailed(f"Ray failed: {reason}; what is finished stays, run the same command again to go on") from error
 
 
 def _ray_folder(temporary: str) -> str:

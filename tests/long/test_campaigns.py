@@ -16,6 +16,7 @@ import pytest
 from iptdata.shards.find import find_shards
 from tests.build.test_resume import manifests, start, wait_for
 from tests.conftest import build, corpus_bytes, natural_image, save
+from tests.long.cluster import cluster
 
 pytestmark = pytest.mark.long
 
@@ -65,25 +66,10 @@ def test_driver_killed_while_ray_works(tmp_path: Path, seed: int) -> None:
 
 def test_cluster(tmp_path: Path) -> None:
     """A Ray that was started by hand is joined with --address, and is still there afterwards."""
-    ray = Path(sys.executable).parent / "ray"
-    subprocess.run([ray, "start", "--head", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"], check=True)
-    try:
-        command = [
-            sys.executable,
-            "-m",
-            "iptdata",
-            "build",
-            "--recipe",
-            "noise30",
-            "--images-per-shard",
-            "2",
-            "--address",
-            "auto",
-        ]
+    command = [sys.executable, "-m", "iptdata", "build", "--recipe", "noise30", "--images-per-shard", "2", "--address", "auto"]
+    with cluster():
         for name in ("a", "b"):
             subprocess.run([*command, "--out", tmp_path / name], check=True, timeout=180)
-    finally:
-        subprocess.run([ray, "stop", "--force"], check=True)
     build("samples", tmp_path / "here", ["noise30"], images_per_shard=2)
     assert corpus_bytes(tmp_path / "a") == corpus_bytes(tmp_path / "b") == corpus_bytes(tmp_path / "here")
 

@@ -19,6 +19,8 @@ from iptdata.train.events import Observer, Started, Step
 from iptdata.train.speed import gpus
 from iptdata.units import duration, many
 
+_REFERENCE_RATE = 100e12  # operations a second; a round number to scale from
+
 
 class StudyProgress(Observer):
     """A line for each part that is done, a bar over all of them, and one over the steps of what is trained in this process."""
@@ -97,7 +99,13 @@ def print_estimates(plan: Plan) -> None:
         table.add_row(one.part.name, *numbers)
     table.add_section()
     total = sum(one.hours for one in found)
-    table.add_row("all", "", "", "", f"{sum(one.operations for one in found) / 1e18:,.3g}", f"{total:,.3g}")
+    operations = sum(one.operations for one in found)
+    table.add_row("all", "", "", "", f"{operations / 1e18:,.3g}", f"{total:,.3g}")
     results().print(table)
     kind = "GPU hours" if gpus() else "hours on this CPU, at batches of 8"
     results().print(f"{total:,.3g} {kind}, by the rate of a few steps here: {found[0].setting}", markup=False, soft_wrap=True)
+    if not gpus():
+        reference = operations / _REFERENCE_RATE / 3600
+        results().print(
+            f"{reference:,.3g} hours on a GPU that reaches 100 TFLOP/s in training, as `iptdata train` shows it", soft_wrap=True
+        )

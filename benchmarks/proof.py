@@ -10,6 +10,7 @@ CPU it ends within an hour. What is finished stays in --out, so a call after an 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -70,7 +71,9 @@ def once(path: Path, make: Callable[[], Any]) -> Any:
     """A JSON value from a file, or made and kept there."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(make()))
+        value = json.dumps(make())
+        path.with_suffix(".partial").write_text(value)
+        path.with_suffix(".partial").replace(path)
     return json.loads(path.read_text())
 
 
@@ -84,20 +87,23 @@ class Training:
     model: str
     seed: int = 0
 
-    def train(self, out: Path, steps: int) -> dict[str, float]:
-        """Train for so many steps, on from where an interrupted call stopped: seconds and steps."""
-        start = time.perf_counter()
-        what = ("--shards", self.shards, "--tasks", self.goal.task, "--model", self.model, *NETWORK[self.model])
-        how = ("--seed", self.seed, "--augment", self.goal.augment, *SCHEDULE)
-        iptdata("train", *what, *how, "--steps", steps, "--out", out)
-        return {"seconds": time.perf_counter() - start, "steps": steps}
+    def train(self, run: Path, steps: int) -> dict[str, float]:
+        """Train for so many steps, on from where an interrupted call stopped: steps, and the seconds that they took in all."""
+        if not (run / "checkpoints" / f"step-{steps:08d}.pt").exists():
+            what = ("--shards", self.shards, "--tasks", self.goal.task, "--model", self.model, *NETWORK[self.model])
+            how = ("--seed", self.seed, "--augment", self.goal.augment, *SCHEDULE)
+            iptdata("train", *what, *how, "--steps", steps, "--out", run)
+        return {"seconds": sum(BATCH / rate for rate in self.rates(run)), "steps": steps}
 
-    def steps_in(self, seconds: float, out: Path) -> int:
-        """How many steps it takes in a time, start-up left out: from the rate of a few."""
-        self.train(out, PROBE_STEPS)
-        records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        rates = sorted(record["patches_per_s"] for record in records if "patches_per_s" in record)
-        return max(int(seconds * rates[len(rates) // 2] / BATCH), PROBE_STEPS)
+    def rates(self, run: Path) -> list[float]:
+        """Patches a second of each step."""
+        records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        return [record["patches_per_s"] for record in records if "patches_per_s" in record]
+
+    def steps_in(self, seconds: float, run: Path) -> int:
+        """How many steps it takes in a time: from the rate of a few."""
+        self.train(run, PROBE_STEPS)
+        return max(int(seconds * statistics.median(self.rates(run)) / BATCH), PROBE_STEPS)
 
     def cost(self, out: Path, steps: int) -> dict[str, float]:
         """Train unless it is done: seconds and steps."""

@@ -60,6 +60,12 @@ class StudyError(IptDataError):
     """A study that does not validate, or that is not what its folder holds."""
 
 
+class EvaluateFailed(EvaluateError):
+    """A measurement or restoration that started and could not finish; the command ends with status 1."""
+
+    exit_status = 1
+
+
 class ConflictError(IptDataError):
     """An output directory that holds the same recipe and split with another content."""
 

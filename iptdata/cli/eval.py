@@ -10,8 +10,10 @@ from iptdata.cli.complete import complete_paths, complete_recipes
 from iptdata.cli.console import console, results
 from iptdata.cli.network import for_network, network_options
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
+from iptdata.errors import EvaluateError
 
 if TYPE_CHECKING:
+    from iptdata.evaluate.jobs import Job
     from iptdata.evaluate.run import Score
 
 _what, _how, _output = section("What to measure"), section("How"), section("Output")
@@ -44,7 +46,7 @@ _what, _how, _output = section("What to measure"), section("How"), section("Outp
     show_default=True,
     help="Round and clip noisy images to 0..255, as the corpus and the IPT code do.",
 )
-@_how("--seed", default=0, show_default=True, metavar="N", help="Seed of the noise; it depends on the image's name, too.")
+@_how("--seed", default=0, show_default=True, metavar="N", help="Seed of the noise, which depends on task and image, too.")
 @_how("--head", metavar="NAME", help="Head of the checkpoint to use for every task.  [default: each task's own]")
 @network_options
 @_output("--images", is_flag=True, help="A row for each image as well.")
@@ -67,14 +69,14 @@ def command(**options: Any) -> None:
     from iptdata.cli.eval_view import print_markdown, print_scores, to_json, write_csv  # noqa: PLC0415
 
     scores = _measure(options)
-    if options["csv"] is not None:
-        write_csv(options["csv"], scores)
     if options["as_json"]:
         click.echo(to_json(scores))
     elif options["markdown"]:
         print_markdown(scores)
     else:
         print_scores(results(), scores, images=options["images"])
+    if options["csv"] is not None:
+        write_csv(options["csv"], scores)
     for score in scores:
         for problem in score.problems:
             console().print(f"! {score.benchmark}: {problem}", markup=False, soft_wrap=True)
@@ -98,7 +100,10 @@ def _measure(options: dict[str, Any]) -> "list[Score]":
         seed=options["seed"],
         head=options["head"],
         network=for_network(options),
+        skipping=lambda text: console().print(f"left out: {text}", markup=False, soft_wrap=True),
     )
+    if options["save_images"] is not None:
+        _check_names(jobs)
     total = sum(len(job.benchmark.cases) for job in jobs)
     progress = iter(track(range(total), "measuring", console=console(), transient=True))
     scores = [
@@ -116,7 +121,18 @@ def _measure(options: dict[str, Any]) -> "list[Score]":
     return scores
 
 
-def _saver(folder: str | None, job: Any) -> Any:
+def _check_names(jobs: "list[Job]") -> None:
+    """Refuse two benchmarks whose images would lie in one folder."""
+    seen: dict[tuple[str, str], str] = {}
+    for job in jobs:
+        root = job.benchmark.clean.root
+        if (other := seen.setdefault((job.benchmark.name, job.protocol.task), root)) != root:
+            raise EvaluateError(
+                f"--save-images: {other} and {root} are both called {job.benchmark.name}; measure one at a time"
+            )
+
+
+def _saver(folder: str | None, job: "Job") -> Any:
     from iptdata.evaluate.photo import write_png  # noqa: PLC0415
 
     if folder is None:

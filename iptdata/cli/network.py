@@ -12,7 +12,9 @@ _OPTIONS = [
     _how("--overlap", type=int, metavar="PIXELS", help="Pixels that tiles share at least.  [default: 10]"),
     _how("--self-ensemble", is_flag=True, help="The mean over eight flips and rotations; eight times the work."),
     _how("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."),
-    _how("--batch-size", type=click.IntRange(1), metavar="N", help="Tiles at once.  [default: 64 on a GPU, 8 elsewhere]"),
+    _how(
+        "--batch-size", type=click.IntRange(1), metavar="N", help="Tiles at once.  [default: 64 of 48x48 on a GPU, 8 elsewhere]"
+    ),
 ]
 
 

@@ -1,7 +1,7 @@
 """`iptdata restore`."""
 
-import dataclasses
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -10,7 +10,6 @@ from iptdata.cli.complete import complete_paths, complete_recipes
 from iptdata.cli.console import console
 from iptdata.cli.network import for_network, network_options
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
-from iptdata.errors import EvaluateError
 
 _what, _how = section("What to do"), section("How")
 
@@ -38,32 +37,27 @@ def command(**options: Any) -> None:
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-    from iptdata.evaluate.photos import find_photos, restore_photo, tiles_of  # noqa: PLC0415
+    from iptdata.evaluate.photos import Errand, find_photos, restore_photos  # noqa: PLC0415
     from iptdata.evaluate.restorer import load_network  # noqa: PLC0415
 
-    photos = find_photos(options["inputs"], options["out"])
+    photos = find_photos(options["inputs"], options["out"], compare=options["compare"])
     network = load_network(options["checkpoint"], options["task"], **for_network(options))
     failed = skipped = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
     with Progress(*columns, console=console(), transient=True) as progress:
-        for photo in photos:
-            if photo.is_there and not options["overwrite"]:
-                skipped += 1
-                continue
-            bar = progress.add_task(photo.name, total=None)
-            try:
-                restore_photo(
-                    photo,
-                    dataclasses.replace(network, advance=lambda tiles, bar=bar: progress.update(bar, advance=tiles)),
-                    compare=options["compare"],
-                    begun=lambda image, bar=bar: progress.update(bar, total=tiles_of(image, network)),
-                )
-            except EvaluateError as error:
+        bar = progress.add_task("", total=None)
+
+        def begun(errand: Errand, tiles: int) -> Callable[[int], None]:
+            progress.reset(bar, total=tiles, description=errand.name)
+            return lambda done: progress.update(bar, advance=done)
+
+        for outcome in restore_photos(photos, network, overwrite=options["overwrite"], begun=begun):
+            skipped += outcome.skipped
+            if outcome.problem:
                 failed += 1
-                console().print(f"! {error}", markup=False, soft_wrap=True)
-            progress.remove_task(bar)
+                console().print(f"! {outcome.problem}", markup=False, soft_wrap=True)
     done = len(photos) - failed - skipped
-    there = f", {skipped} there already" if skipped else ""
+    there = f", {skipped} there already, which --overwrite replaces" if skipped else ""
     console().print(f"{done} of {len(photos)} restored into {options['out']}{there}", markup=False, soft_wrap=True)
     if failed:
         sys.exit(1)

@@ -1,6 +1,7 @@
 """`iptdata study`."""
 
 import os
+import signal
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,7 +24,11 @@ _what, _machines, _start = section("What to study, and where it goes"), section(
 @_what("--out", metavar="DIR", shell_complete=complete_paths, help="Folder of the study.  [default: studies/<name>]")
 @_what("--shards", multiple=True, metavar="PATH", shell_complete=complete_paths, help="Corpus to train on; may repeat.")
 @_what("--benchmarks", metavar="DIR", shell_complete=complete_paths, help="The folder in which Set5 and the others lie.")
-@_what("--smoke", is_flag=True, help="A size that ends within a minute on a laptop; without --shards on the sample photos.")
+@_what(
+    "--smoke",
+    is_flag=True,
+    help="A size that ends within a minute; without --shards and --benchmarks on the sample photos.",
+)
 @_what(
     "--length",
     type=click.FloatRange(0, min_open=True),
@@ -33,7 +38,9 @@ _what, _machines, _start = section("What to study, and where it goes"), section(
 )
 @_what("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of every training, as `iptdata train` has it.")
 @_machines("--workers", type=click.IntRange(1), metavar="N", help="Trainings at the same time.  [default: the GPUs, or 1]")
-@_machines("--address", metavar="auto|HOST:PORT", help="Join a running Ray cluster and use all of its GPUs.")
+@_machines(
+    "--address", metavar="auto|HOST:PORT", help="Join a running Ray cluster and use all of its GPUs, whatever --workers says."
+)
 @_start("--dry-run", is_flag=True, help="Print the trainings and the hours they need at the rate measured here.")
 def command(
     file: str,
@@ -72,7 +79,7 @@ def command(
         corpus, benchmarks = smoke_inputs(study, out)
         shards = (corpus,)
     if not shards or benchmarks is None:
-        raise StudyError("a study needs --shards CORPUS and --benchmarks DIR; --smoke tries it on the sample photos")
+        raise StudyError("a study needs --shards CORPUS and --benchmarks DIR; with neither, --smoke takes the sample photos")
     plan = make_plan(
         study, out=out, shards=shards, benchmarks=benchmarks, settings=read_settings(settings), length=length, smoke=smoke
     )
@@ -95,14 +102,15 @@ def _run(plan: "Plan", workers: int | None, address: str | None) -> "dict[str, O
     from iptdata.study.run import run_study  # noqa: PLC0415
     from iptdata.train.speed import gpus  # noqa: PLC0415
 
-    count = workers or max(gpus(), 1)
+    on_gpu = plan.on_gpu and gpus() > 0
+    count = workers or (gpus() if on_gpu else 1)
     with StudyProgress(plan) as progress:
-        if count == 1 and address is None:
-            with asked_to_stop() as signals:
-                work = partial(run_job, observer=progress, stopping=lambda: bool(signals))
-                outcomes = run_study(plan, run_here, progress.told, work)
-            if signals:
-                sys.exit(130)
-            return outcomes
-        with RayPool(workers=count, address=address, gpus=address is not None or gpus() > 0) as pool:
-            return run_study(plan, pool.map, progress.told)
+        if count > 1 or address is not None:
+            with RayPool(workers=count, address=address, gpus=on_gpu or address is not None) as pool:
+                return run_study(plan, pool.map, progress.told)
+        with asked_to_stop() as signals:
+            work = partial(run_job, observer=progress, stopping=lambda: bool(signals))
+            outcomes = run_study(plan, run_here, progress.told, work)
+    if any(outcome.stopped for outcome in outcomes.values()):
+        sys.exit(130 if signal.SIGINT in signals else 0)
+    return outcomes

@@ -55,9 +55,9 @@ class StudyProgress(Observer):
         self._bars.advance(self._parts)
         trained = outcome.trained
         found = [] if trained is None else [f"{trained.steps:,} steps in {duration(trained.seconds)}"]
-        for figure in outcome.figures:
-            found.append(f"{figure.name} {'not measured' if figure.psnr is None else f'{figure.psnr:.2f} dB'}")
-            found += [f"! {problem}" for problem in figure.problems]
+        for result in outcome.results:
+            found.append(f"{result.name} {'not measured' if result.psnr is None else f'{result.psnr:.2f} dB'}")
+            found += [f"! {problem}" for problem in result.problems]
         self._line(f"{outcome.name}: {outcome.problem or ', '.join(found)}")
 
     def _line(self, text: str) -> None:
@@ -84,7 +84,8 @@ def print_report(plan: Plan, outcomes: Mapping[str, Outcome]) -> None:
 def print_estimates(plan: Plan) -> None:
     """What each training needs, at rates that are measured now."""
     with console().status("Measuring") as status:
-        found = estimate(plan, gpus() > 0, lambda name: status.update(f"Measuring {name}"))
+        on_gpu = plan.on_gpu and gpus() > 0
+        found = estimate(plan, on_gpu, lambda name: status.update(f"Measuring {name}"))
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("training", "steps", "patches", "patches/s", "EFLOP", "hours"):
         table.add_column(name, justify="left" if name == "training" else "right")
@@ -102,9 +103,9 @@ def print_estimates(plan: Plan) -> None:
     operations = sum(one.operations for one in found)
     table.add_row("all", "", "", "", f"{operations / 1e18:,.3g}", f"{total:,.3g}")
     results().print(table)
-    kind = "GPU hours" if gpus() else "hours on this CPU, at batches of 8"
+    kind = "GPU hours" if on_gpu else "hours on this CPU, at batches of 8"
     results().print(f"{total:,.3g} {kind}, by the rate of a few steps here: {found[0].setting}", markup=False, soft_wrap=True)
-    if not gpus():
+    if not on_gpu:
         reference = operations / _REFERENCE_RATE / 3600
         results().print(
             f"{reference:,.3g} hours on a GPU that reaches 100 TFLOP/s in training, as `iptdata train` shows it", soft_wrap=True

@@ -1,5 +1,6 @@
 """Benchmarks as they lie on disks: folders of clean images, of pairs, or in the layout of EDSR."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -26,12 +27,12 @@ class Case:
 
     Attributes:
         name: without extension.
-        clean: path of the clean image, "" where it is missing; corrupted: of the corrupted one, "" where it is made.
+        clean, corrupted: paths, "" where one is missing; a corrupted image of None is made from the clean one.
     """
 
     name: str
     clean: str
-    corrupted: str = ""
+    corrupted: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,19 @@ class Benchmark:
         A clean image of super-resolution is cropped at right and bottom to a multiple of the scale.
 
         Raises:
-            Broken: when one cannot be read, or their sizes do not fit.
+            Broken: when one is missing, cannot be read or is too small, or their sizes do not fit.
         """
         if not case.clean:
             raise Broken(f"{case.corrupted} has no clean image beside it")
+        if case.corrupted == "":
+            raise Broken(f"{case.clean} has no corrupted image beside it")
         clean = _image(self.clean, case.clean)
         height, width = (side - side % protocol.scale for side in clean.shape[:2])
         if protocol.kind == "super-resolution":
             clean = clean[:height, :width]
-        if not case.corrupted:
+        if min(clean.shape[:2]) <= 2 * protocol.border:
+            raise Broken(f"{case.clean} is {width}x{height}, too small to leave out {protocol.border} pixels of border")
+        if case.corrupted is None:
             if protocol.kind == "denoising":
                 return protocol.noisy(clean, case.name), clean
             return imresize(np.ascontiguousarray(clean), 1 / protocol.scale), clean
@@ -82,7 +87,7 @@ def open_benchmark(path: str, protocol: Protocol) -> Benchmark:
     such as `rain` and `norain`, `input` and `target`, with the same names in both.
 
     Raises:
-        EvaluateError: when there is no such thing.
+        EvaluateError: when there is no such thing, or two images have one name.
     """
     storage = Storage(path)
     if not storage.exists():
@@ -101,7 +106,7 @@ def pair_of_folders(corrupted: str, clean: str) -> Benchmark:
     """A benchmark of two folders anywhere, with the same names, but for the extension, in both.
 
     Raises:
-        EvaluateError: when no name is in both.
+        EvaluateError: when no name is in both, or two images of a folder have one.
     """
     storages = [Storage(path) for path in (corrupted, clean)]
     for storage in storages:
@@ -110,22 +115,30 @@ def pair_of_folders(corrupted: str, clean: str) -> Benchmark:
     first, second = (_images(storage, "") for storage in storages)
     if not first.keys() & second.keys():
         raise EvaluateError(f"{corrupted} and {clean} have no image of the same name ({' '.join(EXTENSIONS)})")
-    return Benchmark(storages[1].name, storages[1], storages[0], _joined(first, second))
+    parents = [os.path.split(storage.root)[0] for storage in storages]
+    name = os.path.basename(parents[0]) if parents[0] == parents[1] else ""
+    return Benchmark(name or storages[1].name, storages[1], storages[0], _joined(first, second))
 
 
 def _clean(storage: Storage, protocol: Protocol) -> list[Case]:
     folder = "HR/" if storage.exists("HR") else ""
     clean = _images(storage, folder.rstrip("/"))
+    corrupted, others = _flat_pairs(clean)
+    if both := corrupted.keys() & others.keys():
+        name = min(both)
+        raise EvaluateError(
+            f"{storage.root} holds pairs, {corrupted[name]} with {others[name]}; {protocol.task} is measured on clean images "
+            f"alone, so name a folder of these"
+        )
     low: Mapping[str, str] = {}
     if protocol.kind == "super-resolution":
         low = _images(storage, f"LR_bicubic/X{protocol.scale}")
-    return [Case(name, path, low.get(f"{name}x{protocol.scale}", "")) for name, path in clean.items()]
+    otherwise = "" if low else None
+    return [Case(name, path, low.get(f"{name}x{protocol.scale}", otherwise)) for name, path in clean.items()]
 
 
 def _pairs(storage: Storage) -> list[Case]:
-    files = _images(storage, "")
-    clean = {name[2:]: path for name, path in files.items() if name.startswith("no")}
-    corrupted = {name: path for name, path in files.items() if not name.startswith("no")}
+    corrupted, clean = _flat_pairs(_images(storage, ""))
     if clean.keys() & corrupted.keys():
         return _joined(corrupted, clean)
     for one, other in _PAIRED_FOLDERS:
@@ -136,14 +149,24 @@ def _pairs(storage: Storage) -> list[Case]:
 
 
 def _joined(corrupted: Mapping[str, str], clean: Mapping[str, str]) -> list[Case]:
-    """The corrupted images with the clean ones of the same name, none where it is missing."""
-    return [Case(name, clean.get(name, ""), path) for name, path in corrupted.items()]
+    """The images of either side with those of the same name on the other."""
+    return [Case(name, clean.get(name, ""), corrupted.get(name, "")) for name in sorted(corrupted.keys() | clean.keys())]
+
+
+def _flat_pairs(files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """`rain-001` and `norain-001` apart, both by the name of the first."""
+    clean = {name[2:]: path for name, path in files.items() if name.startswith("no")}
+    return {name: path for name, path in files.items() if not name.startswith("no")}, clean
 
 
 def _images(storage: Storage, folder: str) -> dict[str, str]:
     """Paths of the images in a folder by name without extension, in order of their names."""
-    names = [name for name in storage.names(folder) if is_image_name(name)]
-    return {PurePosixPath(name).stem: f"{folder}/{name}".lstrip("/") for name in sorted(names)}
+    found: dict[str, str] = {}
+    for name in sorted(filter(is_image_name, storage.names(folder))):
+        path = f"{folder}/{name}".lstrip("/")
+        if (other := found.setdefault(PurePosixPath(name).stem, path)) != path:
+            raise EvaluateError(f"{other} and {path} in {storage.root} have one name; leave one of them")
+    return found
 
 
 def _image(storage: Storage, path: str) -> np.ndarray:

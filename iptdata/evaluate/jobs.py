@@ -1,7 +1,7 @@
 """What is to be measured: every task on every benchmark that has images for it."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ def make_jobs(
     seed: int = 0,
     head: str | None = None,
     network: Mapping[str, Any] | None = None,
+    skipping: Callable[[str], object] = lambda text: None,
 ) -> list[Job]:
     """Each task on each benchmark.
 
@@ -42,9 +43,10 @@ def make_jobs(
         clip, seed: see `Protocol`.
         head: of the checkpoint, to use for every task; by default the task's own.
         network: see `load_network`.
+        skipping: told what is left out: benchmarks without images for a task that was not asked for by name.
 
     Raises:
-        EvaluateError: when they do not fit each other, or a benchmark has no images for a task.
+        EvaluateError: when they do not fit each other, or a benchmark has no images for a task that was asked for, or for any.
     """
     if (checkpoint is None) == (baseline is None):
         raise EvaluateError("give either --checkpoint FILE or --baseline bicubic|identity")
@@ -57,12 +59,23 @@ def make_jobs(
     chosen = list(tasks) or list(heads)
     if not chosen:
         raise EvaluateError(f"there is no task to measure; give --task NAME, such as {', '.join(sorted(shipped()))}")
-    jobs = []
+    jobs: list[Job] = []
+    misfit: EvaluateError | None = None
     for task in chosen:
         protocol = protocol_for(task, heads, clip=clip, seed=seed)
         restorer = _baseline(str(baseline), protocol) if loaded is None else _with_head(loaded, head, protocol)
-        places = [open_benchmark(path, protocol) for path in benchmarks] + [pair_of_folders(*paths) for paths in pairs]
+        places = [pair_of_folders(*paths) for paths in pairs]
+        for path in benchmarks:
+            try:
+                places.append(open_benchmark(path, protocol))
+            except EvaluateError as error:
+                if tasks:
+                    raise
+                misfit = error
+                skipping(str(error))
         jobs += [Job(restorer=restorer, benchmark=place, protocol=protocol) for place in places]
+    if misfit is not None and not jobs:
+        raise misfit
     return jobs
 
 

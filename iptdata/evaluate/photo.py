@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from iptdata.degrade.bicubic import imresize
-from iptdata.errors import EvaluateError, one_line
+from iptdata.errors import EvaluateError, StorageError, one_line
 from iptdata.storage import of_file
 
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _JPEG_QUALITY = 95
+_TIFF_TAGS = {0x10E, 0x10F, 0x110, 0x131, 0x132, 0x13B, 0x8298}  # from description to copyright
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
 
 
@@ -38,28 +39,37 @@ def read_photo(path: str) -> Photo:
     """Read a photo; its orientation stays in its EXIF, and its pixels as they lie in the file.
 
     Raises:
-        StorageError: when the file cannot be read.
-        EvaluateError: when it is no picture, damaged, animated, or has more than 8 bits a channel.
+        EvaluateError: when it cannot be read, is no picture, damaged, animated, or has more than 8 bits a channel.
     """
     storage, name = of_file(path)
-    data = storage.read(name)
     try:
+        data = storage.read(name)
         with Image.open(io.BytesIO(data)) as image:
             if image.mode in _DEEP or _deep_png(data):
                 raise EvaluateError(f"{path} has more than 8 bits a channel, expected 8; convert it first")
-            if getattr(image, "n_frames", 1) > 1:
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a JPEG with a preview or a gain map beside it
                 raise EvaluateError(f"{path} has {getattr(image, 'n_frames', 1)} frames, expected one")
             image.load()
             kept = {name: image.info[name] for name in ("exif", "icc_profile") if image.info.get(name)}
+            if image.format == "TIFF":
+                kept["exif"] = _exif_of_tiff(image)
             grey = image.mode in ("1", "L", "LA")
             transparent = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
             full = image.convert("RGBA" if transparent else "RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (StorageError, UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise EvaluateError(f"{path} cannot be read as a picture: {one_line(error, 200)}") from error
     if image.mode == "CMYK":
         kept.pop("icc_profile", None)  # it describes inks, not the RGB that is written
     pixels = np.asarray(full)
     return Photo(np.ascontiguousarray(pixels[..., :3]), pixels[..., 3].copy() if transparent else None, grey, kept)
+
+
+def _exif_of_tiff(image: Image.Image) -> bytes:
+    """What a TIFF says of the picture, without what it says of its own bytes. Pillow has turned its pixels upright."""
+    exif, kept = image.getexif(), Image.Exif()
+    for tag in _TIFF_TAGS & exif.keys():
+        kept[tag] = exif[tag]
+    return kept.tobytes()
 
 
 def _deep_png(data: bytes) -> bool:
@@ -76,18 +86,28 @@ def restored_photo(photo: Photo, pixels: np.ndarray) -> Photo:
     return Photo(pixels, alpha, photo.grey, photo.kept)
 
 
-def write_photo(path: str, photo: Photo) -> None:
-    """Write a photo in the format that its name says; a file of that name stays until the new one is whole.
+def format_for(path: str, photo: Photo) -> str:
+    """The format that a name says, in which a photo can be written.
 
     Raises:
         EvaluateError: for another format, or alpha in one that has none.
-        StorageError: when it cannot be written.
     """
     kind = _FORMATS.get(os.path.splitext(path)[1].lower())
     if kind is None:
         raise EvaluateError(f"{path}: expected a name that ends in {', '.join(_FORMATS)}")
     if photo.alpha is not None and kind in ("JPEG", "BMP"):
         raise EvaluateError(f"{path}: {kind} has no transparency, which the photo has; choose .png")
+    return kind
+
+
+def write_photo(path: str, photo: Photo) -> None:
+    """Write a photo in the format that its name says; a file of that name stays until the new one is whole.
+
+    Raises:
+        EvaluateError: see `format_for`, or when the format cannot hold it, such as WebP above 16,383 pixels.
+        StorageError: when it cannot be written.
+    """
+    kind = format_for(path, photo)
     image = Image.fromarray(photo.pixels)
     if photo.alpha is not None:
         image.putalpha(Image.fromarray(photo.alpha))
@@ -95,7 +115,10 @@ def write_photo(path: str, photo: Photo) -> None:
         image = image.convert("L" if photo.alpha is None else "LA")
     data = io.BytesIO()
     options = {"quality": _JPEG_QUALITY, "subsampling": 0} if kind == "JPEG" else {}
-    image.save(data, kind, **photo.kept, **options)
+    try:
+        image.save(data, kind, **photo.kept, **options)
+    except (OSError, ValueError) as error:
+        raise EvaluateError(f"{path} cannot be written as {kind}: {one_line(error, 200)}") from error
     storage, name = of_file(path)
     storage.make_folder()
     storage.write(name, data.getvalue())

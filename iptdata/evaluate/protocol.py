@@ -44,7 +44,7 @@ class Protocol:
         return f"{self.task}: {self.kind}, quoted on {channel}{border}{noise}; SSIM 11x11, sigma 1.5"
 
     def noisy(self, clean: np.ndarray, name: str) -> np.ndarray:
-        """A clean image with noise that depends on the seed and the image's name alone: uint8 when clipped, else float32."""
+        """A clean image with noise that depends on seed, task and the image's name alone: uint8 when clipped, else float32."""
         words = rng.raw_words(rng.digest("evaluate", self.seed, self.task, name), -(-clean.size // 4))
         bits = rng.quarters(words)[: clean.size]
         if self.clip:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from iptdata.degrade.bicubic import imresize
-from iptdata.errors import EvaluateError, nearest
+from iptdata.errors import EvaluateError, EvaluateFailed, nearest
 from iptdata.evaluate.tiles import restore_by_tiles
 from iptdata.model.checkpoint import load_checkpoint
 from iptdata.model.parts import TasksConfig
@@ -19,7 +19,7 @@ _LARGE_TILE = 192  # of networks that take any size
 
 
 class Restorer(Protocol):
-    """Restores images; `name` is what tables call it."""
+    """Restores images; `name` is what JSON and CSV call it."""
 
     @property
     def name(self) -> str: ...
@@ -98,9 +98,14 @@ class Network:
 
     def _patches(self, patches: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(patches).permute(0, 3, 1, 2).to(self.device)
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            y = self._ensemble(x) if self.self_ensemble else self.model(x, self.task)[0]
-        return y.float().permute(0, 2, 3, 1).cpu().numpy()
+        try:
+            with torch.inference_mode():
+                y = self._ensemble(x) if self.self_ensemble else self.model(x, self.task)[0]
+        except torch.OutOfMemoryError as error:
+            raise EvaluateFailed(
+                f"the memory of the GPU is full with {len(patches)} tiles at once; lower --batch-size"
+            ) from error
+        return y.permute(0, 2, 3, 1).cpu().numpy()
 
     def _ensemble(self, x: torch.Tensor) -> torch.Tensor:
         """The mean of what the eight symmetries of a square give, each turned back."""
@@ -108,7 +113,7 @@ class Network:
         for turns in range(4):
             for flipped in (False, True):
                 seen = x.flip(-1) if flipped else x
-                restored = torch.rot90(self.model(torch.rot90(seen, turns, (-2, -1)), self.task)[0].float(), -turns, (-2, -1))
+                restored = torch.rot90(self.model(torch.rot90(seen, turns, (-2, -1)), self.task)[0], -turns, (-2, -1))
                 results.append(restored.flip(-1) if flipped else restored)
         return torch.stack(results).mean(0)
 
@@ -126,7 +131,7 @@ def load_network(
 
     Args:
         device: "cpu", "cuda", or "auto", a GPU where there is one.
-        batch: tiles at once, by default 64 on a GPU and 8 elsewhere.
+        batch: tiles at once, by default 64 of 48x48 on a GPU and 8 elsewhere, fewer of larger ones.
 
     Raises:
         ModelError: when the checkpoint cannot be read.
@@ -143,7 +148,7 @@ def load_network(
         task=0,
         tile=tile,
         overlap=overlap,
-        batch=batch or (64 if chosen.type == "cuda" else 8),
+        batch=batch or max(1, (64 if chosen.type == "cuda" else 8) * 48**2 // tile**2),
         device=chosen,
         self_ensemble=self_ensemble,
         name=path,

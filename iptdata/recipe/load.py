@@ -64,8 +64,8 @@ def _path_of(name: str, beside: Path = Path()) -> Path:
 
 
 @lru_cache(maxsize=1)
-def shipped() -> dict[str, Path]:
-    """Files of the recipes and suites that come with the package, by name."""
+def shipped_folder() -> Path:
+    """The folder of the recipes that come with the package."""
     package = Path(iptdata.__file__).parent
     candidates = (package / "recipes", package.parent / "recipes")  # in a wheel; in a checkout
     folder = next((path for path in candidates if (path / "noise30.yaml").is_file()), None)
@@ -73,7 +73,13 @@ def shipped() -> dict[str, Path]:
         raise RecipeError(
             f"the recipes of the package are missing, looked in {' and '.join(map(str, candidates))}; install it again"
         )
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
+    return folder
+
+
+@lru_cache(maxsize=1)
+def shipped() -> dict[str, Path]:
+    """Files of the recipes and suites that come with the package, by name."""
+    return {path.stem: path for path in sorted(shipped_folder().glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def shipped_recipes() -> list[Recipe]:

@@ -3,34 +3,53 @@
 from iptdata.errors import StudyError, nearest
 from iptdata.evaluate.benchmark import open_benchmark
 from iptdata.evaluate.jobs import protocol_for
-from iptdata.study.plan import Part, Plan, pairs_of
+from iptdata.model.presets import preset
+from iptdata.stream import PairStream
+from iptdata.study.plan import Part, Plan
+from iptdata.train.options import TrainOptions
+from iptdata.train.prepare import shapes_of
 
 
 def check(plan: Plan) -> None:
-    """Open the shards of every training and the benchmarks of every cell.
+    """Open the shards of every training and the benchmarks of every cell, and see that networks and heads fit them.
 
     Raises:
-        StudyError: when a cell is measured on a task that its network has no head for.
-        ShardError, StreamError: when the shards lack a task.
+        StudyError: when a cell is measured with a head that its network does not have or that has another scale, or a network
+            without tokens is to compare them.
+        ModelError: when there is no such network.
+        ShardError, StreamError, TrainError: when the shards lack a task, or do not fit together.
         EvaluateError: when a benchmark has no images for a task.
     """
-    opened = set()
     for part in plan.parts:
-        options = part.options
-        if options is not None and (options.tasks, options.fraction) not in opened:
-            opened.add((options.tasks, options.fraction))
-            pairs_of(options)
-        tasks = (options or plan.network(part)).tasks
-        if tasks is not None:
-            _check_measures(part, tasks)
+        network = plan.network(part)
+        options = part.options or network
+        patch_size, scales = shapes_of(options, stream_of(options))
+        config = preset(network.model or "", scales, patch_size, **network.network)
+        if options.contrastive and not getattr(config, "tokens", 0):
+            raise StudyError(f"{part.name}: contrastive is {options.contrastive}, but {network.model} has no tokens to compare")
+        _check_measures(part, scales)
 
 
-def _check_measures(part: Part, tasks: tuple[str, ...]) -> None:
-    head = None if part.cell is None else part.cell.head
+def stream_of(options: TrainOptions) -> PairStream:
+    """The pairs that a training's share of its shards has.
+
+    Raises:
+        ShardError, StreamError: when the shards lack a task.
+    """
+    return PairStream(
+        options.shards, tasks=options.tasks, batch_size=1, weights="equal", epoch_steps=1, fraction=options.fraction
+    )
+
+
+def _check_measures(part: Part, scales: dict[str, int]) -> None:
     for measure in part.measures:
-        if (head or measure.task) not in tasks:
+        protocol = protocol_for(measure.task, scales)
+        head = (part.cell.head if part.cell else None) or protocol.task
+        if head not in scales:
             raise StudyError(
-                f"{part.name} is measured with the head {head or measure.task}, its network is trained on "
-                f"{nearest(head or measure.task, tasks)}; name one of these as `head`"
+                f"{part.name} is measured with the head {head}, its network is trained on {nearest(head, scales)}; name one of "
+                f"these as `head`"
             )
-        open_benchmark(measure.path, protocol_for(measure.task, dict.fromkeys(tasks, 1)))
+        if scales[head] != protocol.scale:
+            raise StudyError(f"{part.name}: {measure.task} has scale {protocol.scale}, the head {head} {scales[head]}")
+        open_benchmark(measure.path, protocol)

@@ -22,7 +22,7 @@ def svg(plan: Plan, outcomes: Mapping[str, Outcome]) -> str:
     rows = rows_of(plan, outcomes)
     panels = []
     for name in panels_of(plan):
-        found = [(row, row.figures[name].psnr) for row in rows if name in row.figures]
+        found = [(row, row.results[name].psnr) for row in rows if name in row.results]
         values = [
             {"series": row.series, "x": row.x, "psnr": psnr, "label": f"{psnr:.2f}"} for row, psnr in found if psnr is not None
         ]

@@ -1,18 +1,19 @@
 """How long a study takes: the rate of a few steps of each kind of network, times the patches that its trainings see."""
 
 import json
+import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from iptdata.study.plan import Part, Plan, pairs_of
+from iptdata.study.check import stream_of
+from iptdata.study.plan import Part, Plan
 from iptdata.train.events import Observer, Started, Step
 from iptdata.train.length import make_length
 from iptdata.train.options import TrainOptions
 from iptdata.train.run import train
 
-_STEPS = 6  # of which the first ones start up
-_WARM_UP = 2
+_CPU_STEPS, _GPU_STEPS = 6, 60  # of which some start up and compile
 _CPU_BATCH = 8
 
 
@@ -53,15 +54,18 @@ def estimate(plan: Plan, on_gpu: bool, told: Callable[[str], object] = lambda na
     for part in plan.parts:
         if part.options is None:
             continue
-        short = replace(plan.network(part), tasks=part.options.tasks)
+        network = plan.network(part)
+        short = replace(part.options, checkpoint=None, model=network.model, network=network.network)
         if not on_gpu:
             short = replace(short, batch_size=min(short.batch_size, _CPU_BATCH))
-        kind = json.dumps([short.model, short.network, short.tasks, short.batch_size, bool(short.contrastive)])
+        kind = json.dumps(
+            [short.model, short.network, short.tasks, short.batch_size, short.freeze, short.accumulate, short.contrastive != 0]
+        )
         if kind not in measured:
             told(part.name)
-            measured[kind] = _probe(short)
+            measured[kind] = _probe(short, _GPU_STEPS if on_gpu else _CPU_STEPS)
         probe = measured[kind]
-        steps = make_length(part.options, pairs_of(part.options)).steps
+        steps = make_length(part.options, dict(stream_of(part.options).pairs)).steps
         patches = steps * part.options.batch_size
         found.append(
             Estimate(
@@ -89,14 +93,13 @@ class _Probe(Observer):
 
     @property
     def rate(self) -> float:
-        """Patches a second, start-up left out."""
-        warm = self.seconds[_WARM_UP:]
-        return len(warm) / sum(warm)
+        """Patches a second: the median of the second half, which a step that compiles does not move."""
+        return 1 / statistics.median(self.seconds[len(self.seconds) // 2 :])
 
 
-def _probe(options: TrainOptions) -> _Probe:
+def _probe(options: TrainOptions, steps: int) -> _Probe:
     probe = _Probe()
     with tempfile.TemporaryDirectory(prefix="iptdata-") as folder:
-        short = options.plain() | {"steps": _STEPS, "epochs": None, "save_every": 10 * _STEPS, "validate": False}
+        short = options.plain() | {"steps": steps, "epochs": None, "save_every": 10 * steps, "validate": False}
         train([short], folder, probe)
     return probe

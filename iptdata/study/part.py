@@ -2,12 +2,13 @@
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from iptdata.errors import TrainFailed, TrainFinished
+from iptdata.errors import IptDataError, StorageError, TrainFinished
 from iptdata.evaluate.jobs import make_jobs
 from iptdata.evaluate.run import evaluate
 from iptdata.storage import Storage
@@ -16,7 +17,7 @@ from iptdata.train.events import Observer, Observers, Started
 from iptdata.train.run import train
 from iptdata.train.rundir import METRICS, RunFolder
 
-_TRAINED, _FIGURES = "trained.json", "figures.json"
+_TRAINED, _RESULTS, _SETTING = "trained.json", "results.json", "setting.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Job:
     Attributes:
         folder: of the training, and of what came of it.
         options: of the training, None where there is none; checkpoint: what it begins with, or what is measured.
+        device: where to measure.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Job:
     checkpoint: str | None
     measures: Sequence[Measure]
     head: str | None
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +59,25 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
-    """Mean PSNR in dB on a benchmark, on the channel that the field quotes; None where no image could be measured."""
+class Result:
+    """Mean PSNR in dB on a benchmark, on the channel that the field quotes; None where no image could be measured.
+
+    Attributes:
+        path: of the benchmark. head: the one that was asked for by name; checkpoint: the file's name.
+        problems: images that could not be measured, a line each.
+    """
 
     task: str
     benchmark: str
+    path: str
+    head: str | None
+    checkpoint: str
     psnr: float | None
     problems: Sequence[str]
 
     @property
     def name(self) -> str:
-        return f"{self.task} {self.benchmark}"
+        return Measure(task=self.task, benchmark=self.benchmark, path=self.path).name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,52 +85,58 @@ class Outcome:
     """What came of a part.
 
     Attributes:
-        stopped: it was asked to, and goes on when it is called again. problem: why its training failed.
+        stopped: it was asked to, and goes on when it is called again. problem: why it could not be finished.
     """
 
     name: str
     trained: Trained | None = None
-    figures: Sequence[Figure] = ()
+    results: Sequence[Result] = ()
     stopped: bool = False
     problem: str = ""
+
+
+class _Stopped(Exception):
+    """The part was asked to stop while it was measured."""
 
 
 def run_job(job: Job, observer: Observer | None = None, stopping: Callable[[], bool] = lambda: False) -> Outcome:
     """Do what is not done yet: train, then measure.
 
     Raises:
-        IptDataError: when shards, checkpoint or benchmarks cannot be used.
+        StorageError: when something cannot be written; what else goes wrong is the outcome's problem.
     """
     storage = Storage(job.folder)
     storage.make_folder()
-    trained = None
-    if job.options is not None:
-        try:
+    trained: Trained | None = None
+    results: list[Result] = []
+    try:
+        if job.options is not None:
             trained = _train(job, storage, observer or Observer(), stopping)
-        except TrainFailed as error:
-            return Outcome(name=job.name, problem=str(error))
-        if trained is None:
-            return Outcome(name=job.name, stopped=True)
-    checkpoint = job.checkpoint if trained is None else trained.checkpoint(job.folder)
-    assert checkpoint is not None
-    figures = _measured(storage)
-    for measure in job.measures:
-        if stopping():
-            return Outcome(name=job.name, stopped=True)
-        if measure.name not in figures:
-            figures[measure.name] = _measure(checkpoint, job.head, measure)
-            storage.write(_FIGURES, json.dumps([asdict(figure) for figure in figures.values()], indent=1).encode())
-    return Outcome(name=job.name, trained=trained, figures=[figures[measure.name] for measure in job.measures])
+            if trained is None:
+                return Outcome(name=job.name, stopped=True)
+        known = _measured(storage, job, trained)
+        for measure in job.measures:
+            results.append(known.get(measure.name) or _measure(job, trained, measure, stopping))
+            storage.write(_RESULTS, json.dumps([asdict(result) for result in results], indent=1).encode())
+    except _Stopped:
+        return Outcome(name=job.name, trained=trained, results=results, stopped=True)
+    except StorageError:
+        raise
+    except IptDataError as error:
+        return Outcome(name=job.name, trained=trained, results=results, problem=str(error))
+    return Outcome(name=job.name, trained=trained, results=results)
 
 
 def outcome_of(job: Job) -> Outcome | None:
     """What a finished part came to, None where something is missing."""
     storage = Storage(job.folder)
     trained = _read_trained(storage)
-    figures = _measured(storage)
-    if (job.options is not None and trained is None) or any(measure.name not in figures for measure in job.measures):
+    if job.options is not None and trained is None:
         return None
-    return Outcome(name=job.name, trained=trained, figures=[figures[measure.name] for measure in job.measures])
+    known = _measured(storage, job, trained)
+    if any(measure.name not in known for measure in job.measures):
+        return None
+    return Outcome(name=job.name, trained=trained, results=[known[measure.name] for measure in job.measures])
 
 
 def _train(job: Job, storage: Storage, observer: Observer, stopping: Callable[[], bool]) -> Trained | None:
@@ -127,9 +144,8 @@ def _train(job: Job, storage: Storage, observer: Observer, stopping: Callable[[]
     if (done := _read_trained(storage)) is not None:
         return done
     options = dict(job.options or {}) | ({} if job.checkpoint is None else {"checkpoint": job.checkpoint})
-    setting = _Setting()
     with suppress(TrainFinished):  # and then it was killed
-        if not train([options], job.folder, Observers(setting, observer), stopping=stopping):
+        if not train([options], job.folder, Observers(_Setting(storage), observer), stopping=stopping):
             return None
     step, batch = RunFolder(job.folder).steps()[-1], int(options["batch_size"])
     records = [json.loads(line) for line in storage.read(METRICS).splitlines()]
@@ -137,7 +153,7 @@ def _train(job: Job, storage: Storage, observer: Observer, stopping: Callable[[]
         steps=step,
         patches=step * batch,
         seconds=math.fsum(batch / record["patches_per_s"] for record in records if "patches_per_s" in record),
-        setting=setting.text,
+        setting=storage.read(_SETTING).decode(),
     )
     storage.write(_TRAINED, json.dumps(asdict(trained), indent=1).encode())
     return trained
@@ -147,24 +163,57 @@ def _read_trained(storage: Storage) -> Trained | None:
     return Trained(**json.loads(storage.read(_TRAINED))) if storage.exists(_TRAINED) else None
 
 
-def _measured(storage: Storage) -> dict[str, Figure]:
-    """What was measured before, by the measure's name, without what some images are missing from."""
-    if not storage.exists(_FIGURES):
+def _checkpoint(job: Job, trained: Trained | None) -> str:
+    """What is measured."""
+    checkpoint = job.checkpoint if trained is None else trained.checkpoint(job.folder)
+    assert checkpoint is not None
+    return checkpoint
+
+
+def _measured(storage: Storage, job: Job, trained: Trained | None) -> dict[str, Result]:
+    """Results of before, by the measure's name: of the same head, checkpoint and benchmark, and of all images."""
+    if not storage.exists(_RESULTS):
         return {}
-    figures = [Figure(**entry) for entry in json.loads(storage.read(_FIGURES))]
-    return {figure.name: figure for figure in figures if not figure.problems}
+    wanted = {(measure.name, measure.path, job.head, os.path.basename(_checkpoint(job, trained))) for measure in job.measures}
+    results = [Result(**entry) for entry in json.loads(storage.read(_RESULTS))]
+    return {
+        result.name: result
+        for result in results
+        if not result.problems and (result.name, result.path, result.head, result.checkpoint) in wanted
+    }
 
 
-def _measure(checkpoint: str, head: str | None, measure: Measure) -> Figure:
-    (job,) = make_jobs(checkpoint=checkpoint, tasks=[measure.task], benchmarks=[measure.path], head=head)
-    score = evaluate(job.restorer, job.benchmark, job.protocol)
-    return Figure(task=measure.task, benchmark=measure.benchmark, psnr=score.quoted, problems=list(score.problems))
+def _measure(job: Job, trained: Trained | None, measure: Measure, stopping: Callable[[], bool]) -> Result:
+    def go_on(name: str) -> None:
+        if stopping():
+            raise _Stopped
+
+    go_on("")
+    checkpoint = _checkpoint(job, trained)
+    (one,) = make_jobs(
+        checkpoint=checkpoint,
+        tasks=[measure.task],
+        benchmarks=[measure.path],
+        head=job.head,
+        network={"device": job.device},
+    )
+    score = evaluate(one.restorer, one.benchmark, one.protocol, done=go_on)
+    return Result(
+        task=measure.task,
+        benchmark=measure.benchmark,
+        path=measure.path,
+        head=job.head,
+        checkpoint=os.path.basename(checkpoint),
+        psnr=score.quoted,
+        problems=list(score.problems),
+    )
 
 
 class _Setting(Observer):
-    """Remembers the machine."""
+    """Writes down the machine."""
 
-    text = ""
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
     def started(self, run: Started) -> None:
-        self.text = run.setting
+        self._storage.write(_SETTING, run.setting.encode())

@@ -1,22 +1,28 @@
 """From a study, shards and benchmarks to what is to be trained and measured, checked before anything starts."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from iptdata.errors import StudyError
+from iptdata.errors import StudyError, TrainError
 from iptdata.shards.places import absolute
 from iptdata.storage import Storage
-from iptdata.stream import PairStream
 from iptdata.study.study import Cell, Study
 from iptdata.train.config import resolve
 from iptdata.train.options import TrainOptions
+from iptdata.train.rundir import RunFolder
 
 _PLAN = "plan.json"
 _OF_A_STUDY = {"keep": 1}  # checkpoints of a training
+_FREE = (  # what may change while a training is under way
+    *("device", "precision", "compile", "accumulate", "nonfinite", "save_every", "keep"),
+    *("validate", "split", "validate_every", "validate_pairs", "picture_every"),
+)
+_DEFAULTS = TrainOptions().plain()  # of options that a study begun by an earlier release did not know
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,15 @@ class Plan:
     def storage(self) -> Storage:
         return Storage(self.out)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether trainings take a GPU where there is one."""
+        return any(part.options is not None and part.options.device != "cpu" for part in self.parts)
+
+    def folder(self, name: str) -> str:
+        """Where a part's training and results lie."""
+        return os.path.join(os.path.abspath(self.out), "parts", name)
+
     def part(self, name: str) -> Part:
         return next(part for part in self.parts if part.name == name)
 
@@ -88,29 +103,34 @@ def make_plan(
         length: share of its epochs or steps that every training takes.
 
     Raises:
-        StudyError: when benchmarks are missing, or settings would make trainings alike that are to differ.
-        TrainError: when options cannot be.
+        StudyError: when options cannot be, benchmarks are missing, or settings would make trainings alike that are to differ.
     """
+    if "://" in out:
+        raise StudyError(f"{out} is a URL; a study writes to a folder that is mounted here, and --shards may be URLs")
+    if not (math.isfinite(length) and length > 0):
+        raise StudyError(f"length: found {length}, expected a number above 0, such as 0.1")
     _check_settings(study, settings)
     places = _places(study, benchmarks)
     over = [study.smoke if smoke else {}, settings, {"shards": tuple(map(absolute, shards))}]
     models = study.smoke_models if smoke else {}
 
-    def options(*layers: Mapping[str, Any]) -> TrainOptions:
-        return _resized(resolve(_OF_A_STUDY, *layers), models, length)
+    def options(name: str, *layers: Mapping[str, Any]) -> TrainOptions:
+        try:
+            return _resized(resolve(_OF_A_STUDY, *layers), models, length)
+        except TrainError as error:
+            raise StudyError(f"{study.name}, {name}: {error}") from error
 
     parts = [
-        Part(name=name, options=options(study.train, own, *over), base=None, cell=None, measures=())
+        Part(name=name, options=options(name, study.train, own, *over), base=None, cell=None, measures=())
         for name, own in study.pretrain.items()
-        if any(cell.base == name for cell in study.cells)
     ]
     inherited = {key: value for key, value in study.train.items() if key not in ("model", "network")}
     for cell in study.cells:
         trained = None
         if cell.train is not None and cell.base is None:
-            trained = options(study.train, cell.train, *over)
+            trained = options(cell.name, study.train, cell.train, *over)
         elif cell.train is not None:
-            trained = options(inherited, study.finetune, cell.train, *over, {"checkpoint": cell.base})
+            trained = options(cell.name, inherited, study.finetune, cell.train, *over, {"checkpoint": cell.base})
         measures = [
             Measure(task=task, benchmark=name, path=places[name]) for task, names in cell.measure.items() for name in names
         ]
@@ -118,39 +138,29 @@ def make_plan(
     return Plan(study=study, parts=parts, out=out)
 
 
-def pairs_of(options: TrainOptions) -> dict[str, int | None]:
-    """Pairs that a training's share of its shards has, by task.
-
-    Raises:
-        ShardError, StreamError: when the shards lack a task.
-    """
-    stream = PairStream(
-        options.shards, tasks=options.tasks, batch_size=1, weights="equal", epoch_steps=1, fraction=options.fraction
-    )
-    return dict(stream.pairs)
-
-
 def claim(plan: Plan) -> None:
-    """Write down what the folder, which exists, is going to hold; refuse one that holds the same parts with other options.
+    """Write down what the folder, which exists, is going to hold.
 
     Raises:
-        StudyError: naming the part and the option.
+        StudyError: when a training that was begun had other options; the part and the option are named.
     """
     wanted = {part.name: _plain(part) for part in plan.parts}
     storage = plan.storage
     earlier: dict[str, Any] = json.loads(storage.read(_PLAN)) if storage.exists(_PLAN) else {}
-    for name in (name for name in wanted if name in earlier):
+    for name in (name for name in wanted if name in earlier and RunFolder(plan.folder(name)).steps()):
         for key, value in wanted[name].items():
-            if (found := earlier[name].get(key)) != value:
+            found = earlier[name].get(key, _DEFAULTS.get(key))
+            if key not in _FREE and found != value:
                 raise StudyError(
-                    f"{plan.out} holds {name} with {key} {found!r}, wanted is {value!r}; choose another --out, or remove it"
+                    f"{name} was trained with {key} {found!r}, wanted is {value!r}; choose another --out, or remove "
+                    f"{plan.folder(name)}"
                 )
     storage.write(_PLAN, json.dumps(earlier | wanted, indent=1).encode())
 
 
 def _plain(part: Part) -> dict[str, Any]:
     options = {} if part.options is None else part.options.plain()
-    return json.loads(json.dumps({"from": part.base, "trained": part.options is not None} | options))
+    return json.loads(json.dumps({"from": part.base} | options))
 
 
 def _check_settings(study: Study, settings: Mapping[str, Any]) -> None:
@@ -180,7 +190,7 @@ def _resized(options: TrainOptions, models: Mapping[str, str], length: float) ->
 def _places(study: Study, benchmarks: str) -> dict[str, str]:
     """Where each benchmark lies."""
     names = dict.fromkeys(name for cell in study.cells for measured in cell.measure.values() for name in measured)
-    places = {name: os.path.join(benchmarks, name) for name in names}
+    places = {name: os.path.abspath(os.path.join(benchmarks, name)) for name in names}
     if missing := [name for name, path in places.items() if not os.path.isdir(path)]:
         raise StudyError(
             f"{study.name} measures on {', '.join(names)}; {benchmarks} lacks {', '.join(missing)}; give the folder in which "

@@ -1,9 +1,9 @@
-"""What a study found: one Markdown table, one figure."""
+"""What a study found: one Markdown table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from iptdata.study.part import Figure, Outcome
+from iptdata.study.part import Outcome, Result
 from iptdata.study.plan import Part, Plan
 
 
@@ -12,12 +12,12 @@ class Row:
     """Cells with one series and x, or a pre-training.
 
     Attributes:
-        figures: by measure; problems: what went wrong, a line each; outcomes: of the parts that are done.
+        results: by measure; problems: what went wrong, a line each; outcomes: of its parts, finished or not.
     """
 
     series: str
     x: float | str
-    figures: Mapping[str, Figure]
+    results: Mapping[str, Result]
     problems: Sequence[str]
     outcomes: Sequence[Outcome]
 
@@ -40,11 +40,11 @@ def _row(series: str, x: float | str, parts: list[Part], outcomes: Mapping[str, 
             wrong.append(f"{part.name}: not done")
         elif outcome.problem:
             wrong.append(f"{part.name}: {outcome.problem}")
-        else:
+        if outcome is not None:
             done.append(outcome)
-            wrong += [f"{part.name}: {figure.name}: {problem}" for figure in outcome.figures for problem in figure.problems]
-    figures = {figure.name: figure for outcome in done for figure in outcome.figures}
-    return Row(series=series, x=x, figures=figures, problems=wrong, outcomes=done)
+            wrong += [f"{part.name}: {result.name}: {problem}" for result in outcome.results for problem in result.problems]
+    results = {result.name: result for outcome in done for result in outcome.results}
+    return Row(series=series, x=x, results=results, problems=wrong, outcomes=done)
 
 
 def panels_of(plan: Plan) -> list[str]:
@@ -61,8 +61,8 @@ def table_of(plan: Plan, outcomes: Mapping[str, Outcome]) -> list[list[str]]:
         trained = [outcome.trained for outcome in row.outcomes if outcome.trained is not None]
         hours = sum(one.seconds for one in trained) / 3600
         cost = [f"{sum(one.steps for one in trained):,}", f"{hours:.3g}"] if trained else ["", ""]
-        figures = [_psnr(row.figures.get(name)) for name in panels]
-        lines.append([*([row.series] if series else []), _text(row.x), *cost, *figures])
+        results = [_psnr(row.results.get(name)) for name in panels]
+        lines.append([*([row.series] if series else []), _text(row.x), *cost, *results])
     return lines
 
 
@@ -70,7 +70,8 @@ def notes_of(plan: Plan, outcomes: Mapping[str, Outcome]) -> list[str]:
     """What has to be said of the table: what its numbers are, and where the hours were measured."""
     settings = dict.fromkeys(outcome.trained.setting for outcome in outcomes.values() if outcome.trained is not None)
     where = [setting for setting in settings if setting]
-    partial = ["* partial: some images could not be measured and are not in the mean"] if problems(plan, outcomes) else []
+    some = any(result.problems for outcome in outcomes.values() for result in outcome.results)
+    partial = ["* partial: some images could not be measured and are not in the mean"] if some else []
     return [f"Mean PSNR in dB; hours on {', and '.join(where) or 'no machine yet'}", *partial]
 
 
@@ -89,11 +90,11 @@ def problems(plan: Plan, outcomes: Mapping[str, Outcome]) -> list[str]:
     return [problem for row in rows_of(plan, outcomes) for problem in row.problems]
 
 
-def _psnr(figure: Figure | None) -> str:
-    if figure is None:
+def _psnr(result: Result | None) -> str:
+    if result is None:
         return ""
-    return ("" if figure.psnr is None else f"{figure.psnr:.2f}") + (" *" if figure.problems else "")
+    return ("" if result.psnr is None else f"{result.psnr:.2f}") + (" *" if result.problems else "")
 
 
 def _text(x: float | str) -> str:
-    return x if isinstance(x, str) else f"{x:g}"
+    return x if isinstance(x, str) else f"{x:.10g}"

@@ -1,6 +1,5 @@
-"""Working through a study: pre-trainings, then the cells, each unless it is done; then the table and the figure."""
+"""Working through a study: what begins with nothing, then the rest, each unless it is done; then the table and the figure."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from iptdata.study.check import check
@@ -43,7 +42,8 @@ def run_study(plan: Plan, runner: Runner, told: Callable[[Outcome], object], wor
 def _work_through(
     plan: Plan, runner: Runner, told: Callable[[Outcome], object], work: Work, outcomes: dict[str, Outcome]
 ) -> None:
-    for wave in ([part for part in plan.parts if part.cell is None], [part for part in plan.parts if part.cell is not None]):
+    """First what begins with nothing, then what begins with a pre-training."""
+    for wave in ([part for part in plan.parts if part.base is None], [part for part in plan.parts if part.base is not None]):
         missing = []
         for job in _jobs(plan, wave, outcomes):
             if (outcome := outcome_of(job)) is None:
@@ -74,15 +74,12 @@ def _jobs(plan: Plan, parts: Sequence[Part], outcomes: dict[str, Outcome]) -> li
         jobs.append(
             Job(
                 name=part.name,
-                folder=_folder(plan, part.name),
+                folder=plan.folder(part.name),
                 options=None if part.options is None else part.options.plain(),
-                checkpoint=None if base is None else base.checkpoint(_folder(plan, str(part.base))),
+                checkpoint=None if base is None else base.checkpoint(plan.folder(str(part.base))),
                 measures=part.measures,
                 head=None if part.cell is None else part.cell.head,
+                device=(part.options or plan.network(part)).device,
             )
         )
     return jobs
-
-
-def _folder(plan: Plan, name: str) -> str:
-    return os.path.join(os.path.abspath(plan.out), "parts", name)

@@ -5,14 +5,16 @@ import os
 from iptdata.build.plan import BuildOptions, make_plan
 from iptdata.build.rejects import RejectBudget
 from iptdata.build.run import run, survey
+from iptdata.evaluate.jobs import protocol_for
 from iptdata.evaluate.photo import write_png
-from iptdata.evaluate.protocol import protocol_of
 from iptdata.parallel import run_here
 from iptdata.recipe import load_recipes
 from iptdata.shards.find import find_shards
+from iptdata.shards.reader import Shard
 from iptdata.source import SAMPLES, open_source
 from iptdata.storage import Storage
 from iptdata.study.study import Study
+from iptdata.train.config import resolve
 
 _IMAGES = 2
 
@@ -27,28 +29,30 @@ def smoke_inputs(study: Study, out: str) -> tuple[str, str]:
         IptDataError: when a task is no recipe, or they cannot be written.
     """
     corpus, benchmarks = os.path.join(out, "smoke", "corpus"), os.path.join(out, "smoke", "benchmarks")
-    recipes = load_recipes(_tasks(study))
+    measured = {task: protocol_for(task, {}) for cell in study.cells for task in cell.measure}
+    recipes = load_recipes(dict.fromkeys([*_trained(study), *measured]))
     storage = Storage(corpus)
     storage.make_folder()
     work = survey(make_plan(open_source(SAMPLES), BuildOptions(patches_per_image=8)), recipes, storage)
     run(work, run_here, RejectBudget.parse("10%"), lambda report: None)
-    protocols = {recipe.task: protocol_of(recipe) for recipe in recipes}
     for cell in study.cells:
         for task, names in cell.measure.items():
-            (shard,) = find_shards(os.path.join(corpus, task))
+            (shard,) = find_shards(os.path.join(corpus, measured[task].task))
             for name in names:
-                for number in range(_IMAGES):
-                    place = os.path.join(benchmarks, name)
-                    if protocols[task].kind == "pairs":
-                        write_png(os.path.join(place, f"rain-{number}.png"), shard.corrupted[number])
-                        write_png(os.path.join(place, f"norain-{number}.png"), shard.clean[number])
-                    else:
-                        write_png(os.path.join(place, f"{number}.png"), shard.clean[number])
+                _write_images(os.path.join(benchmarks, name), shard, pairs=measured[task].kind == "pairs")
     return corpus, benchmarks
 
 
-def _tasks(study: Study) -> list[str]:
-    """All that are trained or measured."""
-    options = [study.train, *study.pretrain.values(), *(cell.train or {} for cell in study.cells)]
-    trained = [task for layer in options for task in layer.get("tasks", ())]
-    return list(dict.fromkeys([*trained, *(task for cell in study.cells for task in cell.measure)]))
+def _write_images(place: str, shard: Shard, *, pairs: bool) -> None:
+    for number in range(_IMAGES):
+        if pairs:
+            write_png(os.path.join(place, f"rain-{number}.png"), shard.corrupted[number])
+            write_png(os.path.join(place, f"norain-{number}.png"), shard.clean[number])
+        else:
+            write_png(os.path.join(place, f"{number}.png"), shard.clean[number])
+
+
+def _trained(study: Study) -> list[str]:
+    """All tasks that something is trained on."""
+    layers = [study.train, study.finetune, *study.pretrain.values(), *(cell.train or {} for cell in study.cells)]
+    return [task for layer in layers if layer.get("tasks") for task in resolve({"tasks": layer["tasks"]}).tasks or ()]

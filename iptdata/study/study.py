@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iptdata.errors import StudyError, TrainError, nearest
-from iptdata.recipe.load import shipped
+from iptdata.recipe.load import shipped_folder
 from iptdata.train.config import check_keys
 from iptdata.yaml_file import read_mapping
 
@@ -39,7 +39,13 @@ class Cell:
     @property
     def name(self) -> str:
         """Of its files."""
-        return re.sub(r"[^\w.]+", "-", f"{self.series} {self.x} {' '.join(self.measure)}").strip("-")
+        x = self.x if isinstance(self.x, str) or self.x >= 0 else f"minus {-self.x}"
+        return re.sub(r"[^\w.]+", "-", f"{self.series} {x} {' '.join(self.measure)}").strip("-")
+
+    @property
+    def points(self) -> set[tuple[str, float | str, str, str]]:
+        """Where its results stand in the table."""
+        return {(self.series, self.x, task, name) for task, names in self.measure.items() for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +72,7 @@ class Study:
 
 def shipped_studies() -> dict[str, Path]:
     """Files of the studies that come with the package, by name."""
-    folder = next(iter(shipped().values())).parent / "studies"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted((shipped_folder() / "studies").glob("*.yaml"))}
 
 
 def load_study(name: str) -> Study:
@@ -93,8 +98,7 @@ def _study(content: dict[Any, Any]) -> Study:
     _check_keys(content, _STUDY_KEYS, ("study", "cells"), "")
     pretrain = {str(name): _options(value, f"pretrain.{name}") for name, value in _mapping(content, "pretrain").items()}
     for name in pretrain:
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise StudyError(f"pretrain: found the name {name!r}, expected letters, digits, and - . _ after the first")
+        _check_name(name, "pretrain")
     smoke = _mapping(content, "smoke")
     _check_keys(smoke, _SMOKE_KEYS, (), "smoke.")
     common = _measures(content["measure"], "measure") if "measure" in content else None
@@ -102,14 +106,11 @@ def _study(content: dict[Any, Any]) -> Study:
     if not isinstance(entries, list) or not entries:
         raise StudyError(f"cells: found {entries!r}, expected a list of cells, `{{series: IPT, x: 0, train: {{...}}}}`")
     cells = [_cell(entry, f"cells.{number}", pretrain, common) for number, entry in enumerate(entries)]
-    names = [cell.name for cell in cells]
-    for number, name in enumerate(names):
-        if name in names[:number] or name in pretrain:
-            raise StudyError(f"cells.{number}: its name, {name}, is that of another; change its series or x")
+    _check_cells(cells, pretrain)
     return Study(
-        name=str(content["study"]),
-        question=str(content.get("question", "")),
-        x=str(content.get("x", "")),
+        name=_check_name(_text(content, "study", ""), "study"),
+        question=_text(content, "question", ""),
+        x=_text(content, "x", ""),
         train=_options(_mapping(content, "train"), "train"),
         finetune=_options(_mapping(content, "finetune"), "finetune"),
         pretrain=pretrain,
@@ -122,25 +123,42 @@ def _study(content: dict[Any, Any]) -> Study:
 def _cell(entry: Any, where: str, pretrain: Mapping[str, Any], common: Measures | None) -> Cell:
     if not isinstance(entry, dict):
         raise StudyError(f"{where}: found {entry!r}, expected {', '.join(_CELL_KEYS)}")
-    _check_keys(entry, _CELL_KEYS, ("x",), f"{where}.")
-    base, x = entry.get("from"), entry["x"]
-    if base is not None and base not in pretrain:
-        raise StudyError(f"{where}.from: found {base!r}, expected one of pretrain: {nearest(str(base), pretrain) or 'none'}")
-    if "train" not in entry and base is None:
-        raise StudyError(f"{where}: expected train, from, or both")
+    where += "."
+    _check_keys(entry, _CELL_KEYS, ("x",), where)
+    base, x = _text(entry, "from", where), entry["x"]
+    if base and base not in pretrain:
+        raise StudyError(f"{where}from: found {base!r}, expected one of pretrain: {nearest(base, pretrain) or 'none'}")
+    if "train" not in entry and not base:
+        raise StudyError(f"{where}train: missing, and so is from; expected one of them, or both")
     if isinstance(x, bool) or not isinstance(x, int | float | str):
-        raise StudyError(f"{where}.x: found {x!r}, expected a number or text")
-    measure = _measures(entry["measure"], f"{where}.measure") if "measure" in entry else common
+        raise StudyError(f"{where}x: found {x!r}, expected a number or text")
+    measure = _measures(entry["measure"], f"{where}measure") if "measure" in entry else common
     if not measure:
-        raise StudyError(f"{where}.measure: missing, here and for the study")
+        raise StudyError(f"{where}measure: missing, here and for the study")
     return Cell(
-        series=str(entry.get("series", "")),
+        series=_text(entry, "series", where),
         x=x,
-        base=base,
-        train=_options(_mapping(entry, "train", f"{where}."), f"{where}.train") if "train" in entry else None,
+        base=base or None,
+        train=_options(_mapping(entry, "train", where), f"{where}train") if "train" in entry else None,
         measure=measure,
-        head=entry.get("head"),
+        head=_text(entry, "head", where) or None,
     )
+
+
+def _check_cells(cells: Sequence[Cell], pretrain: Mapping[str, Any]) -> None:
+    """Refuse two of one name or with results in one place, and pre-trainings that nobody wants."""
+    names, points = set(pretrain), set()
+    for number, cell in enumerate(cells):
+        if cell.name in names:
+            raise StudyError(f"cells.{number}: its name, {cell.name}, is that of another; change its series or x")
+        if both := points & cell.points:
+            _, _, task, benchmark = min(both, key=str)
+            raise StudyError(f"cells.{number}: {task} {benchmark} is measured for its series and x already; change one of them")
+        names.add(cell.name)
+        points |= cell.points
+    for name in pretrain:
+        if all(cell.base != name for cell in cells):
+            raise StudyError(f"pretrain.{name}: no cell begins with it; name it as `from`, or leave it out")
 
 
 def _measures(value: Any, where: str) -> Measures:
@@ -170,6 +188,20 @@ def _mapping(content: dict[Any, Any], key: str, where: str = "") -> dict[Any, An
     if value is not None and not isinstance(value, dict):
         raise StudyError(f"{where}{key}: found {value!r}, expected `name: value`")
     return value or {}
+
+
+def _text(content: dict[Any, Any], key: str, where: str) -> str:
+    value = content.get(key)
+    if isinstance(value, list | dict | bool):
+        raise StudyError(f"{where}{key}: found {value!r}, expected text")
+    return "" if value is None else str(value)
+
+
+def _check_name(name: str, where: str) -> str:
+    """What becomes the name of a folder."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise StudyError(f"{where}: found the name {name!r}, expected letters, digits, and - . _ after the first")
+    return name
 
 
 def _check_keys(content: dict[Any, Any], allowed: Sequence[str], required: Sequence[str], where: str) -> None:

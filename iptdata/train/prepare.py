@@ -61,7 +61,7 @@ def prepare(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | None) 
         raise TrainError("no shards were named; say --shards CORPUS")
     pairs = _training_pairs(options, ranks)
     pairs.load_state_dict(ranks.agreed(pairs.state_dict()))  # the same shards everywhere, mixed as the first rank does
-    patch_size, scales = _shapes(options, pairs)
+    patch_size, scales = shapes_of(options, pairs)
     notes: list[str] = []
     torch.manual_seed(options.seed)
     model = _model(options, scales, patch_size, checkpoint, notes)
@@ -159,8 +159,12 @@ def _held_out_pairs(options: TrainOptions, ranks: Ranks, trained: PairStream) ->
     return opened(max(ranks.size, min(options.batch_size, least)))
 
 
-def _shapes(options: TrainOptions, stream: PairStream) -> tuple[int, dict[str, int]]:
-    """Side of the corrupted patches, and the scale of each task."""
+def shapes_of(options: TrainOptions, stream: PairStream) -> tuple[int, dict[str, int]]:
+    """Side of the corrupted patches, and the scale of each task.
+
+    Raises:
+        TrainError: when patches are no squares, or those of the tasks differ in size.
+    """
     scales, sizes = {}, {}
     for task, known in stream.shapes.items():
         (height, width, _), (clean_height, clean_width, _) = known or _first_shapes(options, task)

@@ -8,7 +8,7 @@ import pytest
 
 from iptdata.degrade.bicubic import imresize
 from iptdata.errors import EvaluateError
-from iptdata.evaluate.benchmark import Broken, open_benchmark, pair_of_folders
+from iptdata.evaluate.benchmark import open_benchmark, pair_of_folders
 from iptdata.evaluate.jobs import make_jobs
 from iptdata.evaluate.metrics import psnr
 from iptdata.evaluate.protocol import Protocol, protocol_of
@@ -114,7 +114,9 @@ def test_two_folders_anywhere(tmp_path: Path) -> None:
         save(tmp_path / "after" / f"{name}.png", natural_image(40, 50))
     measured = protocol("rain")
     score = evaluate(Identity(), pair_of_folders(str(tmp_path / "before"), str(tmp_path / "after")), measured)
-    assert (score.benchmark, len(score.rows)) == ("after", 2)
+    assert (score.benchmark, len(score.rows)) == (tmp_path.name, 2)
+    save(tmp_path / "deep" / "er" / "x.png", natural_image(40, 50))
+    assert pair_of_folders(str(tmp_path / "before"), str(tmp_path / "deep" / "er")).name == "er"
     with pytest.raises(EvaluateError, match="have no image of the same name"):
         pair_of_folders(str(tmp_path / "before"), str(tmp_path))
     with pytest.raises(EvaluateError, match="none does not exist"):
@@ -158,8 +160,41 @@ def test_a_size_that_comes_out_wrong(tmp_path: Path) -> None:
     measured = protocol("sr2")
     score = evaluate(Identity(), open_benchmark(str(tmp_path), measured), measured)
     assert score.problems == ["a became 20x20, its clean image is 40x40"]
-    with pytest.raises(Broken):
-        raise Broken
+
+
+def test_images_that_are_too_small(tmp_path: Path) -> None:
+    for side in (1, 4, 8):
+        save(tmp_path / f"{side}.png", natural_image(side, 30))
+    score = baseline(tmp_path, "sr2")
+    assert [row.name for row in score.rows] == ["8"]
+    assert score.problems == [
+        "1.png is 30x0, too small to leave out 2 pixels of border",
+        "4.png is 30x4, too small to leave out 2 pixels of border",
+    ]
+
+
+def test_what_is_missing_on_either_side_is_named(tmp_path: Path) -> None:
+    for name in ("input/a.png", "target/a.png", "target/b.png", "input/c.png"):
+        save(tmp_path / "pairs" / name, natural_image(20, 20))
+    score = baseline(tmp_path / "pairs", "rain")
+    assert [row.name for row in score.rows] == ["a"]
+    assert score.problems == ["target/b.png has no corrupted image beside it", "input/c.png has no clean image beside it"]
+    for name in ("HR/a.png", "HR/b.png"):
+        save(tmp_path / "sr" / name, natural_image(40, 40))
+    save(tmp_path / "sr" / "LR_bicubic" / "X2" / "ax2.png", natural_image(20, 20))
+    assert baseline(tmp_path / "sr", "sr2").problems == ["HR/b.png has no corrupted image beside it"]
+
+
+def test_folders_that_do_not_say_what_is_clean(tmp_path: Path) -> None:
+    for name in ("rain-1.png", "norain-1.png"):
+        save(tmp_path / name, natural_image(20, 20))
+    for task in ("noise30", "sr2"):
+        with pytest.raises(EvaluateError, match=f"holds pairs, rain-1.png with norain-1.png; {task} is measured"):
+            open_benchmark(str(tmp_path), protocol(task))
+    save(tmp_path / "two" / "a.png", natural_image(20, 20))
+    save(tmp_path / "two" / "a.jpg", natural_image(20, 20))
+    with pytest.raises(EvaluateError, match=r"a\.jpg and a\.png in .*two have one name"):
+        open_benchmark(str(tmp_path / "two"), protocol("noise30"))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Photos: every mode, what belongs to them stays, what cannot be restored is said in one line."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,15 @@ from PIL import Image
 
 from iptdata.errors import EvaluateError
 from iptdata.evaluate.photo import Photo, read_photo, restored_photo, write_photo
-from iptdata.evaluate.photos import find_photos, restore_photo, tiles_of
+from iptdata.evaluate.photos import find_photos, restore_photo, restore_photos, tiles_of
 from iptdata.evaluate.restorer import load_network
 from tests.conftest import natural_image, save
 
 PROFILE = bytes(range(256)) * 2  # what is in it does not matter
+
+
+def unwatched(tiles: int) -> Callable[[int], None]:
+    return lambda done: None
 
 
 def test_what_belongs_to_a_photo_stays(folder: Path, ipt_file: str) -> None:
@@ -20,8 +26,8 @@ def test_what_belongs_to_a_photo_stays(folder: Path, ipt_file: str) -> None:
     exif[0x0112], exif[0x010F] = 6, "a camera"
     image = Image.fromarray(natural_image(40, 60))
     image.save(folder / "a.jpg", quality=100, exif=exif, icc_profile=PROFILE)
-    (errand,) = find_photos([str(folder / "a.jpg")], str(folder / "out"))
-    restore_photo(errand, load_network(ipt_file, "rain"), compare=True, begun=lambda image: None)
+    (errand,) = find_photos([str(folder / "a.jpg")], str(folder / "out"), compare=True)
+    restore_photo(errand, load_network(ipt_file, "rain"), begun=unwatched)
     result = Image.open(folder / "out" / "a.jpg")
     assert result.size == (60, 40)
     assert result.info["icc_profile"] == PROFILE
@@ -45,7 +51,7 @@ def test_modes(folder: Path, ipt_file: str, mode: str) -> None:
     assert photo.pixels.shape == (30, 40, 3)
     assert (photo.alpha is not None) == (mode in ("RGBA", "LA"))
     (errand,) = find_photos([str(path)], str(folder / "out"))
-    restore_photo(errand, load_network(ipt_file, "rain"), compare=False, begun=lambda image: None)
+    restore_photo(errand, load_network(ipt_file, "rain"), begun=unwatched)
     original, result = Image.open(path), Image.open(errand.target)
     grey = mode in ("L", "LA", "1")
     assert result.mode == {"RGBA": "RGBA", "LA": "LA"}.get(mode, "L" if grey else "RGB")
@@ -60,7 +66,7 @@ def test_transparency_grows_with_the_picture(folder: Path, edsr_file: str) -> No
     image.putalpha(Image.fromarray(alpha))
     image.save(folder / "a.png")
     (errand,) = find_photos([str(folder)], str(folder.parent / "out"))
-    restore_photo(errand, load_network(edsr_file, "sr2"), compare=False, begun=lambda image: None)
+    restore_photo(errand, load_network(edsr_file, "sr2"), begun=unwatched)
     result = np.asarray(Image.open(errand.target))
     assert result.shape == (60, 80, 4)
     assert result[:, :36, 3].max() == 0
@@ -116,6 +122,59 @@ def test_which_photos(folder: Path) -> None:
         find_photos([str(folder), str(folder.parent / "other")], out)
     with pytest.raises(EvaluateError, match="would be replaced by its result; choose another --out"):
         find_photos([str(folder / "a.png")], str(folder))
+    save(folder / "a.jpg", natural_image(8, 8))
+    assert len(find_photos([str(folder)], out)) == 4
+    with pytest.raises(EvaluateError, match=r"would both become .*a-compare\.png"):
+        find_photos([str(folder)], out, compare=True)
+
+
+def test_results_below_the_photos_are_not_restored_again(folder: Path, ipt_file: str) -> None:
+    save(folder / "a.png", natural_image(8, 8))
+    network, out = load_network(ipt_file, "rain"), str(folder / "restored")
+
+    def call(compare: bool) -> list[bool]:
+        errands = find_photos([str(folder)], out, compare=compare)
+        outcomes = restore_photos(errands, network, overwrite=False, begun=lambda errand, tiles: unwatched(tiles))
+        return [outcome.skipped for outcome in outcomes]
+
+    assert call(compare=False) == [False]
+    assert call(compare=True) == [False], "the picture that compares was not there"
+    assert call(compare=True) == [True]
+    assert sorted(os.listdir(out)) == ["a-compare.png", "a.png"]
+
+
+def test_what_goes_wrong_with_one_does_not_stop_the_others(folder: Path, edsr_file: str) -> None:
+    save(folder / "a.png", natural_image(8, 8))
+    os.symlink(folder / "loop.png", folder / "loop.png")
+    Image.fromarray(natural_image(1, 8200)).save(folder / "b.webp")
+    Image.fromarray(natural_image(8, 8)).save(folder / "c.png")
+    os.chmod(folder / "c.png", 0)
+    network = load_network(edsr_file, "sr2")
+    errands = find_photos([str(folder)], str(folder / "out"))
+    found = {}
+    for outcome in restore_photos(errands, network, overwrite=False, begun=lambda errand, tiles: unwatched(tiles)):
+        found[outcome.errand.name] = outcome.problem
+    assert found["a.png"] == ""
+    assert "b.webp cannot be written as WEBP" in found["b.webp"]
+    if os.geteuid() != 0:  # root reads what nobody may
+        assert "c.png cannot be read as a picture" in found["c.png"]
+
+
+def test_a_jpeg_with_a_preview_beside_it(folder: Path) -> None:
+    image, preview = (Image.fromarray(natural_image(side, side)) for side in (40, 10))
+    image.save(folder / "a.jpg", "MPO", save_all=True, append_images=[preview])
+    assert read_photo(str(folder / "a.jpg")).pixels.shape == (40, 40, 3)
+
+
+def test_a_tiff_comes_out_upright(folder: Path, ipt_file: str) -> None:
+    exif = Image.Exif()
+    exif[0x112], exif[0x10F] = 6, "a camera"
+    Image.fromarray(natural_image(40, 60)).save(folder / "a.tif", exif=exif, compression="tiff_lzw")
+    (errand,) = find_photos([str(folder)], str(folder / "out"))
+    restore_photo(errand, load_network(ipt_file, "rain"), begun=unwatched)
+    result = Image.open(errand.target)
+    assert (result.getexif().get(0x112), result.getexif()[0x10F], result.size) == (None, "a camera", (40, 60))
+    assert np.array_equal(np.asarray(result), np.rot90(natural_image(40, 60), -1))
 
 
 def test_tiles_are_counted_before(ipt_file: str) -> None:

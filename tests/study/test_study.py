@@ -52,16 +52,24 @@ MISTAKES = {
     "a cell that is none": ({"cells": ["IPT"]}, "cells.0: found 'IPT'"),
     "no x": ({"cells": [{"train": {}}]}, "cells.0.x: missing"),
     "an odd x": ({"cells": [CELL | {"x": [1]}]}, r"cells.0.x: found \[1\]"),
-    "neither trained nor taken": ({"cells": [{"x": 1}]}, "cells.0: expected train, from, or both"),
+    "neither trained nor taken": ({"cells": [{"x": 1}]}, "cells.0.train: missing, and so is from"),
     "unknown pre-training": (
         {"cells": [CELL | {"from": "bath"}]},
         "cells.0.from: found 'bath', expected one of pretrain: both",
     ),
     "unknown option": (
-        {"cells": [{"x": 1, "train": {"epoch": 1}}]},
+        {"cells": [{"x": 1, "train": {"epoch": 1}}], "pretrain": None},
         "cells.0.train.epoch: unknown key, expected one of epochs",
     ),
     "two alike": ({"cells": [CELL, CELL]}, "cells.1: its name, 1-noise30, is that of another"),
+    "two in one place": (
+        {"cells": [CELL, CELL | {"x": 1.0}]},
+        "cells.1: noise30 Kodak is measured for its series and x already",
+    ),
+    "a pre-training for nobody": ({"cells": [CELL]}, "pretrain.both: no cell begins with it"),
+    "an odd base": ({"cells": [CELL | {"from": ["both"]}]}, r"cells.0.from: found \['both'\], expected text"),
+    "an odd head": ({"cells": [CELL | {"head": {}}]}, r"cells.0.head: found {}, expected text"),
+    "a name of another folder": ({"study": "../small"}, "study: found the name '../small'"),
     "shards": ({"train": {"shards": "corpus"}}, "train.shards: expected nowhere in a study"),
     "no measure": ({"measure": None}, "cells.0.measure: missing"),
     "an odd measure": ({"measure": {"sr2": "Set5"}}, "measure.sr2: found 'Set5', expected a list of benchmarks"),
@@ -94,6 +102,16 @@ def test_what_would_go_wrong_later(written: Written, benchmarks: Path, training_
         checked(cells=[{"x": "as it is", "from": "both", "head": "sr2"}])
     with pytest.raises(IptDataError, match="Kodak has no images for rain"):
         checked(cells=[{"x": "as it is", "from": "both", "measure": {"rain": ["Kodak"]}}])
+    scratch = {"x": 1, "train": {"tasks": ["noise30"]}}
+    with pytest.raises(IptDataError, match="Kodak has no images for rain"):
+        checked(cells=[{"x": 1, "train": {"tasks": None}, "measure": {"rain": ["Kodak"]}}], pretrain=None)
+    with pytest.raises(IptDataError, match="no model 'ipt-bace'; expected one of ipt-base"):
+        checked(cells=[scratch | {"train": {"model": "ipt-bace"}}], pretrain=None)
+    options = {"model": "edsr-tiny", "contrastive": 0.1}
+    with pytest.raises(IptDataError, match=r"1-noise30: contrastive is 0\.1, but edsr-tiny has no tokens"):
+        checked(cells=[scratch | {"train": options}], train={"batch_size": 4, "steps": 3}, pretrain=None)
+    with pytest.raises(IptDataError, match="1-sr2: sr2 has scale 2, the head noise30 1"):
+        checked(cells=[scratch | {"head": "noise30", "measure": {"sr2": ["Kodak"]}}], pretrain=None)
 
 
 def test_mistakes_in_a_call(written: Written, benchmarks: Path) -> None:
@@ -107,6 +125,13 @@ def test_mistakes_in_a_call(written: Written, benchmarks: Path) -> None:
         ({"model": "ipt-tiny"}, "--set model: the trainings of the study differ in it"),
         ({"lr": 1e-3}, "--set lr: the trainings of the study differ in it"),
         ({"steps": 3}, "--set steps: .* give --length SHARE"),
+        ({"clip": "tight"}, "small, both: clip: found 'tight'"),
     ):
         with pytest.raises(IptDataError, match=message):
             make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings=settings)
+    for options, message in (
+        ({"out": "s3://bucket/out"}, "s3://bucket/out is a URL; a study writes to a folder"),
+        ({"out": "out", "length": float("inf")}, "length: found inf"),
+    ):
+        with pytest.raises(IptDataError, match=message):
+            make_plan(study, shards=("corpus",), benchmarks=str(benchmarks), settings={}, **options)  # pyright: ignore

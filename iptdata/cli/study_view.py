@@ -54,7 +54,7 @@ class StudyProgress(Observer):
             return
         self._bars.advance(self._parts)
         trained = outcome.trained
-        found = [] if trained is None else [f"{trained.steps:,} steps in {duration(trained.seconds)}"]
+        found = [] if trained is None else [f"{many(trained.steps, 'step')} in {duration(trained.seconds)}"]
         for result in outcome.results:
             found.append(f"{result.name} {'not measured' if result.psnr is None else f'{result.psnr:.2f} dB'}")
             found += [f"! {problem}" for problem in result.problems]

@@ -74,6 +74,31 @@ def test_a_head_for_a_task_that_the_network_was_not_trained_on(benchmark: Path, 
             iptdata("eval", "--checkpoint", ipt_file, "--benchmark", benchmark, *options)
 
 
+def test_all_tasks_of_a_checkpoint_on_what_has_images_for_them(benchmark: Path, edsr_file: str, ipt_file: str) -> None:  # noqa: F811
+    result = iptdata("eval", "--checkpoint", ipt_file, "--benchmark", benchmark, "--json")
+    assert [score["protocol"]["task"] for score in json.loads(result.stdout)] == ["noise30"]
+    assert f"left out: benchmark {benchmark} has no images for rain" in result.stderr
+    found = json.loads(iptdata("eval", "--checkpoint", edsr_file, "--benchmark", benchmark, "--json").stdout)
+    assert [score["protocol"]["task"] for score in found] == ["noise30", "sr2"]
+    with pytest.raises(EvaluateError, match="has no images for rain"):
+        iptdata("eval", "--checkpoint", ipt_file, "--task", "rain", "--benchmark", benchmark)
+
+
+def test_numbers_are_shown_before_a_file_fails(benchmark: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    command = ["eval", "--baseline", "bicubic", "--task", "sr2", "--benchmark", benchmark, "--csv", tmp_path / "file" / "a.csv"]
+    result = CliRunner().invoke(group, list(map(str, command)))
+    assert result.exception is not None
+    assert "Set5" in result.stdout
+
+
+def test_images_of_two_benchmarks_of_one_name(benchmark: Path, tmp_path: Path) -> None:
+    save(tmp_path / "other" / "Set5" / "0.png", natural_image(40, 40))
+    given = ("--benchmark", benchmark, tmp_path / "other" / "Set5", "--save-images", tmp_path / "images")
+    with pytest.raises(EvaluateError, match="are both called Set5; measure one at a time"):
+        iptdata("eval", "--baseline", "bicubic", "--task", "sr2", *given)
+
+
 def test_an_image_that_cannot_be_measured(benchmark: Path) -> None:
     (benchmark / "HR" / "1.png").write_bytes(b"torn")
     result = iptdata("eval", "--baseline", "bicubic", "--task", "sr2", "--benchmark", benchmark, "--images")

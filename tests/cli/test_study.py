@@ -1,6 +1,10 @@
 """`iptdata study` as a user meets it."""
 
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,12 @@ def iptdata(*arguments: object) -> str:
     result = CliRunner().invoke(group, list(map(str, arguments)), catch_exceptions=False, env=environment)
     assert result.exit_code == 0, result.stderr
     return result.stdout
+
+
+@pytest.fixture
+def small(written: Written, benchmarks: Path, training_corpus: Path, tmp_path: Path) -> list[object]:  # noqa: F811
+    """The arguments of the small study."""
+    return [written(), "--shards", training_corpus, "--benchmarks", benchmarks, "--out", tmp_path / "out"]
 
 
 @pytest.mark.parametrize("name", sorted(shipped_studies()))
@@ -38,26 +48,44 @@ def test_each_study_of_the_paper_on_the_sample_photos(name: str, tmp_path: Path)
     assert all(panel in figure for panel in panels)
 
 
-def test_the_hours_it_needs(written: Written, benchmarks: Path, training_corpus: Path, tmp_path: Path) -> None:  # noqa: F811
-    given = (
-        "--shards",
-        training_corpus,
-        "--benchmarks",
-        benchmarks,
-        "--out",
-        tmp_path / "out",
-        "--dry-run",
-        "--set",
-        "device=cpu",
-    )
-    shown = iptdata("study", written(), *given)
+def test_the_hours_it_needs(small: list[object], tmp_path: Path) -> None:
+    shown = iptdata("study", *small, "--dry-run", "--set", "device=cpu")
     assert re.search(r"from-scratch-noise30 +3 +12 +[\d,.]+ +\S+ +\S+ *\n", shown)
-    assert re.search(r"[\d.e-]+ (GPU hours|hours on this CPU)", shown)
+    assert re.search(r"[\d.e-]+ hours on this CPU, at batches of 8", shown)
+    assert re.search(r"[\d.e-]+ hours on a GPU that reaches 100 TFLOP/s", shown)
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_missing(written: Written, training_corpus: Path) -> None:  # noqa: F811
-    with pytest.raises(IptDataError, match="a study needs --shards CORPUS and --benchmarks DIR; --smoke tries it"):
-        iptdata("study", written(), "--shards", training_corpus)
+def test_an_image_that_cannot_be_measured(small: list[object], tmp_path: Path) -> None:
+    image = tmp_path / "benchmarks" / "Kodak" / "2.png"
+    image.write_bytes(b"torn")
+    result = CliRunner().invoke(group, ["study", *map(str, small), "--length", "0.4"], catch_exceptions=False)
+    assert result.exit_code == 1
+    assert "! fine-tuned-noise30: noise30 Kodak: 2.png: unreadable" in result.stderr
+    assert "both: 1 step " in result.stderr
+    image.unlink()
+    iptdata("study", *small, "--length", "0.4")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_stopped(number: int, status: int, small: list[object], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "iptdata", "study", *map(str, small), "--length", "1e6"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    both = tmp_path / "out" / "parts" / "both"
+    for _ in range(600):
+        if (both / "metrics.jsonl").exists() and (both / "metrics.jsonl").stat().st_size:
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "both: stopped; run the same command again to go on" in said
+    assert "both: not done" in (tmp_path / "out" / "table.md").read_text()
+    assert list((both / "checkpoints").iterdir())
+
+
+def test_what_is_missing(small: list[object]) -> None:
+    with pytest.raises(IptDataError, match="a study needs --shards CORPUS and --benchmarks DIR; with neither, --smoke"):
+        iptdata("study", *small[:3])
     with pytest.raises(IptDataError, match="no study is called 'fractions'; there are: fraction"):
         iptdata("study", "fractions", "--smoke")

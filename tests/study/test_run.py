@@ -5,12 +5,14 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from iptdata.errors import StudyError, TrainFailed
+from iptdata.errors import DiskFull, StudyError, TrainFailed
 from iptdata.parallel import RayPool, run_here
+from iptdata.storage import Storage
 from iptdata.study import part
 from iptdata.study.hours import estimate
 from iptdata.study.part import Outcome, run_job
@@ -76,6 +78,41 @@ def test_each_part_once_then_a_table_and_a_figure(plan: Plan, tmp_path: Path) ->
 
     again = run_study(plan, run_here, ignored, never)
     assert again == outcomes
+
+
+def test_what_a_training_took_is_what_its_steps_took(plan: Plan, tmp_path: Path) -> None:
+    outcomes = run_study(plan, run_here, ignored)
+    for name in ("both", "fine-tuned-noise30"):
+        lines = (tmp_path / "out" / "parts" / name / "metrics.jsonl").read_text().splitlines()
+        trained = outcomes[name].trained
+        assert trained is not None
+        assert trained.seconds == pytest.approx(sum(4 / json.loads(line)["patches_per_s"] for line in lines))
+
+
+def test_a_disk_that_is_full_ends_the_study(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Storage.write
+
+    def full(storage: Storage, name: str, data: bytes) -> None:
+        if name == "results.json":
+            raise DiskFull("the disk is full")
+        write(storage, name, data)
+
+    monkeypatch.setattr(Storage, "write", full)
+    with pytest.raises(DiskFull):
+        run_study(plan, run_here, ignored)
+
+
+def test_measured_on_the_device_of_the_trainings(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = []
+    real = part.make_jobs
+
+    def make_jobs(**options: Any) -> list:
+        devices.append(options["network"]["device"])
+        return real(**options)
+
+    monkeypatch.setattr(part, "make_jobs", make_jobs)
+    run_study(plan, run_here, ignored)
+    assert devices == ["cpu"] * 3
 
 
 def test_an_interrupted_study_goes_on_as_if_it_had_not_been(plan: Plan, written: Written, tmp_path: Path) -> None:

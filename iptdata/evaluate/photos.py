@@ -49,7 +49,7 @@ class Outcome:
 
 
 def find_photos(inputs: Sequence[str], out: str, *, compare: bool = False) -> list[Errand]:
-    """Photos that inputs name, in their order: files, all images below folders but for those below `out`, what globs match.
+    """Photos that inputs name, in their order: files, all images below folders but for an `out` in there, what globs match.
 
     Args:
         out: folder of the results; those of a folder keep their place below it.
@@ -78,8 +78,10 @@ def _named(text: str, out: str) -> list[tuple[str, str]]:
     """Files that an input names, and what they are called below the folder of results."""
     if os.path.isdir(text):
         results = Path(out).resolve()
+        inside = Path(text).resolve() in results.parents
         files = (path for path in Path(text).rglob("*") if path.is_file() and is_image_name(str(path)))
-        names = [(str(path), os.path.relpath(path, text)) for path in sorted(files) if results not in path.resolve().parents]
+        wanted = (path for path in sorted(files) if not (inside and results in path.resolve().parents))
+        names = [(str(path), os.path.relpath(path, text)) for path in wanted]
     elif os.path.exists(text):
         names = [(text, os.path.basename(text))]
     else:

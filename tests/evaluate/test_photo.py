@@ -124,6 +124,9 @@ def test_which_photos(folder: Path) -> None:
         find_photos([str(folder / "a.png")], str(folder))
     save(folder / "a.jpg", natural_image(8, 8))
     assert len(find_photos([str(folder)], out)) == 4
+    assert len(find_photos([str(folder)], str(folder.parent))) == 4
+    with pytest.raises(EvaluateError, match="would be replaced by its result"):
+        find_photos([str(folder)], str(folder))
     with pytest.raises(EvaluateError, match=r"would both become .*a-compare\.png"):
         find_photos([str(folder)], out, compare=True)
 

@@ -98,7 +98,8 @@ class ShardCache:
                 os.fsync(descriptor)
             if hashed.hexdigest() != entry.sha256:
                 raise ShardError(f"{storage.path(entry.name)}.tar is not what its manifest says (SHA-256); build it again")
-            os.replace(temporary, path)
+            with self._locked("room"):  # who makes room would count it under neither name
+                os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)

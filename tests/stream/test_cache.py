@@ -5,7 +5,9 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
+from collections.abc import Iterator
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -50,6 +52,29 @@ def test_the_least_recently_used_makes_room(remote: Storage, entries: list[Entry
         cache.fetch(remote, entries[number])
         time.sleep(0.01)
     assert kept(tmp_path) == sorted(f"{entries[number].sha256}.tar" for number in (0, 2, 3))
+
+
+def test_a_shard_does_not_change_its_name_while_room_is_made(
+    remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch
+) -> None:
+    """Who counts what lies there would find it under neither name, and keep too much."""
+    cache, pieces, last, go_on = ShardCache(str(tmp_path)), Storage.pieces, threading.Event(), threading.Event()
+
+    def slow(storage: Storage, name: str, size: int) -> Iterator[bytes]:
+        yield from pieces(storage, name, size)
+        last.set()
+        go_on.wait(10)
+
+    monkeypatch.setattr(Storage, "pieces", slow)
+    fetching = threading.Thread(target=cache.fetch, args=(remote, entries[0]))
+    fetching.start()
+    assert last.wait(10)
+    with cache._locked("room"):
+        go_on.set()
+        fetching.join(0.5)
+        assert kept(tmp_path) == []
+    fetching.join(10)
+    assert kept(tmp_path) == [f"{entries[0].sha256}.tar"]
 
 
 def test_a_shard_that_is_removed_before_it_is_opened_is_fetched_again(

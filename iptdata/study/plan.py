@@ -105,8 +105,7 @@ def make_plan(
     Raises:
         StudyError: when options cannot be, benchmarks are missing, or settings would make trainings alike that are to differ.
     """
-    if "://" in out:
-        raise StudyError(f"{out} is a URL; a study writes to a folder that is mounted here, and --shards may be URLs")
+    check_folder(out)
     if not (math.isfinite(length) and length > 0):
         raise StudyError(f"length: found {length}, expected a number above 0, such as 0.1")
     _check_settings(study, settings)
@@ -136,6 +135,16 @@ def make_plan(
         ]
         parts.append(Part(name=cell.name, options=trained, base=cell.base, cell=cell, measures=measures))
     return Plan(study=study, parts=parts, out=out)
+
+
+def check_folder(out: str) -> None:
+    """Refuse a folder of a study that is no local path.
+
+    Raises:
+        StudyError: naming it.
+    """
+    if "://" in out:
+        raise StudyError(f"{out} is a URL; a study writes to a folder that is mounted here, and --shards may be URLs")
 
 
 def claim(plan: Plan) -> None:

@@ -13,6 +13,7 @@ from iptdata.shards.find import find_shards
 from iptdata.shards.reader import Shard
 from iptdata.source import SAMPLES, open_source
 from iptdata.storage import Storage
+from iptdata.study.plan import check_folder
 from iptdata.study.study import Study
 from iptdata.train.config import resolve
 
@@ -26,8 +27,9 @@ def smoke_inputs(study: Study, out: str) -> tuple[str, str]:
         the corpus, and the folder of the benchmarks.
 
     Raises:
-        IptDataError: when a task is no recipe, or they cannot be written.
+        IptDataError: when `out` is a URL, a task is no recipe, or they cannot be written.
     """
+    check_folder(out)
     corpus, benchmarks = os.path.join(out, "smoke", "corpus"), os.path.join(out, "smoke", "benchmarks")
     measured = {task: protocol_for(task, {}) for cell in study.cells for task in cell.measure}
     recipes = load_recipes(dict.fromkeys([*_trained(study), *measured]))

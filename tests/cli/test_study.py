@@ -89,3 +89,5 @@ def test_what_is_missing(small: list[object]) -> None:
         iptdata("study", *small[:3])
     with pytest.raises(IptDataError, match="no study is called 'fractions'; there are: fraction"):
         iptdata("study", "fractions", "--smoke")
+    with pytest.raises(IptDataError, match="s3://bucket/x is a URL; a study writes to a folder"):
+        iptdata("study", "scratch", "--smoke", "--out", "s3://bucket/x")

@@ -81,7 +81,10 @@ def test_all_tasks_of_a_checkpoint_on_what_has_images_for_them(benchmark: Path, 
     found = json.loads(iptdata("eval", "--checkpoint", edsr_file, "--benchmark", benchmark, "--json").stdout)
     assert [score["protocol"]["task"] for score in found] == ["noise30", "sr2"]
     with pytest.raises(EvaluateError, match="has no images for rain"):
-        iptdata("eval", "--checkpoint", ipt_file, "--task", "rain", "--benchmark", benchmark)
+        iptdata("eval", "--checkpoint", ipt_file, "--task", "noise30", "--task", "rain", "--benchmark", benchmark)
+    (benchmark / "empty").mkdir()
+    with pytest.raises(EvaluateError, match="empty has no images for"):
+        iptdata("eval", "--checkpoint", ipt_file, "--benchmark", benchmark / "empty")
 
 
 def test_numbers_are_shown_before_a_file_fails(benchmark: Path, tmp_path: Path) -> None:

@@ -163,6 +163,15 @@ def test_what_goes_wrong_with_one_does_not_stop_the_others(folder: Path, edsr_fi
         assert "c.png cannot be read as a picture" in found["c.png"]
 
 
+def test_a_format_that_cannot_be_written_is_refused_before_the_work(folder: Path, ipt_file: str) -> None:
+    Image.fromarray(natural_image(8, 8)).save(folder / "a.gif")
+    (errand,) = find_photos([str(folder / "a.gif")], str(folder / "out"))
+    begun = []
+    with pytest.raises(EvaluateError, match=r"a\.gif: expected a name that ends in"):
+        restore_photo(errand, load_network(ipt_file, "rain"), begun=lambda tiles: begun.append(tiles) or unwatched(tiles))
+    assert begun == []
+
+
 def test_a_jpeg_with_a_preview_beside_it(folder: Path) -> None:
     image, preview = (Image.fromarray(natural_image(side, side)) for side in (40, 10))
     image.save(folder / "a.jpg", "MPO", save_all=True, append_images=[preview])

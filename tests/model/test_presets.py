@@ -6,6 +6,7 @@ import torch
 
 from iptdata.degrade.bicubic import imresize
 from iptdata.errors import ModelError
+from iptdata.model.parts import RGB_MEAN, enlarged
 from iptdata.model.presets import PRESETS, make_model, preset
 from tests.conftest import natural_image
 
@@ -50,6 +51,15 @@ def test_a_network_that_adds_to_its_input_begins_with_its_bicubic_enlargement(sc
     wanted = imresize(image, scale) if scale > 1 else image
     inner = slice(4 * scale, -4 * scale)  # at the edges MATLAB mirrors, PyTorch leaves weights out
     assert np.abs(found - wanted)[inner, inner].max() <= 0.51
+
+
+def test_what_is_added_to_the_input_is_what_the_plain_network_adds_to_the_mean() -> None:
+    torch.manual_seed(0)
+    skipping, plain = (make_model(preset("edsr-tiny", {"sr2": 2}, input_skip=skip)) for skip in (True, False))
+    plain.load_state_dict(skipping.state_dict())
+    x = 255 * torch.rand(1, 3, 20, 20)
+    mean = 255 * torch.tensor(RGB_MEAN).view(1, 3, 1, 1)
+    torch.testing.assert_close(skipping(x, 0)[0] - enlarged(x, 2), plain(x, 0)[0] - mean, atol=1e-3, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

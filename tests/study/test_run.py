@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from iptdata.errors import DiskFull, StudyError, TrainFailed
+from iptdata.errors import DiskFull, EvaluateError, StudyError, TrainFailed
 from iptdata.parallel import RayPool, run_here
 from iptdata.storage import Storage
 from iptdata.study import part
@@ -129,6 +129,27 @@ def test_an_interrupted_study_goes_on_as_if_it_had_not_been(plan: Plan, written:
         assert "not done" in (tmp_path / "other" / "table.md").read_text()
     assert calls > 3
     assert found(outcomes) == whole
+
+
+def test_a_second_ctrl_c_leaves_a_table_as_well(plan: Plan, tmp_path: Path) -> None:
+    def work(job: part.Job) -> Outcome:
+        if "scratch" in job.name:
+            raise KeyboardInterrupt
+        return run_job(job)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan, run_here, ignored, work)
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "| pre-training both | 3 |" in table
+    assert "from-scratch-noise30: not done" in table
+
+
+def test_nothing_begins_where_something_would_go_wrong_later(plan: Plan, benchmarks: Path) -> None:
+    for image in (benchmarks / "Kodak").iterdir():
+        image.unlink()
+    with pytest.raises(EvaluateError, match="has no images for noise30"):
+        run_study(plan, run_here, ignored)
+    assert not Path(plan.out).exists()
 
 
 def test_killed_after_the_training_and_before_it_was_noted(plan: Plan, tmp_path: Path) -> None:

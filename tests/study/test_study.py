@@ -45,6 +45,15 @@ def test_options_go_over_each_other(written: Written, benchmarks: Path) -> None:
     assert [plan.network(part).model for part in plan.parts] == ["ipt-tiny"] * 4
 
 
+def test_a_share_of_the_length(written: Written, benchmarks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = load_study(str(written(train={"model": "ipt-tiny", "epochs": 30})))
+    monkeypatch.chdir(benchmarks.parent)
+    plan = make_plan(study, out="out", shards=("corpus",), benchmarks="benchmarks", settings={}, length=0.1)
+    lengths = [(part.options.epochs, part.options.steps) for part in plan.parts if part.options]
+    assert lengths == [(3, None), (None, 1), (3, None)], "2 steps become one: at least that"
+    assert {measure.path for part in plan.parts for measure in part.measures} == {str(benchmarks / "Kodak")}
+
+
 CELL = {"x": 1, "train": {}}
 MISTAKES = {
     "unknown key": ({"sells": []}, "sells: unknown key, expected one of cells"),

@@ -104,7 +104,7 @@ def write_photo(path: str, photo: Photo) -> None:
     """Write a photo in the format that its name says; a file of that name stays until the new one is whole.
 
     Raises:
-        EvaluateError: see `format_for`, or when the format cannot hold it, such as WebP above 16,383 pixels.
+        EvaluateError: see `format_for`, or when the format cannot hold it, such as JPEG above 65,500 pixels.
         StorageError: when it cannot be written.
     """
     kind = format_for(path, photo)
@@ -117,7 +117,7 @@ def write_photo(path: str, photo: Photo) -> None:
     options = {"quality": _JPEG_QUALITY, "subsampling": 0} if kind == "JPEG" else {}
     try:
         image.save(data, kind, **photo.kept, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:  # a KeyError where Pillow was built without the format
         raise EvaluateError(f"{path} cannot be written as {kind}: {one_line(error, 200)}") from error
     storage, name = of_file(path)
     storage.make_folder()

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.long
 STUDY = [sys.executable, "-m", "iptdata", "study", "scratch", "--smoke", "--set", "device=cpu"]
 
 
-def figures(out: Path) -> dict[str, float]:
+def results(out: Path) -> dict[str, float]:
     found = {}
-    for path in sorted((out / "parts").glob("*/figures.json")):
+    for path in sorted((out / "parts").glob("*/results.json")):
         found |= {f"{path.parent.name} {one['benchmark']}": one["psnr"] for one in json.loads(path.read_text())}
     return found
 
@@ -28,7 +28,7 @@ def figures(out: Path) -> dict[str, float]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole")
     subprocess.run([*STUDY, "--out", out], check=True, timeout=300)
-    assert len(figures(out)) == 8
+    assert len(results(out)) == 8
     return out
 
 
@@ -40,7 +40,7 @@ def test_killed_again_and_again(whole: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
     subprocess.run([*STUDY, "--out", tmp_path], check=True, timeout=300)
-    assert figures(tmp_path) == figures(whole)
+    assert results(tmp_path) == results(whole)
     hours = (whole / "table.md").read_text()
     assert [line.split("|")[1] for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("|")] == [
         line.split("|")[1] for line in hours.splitlines() if line.startswith("|")
@@ -51,9 +51,9 @@ def test_a_part_a_gpu_on_a_cluster(whole: Path, tmp_path: Path) -> None:
     """Two GPUs that Ray is told of and that are not there: what is tested is who waits for whom."""
     with cluster("--num-gpus=2"):
         subprocess.run([*STUDY, "--out", tmp_path, "--address", "auto"], check=True, timeout=400)
-    found = figures(tmp_path)
-    assert found.keys() == figures(whole).keys()
-    for name, psnr in figures(whole).items():
+    found = results(tmp_path)
+    assert found.keys() == results(whole).keys()
+    for name, psnr in results(whole).items():
         assert found[name] == pytest.approx(psnr, abs=0.1), "other sums with one thread"
 
 

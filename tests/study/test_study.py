@@ -26,6 +26,13 @@ def test_the_five_studies_of_the_paper_ship() -> None:
     assert {task for cell in load_study("unseen-noise").cells for task in cell.measure} == {"noise10", "noise70"}
 
 
+def test_the_example_of_the_docs(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
+    (tmp_path / "mine.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    study = load_study(str(tmp_path / "mine.yaml"))
+    assert [cell.name for cell in study.cells] == ["tiny-rain", "small-rain"]
+
+
 def test_options_go_over_each_other(written: Written, benchmarks: Path) -> None:
     study = load_study(str(written(smoke={"models": {"ipt-tiny": "ipt-small"}, "train": {"batch_size": 2}})))
     plan = make_plan(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={"clip": 0.5}, length=2)

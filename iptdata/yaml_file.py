@@ -1,11 +1,12 @@
 """Files that people write: YAML, a mapping at the top."""
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from iptdata.errors import IptDataError
+from iptdata.errors import IptDataError, nearest
 
 
 def read_mapping(path: str | Path, expected: str, fail: type[IptDataError]) -> dict[Any, Any]:
@@ -30,3 +31,18 @@ def read_mapping(path: str | Path, expected: str, fail: type[IptDataError]) -> d
     if not isinstance(content, dict):
         raise fail(f"{path}: found {type(content).__name__}, expected {expected}")
     return content
+
+
+def check_keys(content: Iterable[Any], allowed: Collection[str], where: str, fail: type[IptDataError]) -> None:
+    """Refuse other keys than those that are allowed.
+
+    Args:
+        where: what a message begins with.
+        fail: the error to raise.
+
+    Raises:
+        IptDataError: of the type `fail`, naming the first that is another, the nearest ones first.
+    """
+    for key in content:
+        if key not in allowed:
+            raise fail(f"{where}{key}: unknown key, expected one of {nearest(str(key), allowed)}")

@@ -20,7 +20,7 @@ STAGES = [
     {"shards"},
     {"source", "recipe"},
     {"degrade"},
-    {"image", "storage", "rng", "clock", "process", "units", "yaml_file"},
+    {"image", "storage", "rng", "clock", "process", "units", "markdown", "yaml_file"},
     {"errors"},
 ]
 LEVELS = {name: level for level, names in enumerate(STAGES) for name in names}

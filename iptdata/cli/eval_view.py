@@ -16,31 +16,31 @@ from rich.table import Table
 
 from iptdata.cli.pictures import write_file
 from iptdata.evaluate.run import Row, Score
+from iptdata.markdown import table
 
-_COLUMNS = ("benchmark", "task", "images", "input", "PSNR Y", "PSNR RGB", "SSIM Y", "SSIM RGB", "paper", "minus paper")
+_NAMES = ("benchmark", "task")
+_COLUMNS = (*_NAMES, "images", "input", "PSNR Y", "PSNR RGB", "SSIM Y", "SSIM RGB", "paper", "minus paper")
 _NUMBERS = ("input_psnr", "psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb")
 
 
 def print_scores(out: Console, scores: Sequence[Score], images: bool) -> None:
     """A table of means, with a row for each image before them where that is asked for."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in _COLUMNS:
-        table.add_column(name.replace(" ", "\n"), justify="left" if name in ("benchmark", "task") else "right", no_wrap=True)
+        shown.add_column(name.replace(" ", "\n"), justify="left" if name in _NAMES else "right", no_wrap=True)
     for score in scores:
         for row in score.rows if images else ():
             numbers = (_text(getattr(row, name), name) for name in _NUMBERS)
-            table.add_row(f"  {escape(row.name)}", "", "", *numbers, style="dim")
-        table.add_row(*map(escape, _cells(score)))
-    out.print(table)
+            shown.add_row(f"  {escape(row.name)}", "", "", *numbers, style="dim")
+        shown.add_row(*map(escape, _cells(score)))
+    out.print(shown)
     for caption in _captions(scores):
         out.print(escape(caption), soft_wrap=True)
 
 
 def print_markdown(scores: Sequence[Score]) -> None:
     """The table of means for a README."""
-    rows = [_COLUMNS, tuple(":--" if name in ("benchmark", "task") else "--:" for name in _COLUMNS)]
-    for row in [*rows, *map(_cells, scores)]:
-        click.echo("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    click.echo(table(_COLUMNS, map(_cells, scores), len(_NAMES)))
     click.echo()
     for caption in _captions(scores):
         click.echo(f"- {caption}")

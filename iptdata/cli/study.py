@@ -100,13 +100,11 @@ def _run(plan: "Plan", workers: int | None, address: str | None) -> "dict[str, O
     from iptdata.parallel import RayPool, run_here  # noqa: PLC0415
     from iptdata.study.part import run_job  # noqa: PLC0415
     from iptdata.study.run import run_study  # noqa: PLC0415
-    from iptdata.train.speed import gpus  # noqa: PLC0415
 
-    on_gpu = plan.on_gpu and gpus() > 0
-    count = workers or (gpus() if on_gpu else 1)
+    count = workers or max(plan.gpus, 1)
     with StudyProgress(plan) as progress:
         if count > 1 or address is not None:
-            with RayPool(workers=count, address=address, gpus=on_gpu or address is not None) as pool:
+            with RayPool(workers=count, address=address, gpus=plan.gpus > 0 or address is not None) as pool:
                 return run_study(plan, pool.map, progress.told)
         with asked_to_stop() as signals:
             work = partial(run_job, observer=progress, stopping=lambda: bool(signals))

@@ -16,7 +16,6 @@ from iptdata.study.plan import Plan
 from iptdata.study.report import notes_of, problems, table_of
 from iptdata.study.run import FIGURE, TABLE
 from iptdata.train.events import Observer, Started, Step
-from iptdata.train.speed import gpus
 from iptdata.units import duration, many
 
 _REFERENCE_RATE = 100e12  # operations a second; a round number to scale from
@@ -84,8 +83,7 @@ def print_report(plan: Plan, outcomes: Mapping[str, Outcome]) -> None:
 def print_estimates(plan: Plan) -> None:
     """What each training needs, at rates that are measured now."""
     with console().status("Measuring") as status:
-        on_gpu = plan.on_gpu and gpus() > 0
-        found = estimate(plan, on_gpu, lambda name: status.update(f"Measuring {name}"))
+        found = estimate(plan, lambda name: status.update(f"Measuring {name}"))
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("training", "steps", "patches", "patches/s", "EFLOP", "hours"):
         table.add_column(name, justify="left" if name == "training" else "right")
@@ -103,9 +101,9 @@ def print_estimates(plan: Plan) -> None:
     operations = sum(one.operations for one in found)
     table.add_row("all", "", "", "", f"{operations / 1e18:,.3g}", f"{total:,.3g}")
     results().print(table)
-    kind = "GPU hours" if on_gpu else "hours on this CPU, at batches of 8"
+    kind = "GPU hours" if plan.gpus else "hours on this CPU, at batches of 8"
     results().print(f"{total:,.3g} {kind}, by the rate of a few steps here: {found[0].setting}", markup=False, soft_wrap=True)
-    if not on_gpu:
+    if not plan.gpus:
         reference = operations / _REFERENCE_RATE / 3600
         results().print(
             f"{reference:,.3g} hours on a GPU that reaches 100 TFLOP/s in training, as `iptdata train` shows it", soft_wrap=True

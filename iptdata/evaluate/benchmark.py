@@ -94,11 +94,11 @@ def open_benchmark(path: str, protocol: Protocol) -> Benchmark:
         raise EvaluateError(f"benchmark {path} does not exist; expected a folder of images")
     cases = _pairs(storage) if protocol.kind == "pairs" else _clean(storage, protocol)
     if not cases:
-        looked = "rain-NAME and norain-NAME, or the folders " if protocol.kind == "pairs" else "HR/*, or images"
-        folders = ", ".join(f"{one} and {other}" for one, other in _PAIRED_FOLDERS) if protocol.kind == "pairs" else ""
-        raise EvaluateError(
-            f"benchmark {path} has no images for {protocol.task}; looked for {looked}{folders} ({' '.join(EXTENSIONS)})"
-        )
+        looked = "HR/*, or images"
+        if protocol.kind == "pairs":
+            folders = ", ".join(f"{one} and {other}" for one, other in _PAIRED_FOLDERS)
+            looked = f"rain-NAME and norain-NAME, or the folders {folders}"
+        raise EvaluateError(f"benchmark {path} has no images for {protocol.task}; looked for {looked} ({' '.join(EXTENSIONS)})")
     return Benchmark(storage.name, storage, storage, cases)
 
 

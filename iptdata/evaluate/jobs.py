@@ -59,12 +59,13 @@ def make_jobs(
     chosen = list(tasks) or list(heads)
     if not chosen:
         raise EvaluateError(f"there is no task to measure; give --task NAME, such as {', '.join(sorted(shipped()))}")
+    given = [pair_of_folders(*paths) for paths in pairs]
     jobs: list[Job] = []
     misfit: EvaluateError | None = None
     for task in chosen:
         protocol = protocol_for(task, heads, clip=clip, seed=seed)
         restorer = _baseline(str(baseline), protocol) if loaded is None else _with_head(loaded, head, protocol)
-        places = [pair_of_folders(*paths) for paths in pairs]
+        places = list(given)
         for path in benchmarks:
             try:
                 places.append(open_benchmark(path, protocol))

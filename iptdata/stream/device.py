@@ -71,8 +71,9 @@ class Preparation:
             kernel: `prepared`, or that compiled.
         """
         device = pixels.device
-        rotate = self.augment == "all"
-        places = None if self.augment == "none" else _places(*pixels.shape[2:], device, rotate=rotate)
+        places = None if self.augment == "none" else _places(*pixels.shape[2:], device)
+        if self.augment == "flips":
+            orientation = orientation & 3
         return (kernel or prepared)(pixels, orientation, places, *_factors(self.mean, self.std, device), self.dtype)
 
 
@@ -113,13 +114,13 @@ def _turned(pixels: torch.Tensor, orientation: torch.Tensor, places: torch.Tenso
 
 
 @lru_cache(maxsize=32)
-def _places(height: int, width: int, device: torch.device, *, rotate: bool = True) -> torch.Tensor:
-    """Where each pixel of each of the eight orientations comes from, bit 2 left out without `rotate`: int32 (8, H * W)."""
+def _places(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Where each pixel of each of the eight orientations comes from: int32 (8, H * W)."""
     grid = torch.arange(height * width, dtype=torch.int32).view(height, width)
     found = []
     for bits in range(8):
         turned = grid.flip([dim for dim, bit in ((1, 1), (0, 2)) if bits & bit])
-        found.append((turned.T if rotate and bits & 4 and height == width else turned).reshape(-1))
+        found.append((turned.T if bits & 4 and height == width else turned).reshape(-1))
     return torch.stack(found).to(device)
 
 

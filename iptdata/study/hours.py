@@ -38,12 +38,12 @@ class Estimate:
         return self.patches / self.rate / 3600
 
 
-def estimate(plan: Plan, on_gpu: bool, told: Callable[[str], object] = lambda name: None) -> list[Estimate]:
+def estimate(plan: Plan, told: Callable[[str], object] = lambda name: None) -> list[Estimate]:
     """Measure each kind of network once, on the study's own shards.
 
+    Where there is no GPU batches of 8 are measured, since a whole one of a large network takes minutes.
+
     Args:
-        on_gpu: whether trainings run on one; elsewhere batches of 8 are measured, since a whole one of a large network takes
-            minutes.
         told: the name of the training that is going to be measured.
 
     Raises:
@@ -56,14 +56,14 @@ def estimate(plan: Plan, on_gpu: bool, told: Callable[[str], object] = lambda na
             continue
         network = plan.network(part)
         short = replace(part.options, checkpoint=None, model=network.model, network=network.network)
-        if not on_gpu:
+        if not plan.gpus:
             short = replace(short, batch_size=min(short.batch_size, _CPU_BATCH))
         kind = json.dumps(
             [short.model, short.network, short.tasks, short.batch_size, short.freeze, short.accumulate, short.contrastive != 0]
         )
         if kind not in measured:
             told(part.name)
-            measured[kind] = _probe(short, _GPU_STEPS if on_gpu else _CPU_STEPS)
+            measured[kind] = _probe(short, _GPU_STEPS if plan.gpus else _CPU_STEPS)
         probe = measured[kind]
         steps = make_length(part.options, dict(stream_of(part.options).pairs)).steps
         patches = steps * part.options.batch_size

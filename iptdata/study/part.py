@@ -59,25 +59,19 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """Mean PSNR in dB on a benchmark, on the channel that the field quotes; None where no image could be measured.
+class Result(Measure):
+    """A measure and what it gave.
 
     Attributes:
-        path: of the benchmark. head: the one that was asked for by name; checkpoint: the file's name.
+        head: the one that was asked for by name; checkpoint: the file's name.
+        psnr: mean in dB, on the channel that the field quotes; None where no image could be measured.
         problems: images that could not be measured, a line each.
     """
 
-    task: str
-    benchmark: str
-    path: str
     head: str | None
     checkpoint: str
     psnr: float | None
     problems: Sequence[str]
-
-    @property
-    def name(self) -> str:
-        return Measure(task=self.task, benchmark=self.benchmark, path=self.path).name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,9 +193,7 @@ def _measure(job: Job, trained: Trained | None, measure: Measure, stopping: Call
     )
     score = evaluate(one.restorer, one.benchmark, one.protocol, done=go_on)
     return Result(
-        task=measure.task,
-        benchmark=measure.benchmark,
-        path=measure.path,
+        **asdict(measure),
         head=job.head,
         checkpoint=os.path.basename(checkpoint),
         psnr=score.quoted,

@@ -14,6 +14,7 @@ from iptdata.storage import Storage
 from iptdata.study.study import Cell, Study
 from iptdata.train.config import resolve
 from iptdata.train.options import TrainOptions
+from iptdata.train.ranks import gpus
 from iptdata.train.rundir import RunFolder
 
 _PLAN = "plan.json"
@@ -67,9 +68,9 @@ class Plan:
         return Storage(self.out)
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether trainings take a GPU where there is one."""
-        return any(part.options is not None and part.options.device != "cpu" for part in self.parts)
+    def gpus(self) -> int:
+        """GPUs of this machine that trainings may take."""
+        return gpus() if any(part.options is not None and part.options.device != "cpu" for part in self.parts) else 0
 
     def folder(self, name: str) -> str:
         """Where a part's training and results lie."""

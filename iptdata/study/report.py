@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from iptdata.markdown import table
 from iptdata.study.part import Outcome, Result
 from iptdata.study.plan import Part, Plan
 
@@ -78,10 +79,9 @@ def notes_of(plan: Plan, outcomes: Mapping[str, Outcome]) -> list[str]:
 def markdown(plan: Plan, outcomes: Mapping[str, Outcome]) -> str:
     """The question, the table, and what is missing or partial."""
     head, *lines = table_of(plan, outcomes)
-    rule = [":--" if index < head.index("steps") else "--:" for index in range(len(head))]
-    table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (head, rule, *lines))
+    shown = table(head, lines, head.index("steps"))
     missing = "\n".join(f"- {problem}" for problem in problems(plan, outcomes))
-    parts = [f"# {plan.study.name}", plan.study.question, table, "\n".join(notes_of(plan, outcomes)), missing]
+    parts = [f"# {plan.study.name}", plan.study.question, shown, "\n".join(notes_of(plan, outcomes)), missing]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from iptdata.errors import StudyError, TrainError, nearest
 from iptdata.recipe.load import shipped_folder
-from iptdata.train.config import check_keys
-from iptdata.yaml_file import read_mapping
+from iptdata.train.config import check_options
+from iptdata.yaml_file import check_keys, read_mapping
 
 _STUDY_KEYS = ("study", "question", "x", "train", "finetune", "pretrain", "measure", "cells", "smoke")
 _CELL_KEYS = ("series", "x", "from", "train", "measure", "head")
@@ -100,7 +100,7 @@ def _study(content: dict[Any, Any]) -> Study:
     for name in pretrain:
         _check_name(name, "pretrain")
     smoke = _mapping(content, "smoke")
-    _check_keys(smoke, _SMOKE_KEYS, (), "smoke.")
+    check_keys(smoke, _SMOKE_KEYS, "smoke.", StudyError)
     common = _measures(content["measure"], "measure") if "measure" in content else None
     entries = content["cells"]
     if not isinstance(entries, list) or not entries:
@@ -176,7 +176,7 @@ def _options(value: Any, where: str) -> dict[str, Any]:
     """Options of a training, keys checked; `from` and the command name shards and checkpoint."""
     if not isinstance(value, dict):
         raise StudyError(f"{where}: found {value!r}, expected options of a training, `epochs: 30`")
-    check_keys(value, f"{where}.")
+    check_options(value, f"{where}.")
     for key in ("shards", "checkpoint"):
         if key in value:
             raise StudyError(f"{where}.{key}: expected nowhere in a study; give --shards, and `from` for a checkpoint")
@@ -205,9 +205,7 @@ def _check_name(name: str, where: str) -> str:
 
 
 def _check_keys(content: dict[Any, Any], allowed: Sequence[str], required: Sequence[str], where: str) -> None:
-    for key in content:
-        if key not in allowed:
-            raise StudyError(f"{where}{key}: unknown key, expected one of {nearest(str(key), allowed)}")
+    check_keys(content, allowed, where, StudyError)
     for key in required:
         if key not in content:
             raise StudyError(f"{where}{key}: missing")

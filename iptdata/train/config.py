@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from iptdata.errors import TrainError, nearest
+from iptdata.errors import TrainError
 from iptdata.train.options import TrainOptions
-from iptdata.yaml_file import read_mapping
+from iptdata.yaml_file import check_keys, read_mapping
 
 _KEYS = [field.name for field in dataclasses.fields(TrainOptions)]
 
@@ -38,11 +38,11 @@ def read_config(path: str) -> dict[str, Any]:
         TrainError: when it cannot be read, is no YAML, or has other keys.
     """
     content = read_mapping(path, f"`key: value` with {', '.join(_KEYS)}", TrainError)
-    check_keys(content, f"{path}: ")
+    check_options(content, f"{path}: ")
     return content
 
 
-def check_keys(content: Iterable[Any], where: str) -> None:
+def check_options(content: Iterable[Any], where: str) -> None:
     """Refuse what is no field of `TrainOptions`.
 
     Args:
@@ -51,9 +51,7 @@ def check_keys(content: Iterable[Any], where: str) -> None:
     Raises:
         TrainError: when a key is another.
     """
-    for key in content:
-        if key not in _KEYS:
-            raise TrainError(f"{where}{key}: unknown key, expected one of {nearest(str(key), _KEYS)}")
+    check_keys(content, _KEYS, where, TrainError)
 
 
 def read_settings(settings: Iterable[str]) -> dict[str, Any]:
@@ -72,7 +70,7 @@ def read_settings(settings: Iterable[str]) -> dict[str, Any]:
         if not equals:
             raise TrainError(f"--set {setting}: expected key=value")
         outer, dot, inner = key.partition(".")
-        check_keys([outer], "--set ")
+        check_options([outer], "--set ")
         if dot and outer != "network":
             raise TrainError(f"--set {key}: {outer} has no fields; expected {outer}=value")
         if not dot:

@@ -121,15 +121,20 @@ def _store_of_this_start(store: Store, rank: int, size: int) -> Store:
     return PrefixStore(word, store)
 
 
+def gpus() -> int:
+    """GPUs that this process may use."""
+    return torch.cuda.device_count()
+
+
 def _device(wanted: str, local: int) -> torch.device:
     """The device of this process; GPUs are given out in the order of the ranks on a machine."""
-    gpus = torch.cuda.device_count()
-    if wanted == "cuda" and not gpus:
+    there = gpus()
+    if wanted == "cuda" and not there:
         built = "this PyTorch is built without CUDA" if torch.version.cuda is None else "no GPU can be seen"
         raise TrainError(f"device cuda was asked for, but {built}; leave --device out to train on the CPU")
-    if wanted == "cpu" or not gpus:
+    if wanted == "cpu" or not there:
         return torch.device("cpu")
-    if local >= gpus:
-        raise TrainError(f"process {local} of this machine has no GPU, there are {gpus}; lower --nproc-per-node")
+    if local >= there:
+        raise TrainError(f"process {local} of this machine has no GPU, there are {there}; lower --nproc-per-node")
     torch.cuda.set_device(local)
     return torch.device("cuda", local)

@@ -12,11 +12,6 @@ from iptdata.model.transfer import freeze_body
 _SECONDS = 0.3
 
 
-def gpus() -> int:
-    """GPUs that this process may use."""
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
 def step_flops(config: Config, patch_size: int, *, frozen: bool = False) -> dict[str, int]:
     """Operations of a training step a patch, forward and backward without losses and update, by task; 2 per multiply-add."""
     with torch.device("meta"):

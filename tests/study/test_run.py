@@ -174,31 +174,29 @@ def test_several_at_once(plan: Plan, written: Written, benchmarks: Path, trainin
     assert min(abs(one - two) for one, two in itertools.combinations(wanted.values(), 2)) > 1e-2  # pyright: ignore[reportOperatorIssue]
 
 
-def test_a_training_that_fails_does_not_hide_the_others(plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def fail(monkeypatch: pytest.MonkeyPatch, name: str, problem: str) -> None:
+    """From now on the training of that name fails."""
     real = part.train
 
     def train(layers: list, out: str, *rest: object, **options: object) -> bool:
-        if "fine-tuned" in out:
-            raise TrainFailed("10 steps in a row gave an infinite gradient")
+        if name in out:
+            raise TrainFailed(problem)
         return real(layers, out, *rest, **options)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(part, "train", train)
-    outcomes = run_study(plan, run_here, ignored)
+
+
+def test_a_training_that_fails_does_not_hide_the_others(plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with monkeypatch.context() as patch:
+        fail(patch, "fine-tuned", "10 steps in a row gave an infinite gradient")
+        outcomes = run_study(plan, run_here, ignored)
     assert problems(plan, outcomes) == ["fine-tuned-noise30: 10 steps in a row gave an infinite gradient"]
     assert len(found(outcomes)) == 2
-    monkeypatch.setattr(part, "train", real)
     assert not problems(plan, run_study(plan, run_here, ignored))
 
 
 def test_a_failed_pre_training_names_what_it_leaves_undone(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = part.train
-
-    def train(layers: list, out: str, *rest: object, **options: object) -> bool:
-        if "both" in out:
-            raise TrainFailed("the memory of the GPU is full")
-        return real(layers, out, *rest, **options)  # pyright: ignore[reportArgumentType]
-
-    monkeypatch.setattr(part, "train", train)
+    fail(monkeypatch, "both", "the memory of the GPU is full")
     outcomes = run_study(plan, run_here, ignored)
     assert problems(plan, outcomes) == [
         "both: the memory of the GPU is full",
@@ -273,7 +271,7 @@ def test_a_result_is_of_its_head_and_its_benchmark(
 
 
 def test_the_hours_are_patches_over_the_measured_rate(plan: Plan) -> None:
-    estimates = estimate(plan, on_gpu=False)
+    estimates = estimate(plan)
     assert [one.part.name for one in estimates] == ["both", "fine-tuned-noise30", "from-scratch-noise30"]
     assert [one.patches for one in estimates] == [12, 8, 12]
     for one in estimates:

@@ -26,14 +26,14 @@ os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 from floor import Unit, run_floor
 from peers import ray_data, tar_writer_unit
 
-from iptdata.build.plan import BuildOptions, Plan, make_plan
-from iptdata.build.rejects import RejectBudget
-from iptdata.build.run import run, survey
-from iptdata.build.unit import Report, layout_of
+from iptdata.builder.driver import run, survey
+from iptdata.builder.plan import BuildOptions, BuildPlan, plan_build
+from iptdata.builder.rejects import RejectBudget
+from iptdata.builder.unit import UnitReport, layout_of
+from iptdata.files.storage import Storage
 from iptdata.parallel import RayPool
 from iptdata.recipe import load_recipes
 from iptdata.source import open_source
-from iptdata.storage import Storage
 
 BUILDS = {"noise30": ["noise30"], "rain": ["rain"], "suite ipt": ["ipt"]}
 TARGETS = {"noise30": 0.75, "rain": 0.60, "suite ipt": 0.45}
@@ -54,7 +54,7 @@ def linked_source(source: Path, count: int, folder: Path) -> Path:
 class Bench:
     """The measured ways of building, and what they took."""
 
-    def __init__(self, plan: Plan, scratch: Path, workers: int) -> None:
+    def __init__(self, plan: BuildPlan, scratch: Path, workers: int) -> None:
         self.plan = plan
         self.scratch = scratch
         self.workers = workers
@@ -75,7 +75,7 @@ class Bench:
     def build(self, name: str, pool: RayPool, folder: Path) -> None:
         stages: dict[str, float] = defaultdict(float)
 
-        def note(report: Report) -> None:
+        def note(report: UnitReport) -> None:
             for stage, seconds in report.seconds.items():
                 stages[stage] += seconds
 
@@ -146,7 +146,7 @@ def measure_ray_data(bench: Bench, rounds: int) -> None:
 
 def warm_up(_: int) -> None:
     """Import what a worker needs, long enough for every worker to get one."""
-    import iptdata.build.unit  # noqa: F401, PLC0415
+    import iptdata.builder.unit  # noqa: F401, PLC0415
 
     time.sleep(0.3)
 
@@ -184,7 +184,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         source = linked_source(options.source, options.images, Path(name) / "source")
-        plan = make_plan(open_source(str(source)), BuildOptions(images_per_shard=options.images_per_shard))
+        plan = plan_build(open_source(str(source)), BuildOptions(images_per_shard=options.images_per_shard))
         bench = Bench(plan, Path(name), options.workers)
         start_up = measure_all(bench, options.rounds, not options.no_peers)
     report(bench, start_up)

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from webdataset.writer import TarWriter
 
-from iptdata.evaluate.benchmark import open_benchmark
-from iptdata.evaluate.metrics import psnr
-from iptdata.evaluate.protocol import protocol_of
+from iptdata.evaluation.benchmark import open_benchmark
+from iptdata.evaluation.metrics import psnr
+from iptdata.evaluation.protocol import protocol_of
 from iptdata.recipe import Recipe, load
 from iptdata.shards.find import find_shards
 

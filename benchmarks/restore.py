@@ -17,8 +17,8 @@ import time
 import numpy as np
 import torch
 
-from iptdata.evaluate.restorer import OVERLAP, Network
 from iptdata.model.presets import make_model, preset
+from iptdata.restoration.restorer import OVERLAP, Network
 
 WAYS = {"iptdata": (OVERLAP, 8), "one tile at a time": (OVERLAP, 1), "stride 12": (36, 8)}
 TILE = 48

@@ -25,14 +25,14 @@ import stream_cold
 import stream_scale
 import torch
 
-from iptdata.build.plan import BuildOptions, make_plan
-from iptdata.build.rejects import RejectBudget
-from iptdata.build.run import run, survey
+from iptdata.builder.driver import run, survey
+from iptdata.builder.plan import BuildOptions, plan_build
+from iptdata.builder.rejects import RejectBudget
+from iptdata.files.storage import Storage
 from iptdata.parallel import RayPool
 from iptdata.recipe import load_recipes
 from iptdata.shards.find import find_shards
 from iptdata.source import open_source
-from iptdata.storage import Storage
 
 ENVIRONMENT = dict(os.environ)  # as it was before Ray, which leaves one thread to each process
 OURS = "iptdata_shards"
@@ -45,8 +45,8 @@ LIMIT_SECONDS = 600
 def build_corpus(source: str, count: int, out: Path) -> np.ndarray:
     """A noise30 corpus of at least `count` pairs; returns as many of them, uint8 (N, 2, 48, 48, 3), corrupted then clean."""
     opened = open_source(source)
-    images = make_plan(opened, BuildOptions()).images
-    plan = make_plan(opened, BuildOptions(patches_per_image=-(-count * 11 // (images * 10)), images_per_shard=64))
+    images = plan_build(opened, BuildOptions()).images
+    plan = plan_build(opened, BuildOptions(patches_per_image=-(-count * 11 // (images * 10)), images_per_shard=64))
     with RayPool(workers=os.cpu_count() or 1) as pool:
         run(survey(plan, load_recipes(["noise30"]), Storage(str(out))), pool.map, RejectBudget.parse("100%"), lambda _: None)
     shards = find_shards(str(out))

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from iptdata.files.storage import Storage
 from iptdata.recipe import load_recipes
 from iptdata.shards.index import INDEX, index_row, write_index
 from iptdata.shards.layout import Layout
 from iptdata.shards.manifest import ShardInfo, write_manifest
-from iptdata.storage import Storage
 
 PAIRS_A_SHARD = 4096
 LAYOUT = Layout(clean=(48, 48, 3), corrupted=(48, 48, 3), json_size=512)

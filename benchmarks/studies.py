@@ -15,10 +15,10 @@ import time
 
 from iptdata.model.presets import preset
 from iptdata.recipe import Recipe, load
-from iptdata.study.plan import Plan, make_plan
-from iptdata.study.study import Study, load_study, shipped_studies
-from iptdata.train.length import make_length
-from iptdata.train.speed import step_flops
+from iptdata.studies.plan import StudyPlan, plan_study
+from iptdata.studies.study import Study, load_study, shipped_studies
+from iptdata.training.length import make_length
+from iptdata.training.speed import step_flops
 
 IMAGENET_PAIRS = 1_281_167 * 8
 ROUND_RATE = 100e12
@@ -32,15 +32,15 @@ def smoke_seconds(name: str) -> float:
         return time.perf_counter() - start
 
 
-def planned(study: Study) -> Plan:
+def planned(study: Study) -> StudyPlan:
     """The study at full size, with folders that are empty: nothing is read from them."""
     with tempfile.TemporaryDirectory() as folder:
         for name in {name for cell in study.cells for names in cell.measure.values() for name in names}:
             os.mkdir(os.path.join(folder, name))
-        return make_plan(study, out=folder, shards=("corpus",), benchmarks=folder, settings={})
+        return plan_study(study, out=folder, shards=("corpus",), benchmarks=folder, settings={})
 
 
-def full_size(plan: Plan, pairs: int) -> tuple[int, int, float]:
+def full_size(plan: StudyPlan, pairs: int) -> tuple[int, int, float]:
     """Trainings, patches that they see together, and operations."""
     trainings, patches, operations = 0, 0, 0.0
     for part in plan.parts:

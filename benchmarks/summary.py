@@ -20,16 +20,16 @@ from pathlib import Path
 
 import numpy as np
 
-from iptdata.build.plan import BuildOptions, make_plan
-from iptdata.build.rejects import RejectBudget
-from iptdata.build.run import run, survey
+from iptdata.builder.driver import run, survey
+from iptdata.builder.plan import BuildOptions, plan_build
+from iptdata.builder.rejects import RejectBudget
+from iptdata.files.storage import Storage
 from iptdata.parallel import run_here
 from iptdata.recipe import load_recipes
 from iptdata.shards.corpus import finish_corpus
 from iptdata.shards.find import find_shards
 from iptdata.shards.manifest import write_manifest
 from iptdata.source import open_source
-from iptdata.storage import Storage
 
 WANTED_SECONDS, WANTED_BYTES = 5.0, 1.5e9
 WANTED_SHARD, WANTED_HELP = 0.7, 0.25
@@ -38,7 +38,7 @@ WANTED_SHARD, WANTED_HELP = 0.7, 0.25
 def make_corpus(folder: Path, shards: int, pairs: int) -> None:
     """Manifests with the columns of a real one, its rows repeated with parameters of other pairs and places of their own."""
     (recipe,) = load_recipes(["rain"])
-    plan = make_plan(open_source("samples"), BuildOptions(patches_per_image=64))
+    plan = plan_build(open_source("samples"), BuildOptions(patches_per_image=64))
     run(survey(plan, [recipe], Storage(str(folder / "real"))), run_here, RejectBudget.parse("10%"), lambda _: None)
     (real,) = find_shards(str(folder / "real"))
     table = real.rows()
@@ -63,7 +63,7 @@ def make_corpus(folder: Path, shards: int, pairs: int) -> None:
 
 def measure(path: str) -> dict[str, float]:
     start = time.perf_counter()
-    from iptdata.inspect.summary import summarise  # noqa: PLC0415
+    from iptdata.inspection.summary import summarise  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
     pairs = sum(summarise(group).pairs for group in find_groups([path]))

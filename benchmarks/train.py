@@ -26,11 +26,11 @@ from iptdata.model.ipt import attend
 from iptdata.model.presets import make_model, preset
 from iptdata.stream.batch import Batch
 from iptdata.stream.device import DeviceBatch
-from iptdata.train.compiled import compile_in_place
-from iptdata.train.contrastive import TEMPERATURE, Form, contrastive_loss
-from iptdata.train.learner import Contrast, Learner
-from iptdata.train.ranks import Ranks, joined
-from iptdata.train.speed import matmul_rate, step_flops
+from iptdata.training.compiled import compile_in_place
+from iptdata.training.contrastive import TEMPERATURE, Form, contrastive_loss
+from iptdata.training.learner import Contrast, Learner
+from iptdata.training.ranks import Ranks, joined
+from iptdata.training.speed import matmul_rate, step_flops
 
 CUDA = torch.cuda.is_available()
 SCALES = {"sr2": 2, "sr3": 3, "sr4": 4, "noise30": 1, "noise50": 1, "rain": 1}

@@ -13,21 +13,21 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 
-from iptdata.build.plan import BuildOptions, make_plan
-from iptdata.build.rejects import RejectBudget
-from iptdata.build.run import run, survey
+from iptdata.builder.driver import run, survey
+from iptdata.builder.plan import BuildOptions, plan_build
+from iptdata.builder.rejects import RejectBudget
 from iptdata.cli.pair_view import print_pairs
 from iptdata.cli.summary_view import print_summaries
-from iptdata.inspect.choose import choose
-from iptdata.inspect.ladder import ladder_of_image
-from iptdata.inspect.page import MOST_BYTES, page
-from iptdata.inspect.sheet import contact_sheet, ladder_sheet
-from iptdata.inspect.words import summarise_all
+from iptdata.files.storage import Storage
+from iptdata.inspection.choose import choose
+from iptdata.inspection.ladder import ladder_of_image
+from iptdata.inspection.page import MOST_BYTES, page
+from iptdata.inspection.sheet import contact_sheet, ladder_sheet
+from iptdata.inspection.text import summarise_all
 from iptdata.parallel import run_here
 from iptdata.recipe import load_recipes, shipped_recipes
 from iptdata.shards.find import find_groups
 from iptdata.source import open_source
-from iptdata.storage import Storage
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def build(corpus: Path) -> None:
-    plan = make_plan(open_source("samples"), BuildOptions(patches_per_image=64))
+    plan = plan_build(open_source("samples"), BuildOptions(patches_per_image=64))
     work = survey(plan, load_recipes(["ipt", "rain-heavy"]), Storage(str(corpus)))
     run(work, run_here, RejectBudget.parse("10%"), lambda _: None)
 

@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from iptdata.build.plan import BuildOptions, make_plan
-from iptdata.build.rejects import RejectBudget
-from iptdata.build.run import run, survey
+from iptdata.builder.driver import run, survey
+from iptdata.builder.plan import BuildOptions, plan_build
+from iptdata.builder.rejects import RejectBudget
+from iptdata.files.storage import Storage
 from iptdata.parallel import run_here
 from iptdata.recipe import load_recipes
 from iptdata.shards.corpus import SplitTotals
 from iptdata.source import open_source
-from iptdata.storage import Storage
 
 Build = Callable[..., list[SplitTotals]]
 
@@ -76,7 +76,7 @@ def build(source: Path | str, out: Path, recipes: Sequence[str] = ("noise30",), 
     overwrite = bool(options.pop("overwrite", False))
     patch_size = options.pop("patch_size", None)
     chosen = [recipe.with_patch_size(patch_size) if isinstance(patch_size, int) else recipe for recipe in load_recipes(recipes)]
-    plan = make_plan(open_source(str(source)), BuildOptions(**options))  # pyright: ignore[reportArgumentType]
+    plan = plan_build(open_source(str(source)), BuildOptions(**options))  # pyright: ignore[reportArgumentType]
     storage = Storage(str(out))
     work = survey(plan, chosen, storage, overwrite=overwrite)
     return run(work, run_here, budget, lambda _: None)

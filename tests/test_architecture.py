@@ -12,15 +12,19 @@ import iptdata
 PACKAGE = Path(iptdata.__file__).parent
 STAGES = [
     {"cli", "__main__"},
-    {"study"},
-    {"train", "evaluate", "inspect"},
+    {"studies"},
+    {"evaluation"},
+    {"training", "restoration", "inspection"},
     {"stream", "model"},
-    {"build"},
+    {"builder"},
     {"parallel"},
     {"shards"},
+    {"pairs"},
     {"source", "recipe"},
-    {"degrade"},
-    {"image", "storage", "rng", "clock", "process", "units", "markdown", "yaml_file"},
+    {"degradations"},
+    {"image"},
+    {"files"},
+    {"rng", "clock", "process", "units", "markdown", "yaml_file"},
     {"errors"},
 ]
 LEVELS = {name: level for level, names in enumerate(STAGES) for name in names}
@@ -28,8 +32,8 @@ ONLY_IN = {
     "ray": {"parallel"},
     "click": {"cli"},
     "rich": {"cli"},
-    "vl_convert": {"study"},
-    "torch": {"stream", "model", "train", "evaluate"},
+    "vl_convert": {"studies"},
+    "torch": {"stream", "model", "training", "evaluation", "restoration"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

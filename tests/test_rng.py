@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iptdata import rng
-from iptdata.degrade import exact
+from iptdata.degradations import exact
 from iptdata.rng import Bits
 
 

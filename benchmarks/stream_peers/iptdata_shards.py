@@ -6,10 +6,10 @@ from typing import Any
 
 from common import SHAPE, Batches, Peer, main
 
+from iptdata.files.storage import Storage
 from iptdata.recipe import load_recipes
 from iptdata.shards.layout import Layout
 from iptdata.shards.manifest import ShardInfo, write_manifest
-from iptdata.storage import Storage
 from iptdata.stream import PairStream
 
 REQUIREMENTS = ["iptdata"]

@@ -9,18 +9,18 @@ from typing import Any
 
 import click
 
-from iptdata.build.estimate import check_space
-from iptdata.build.plan import BuildOptions, make_plan
-from iptdata.build.rejects import RejectBudget
-from iptdata.build.run import Runner, Work, run, survey
+from iptdata.builder.driver import Runner, Survey, run, survey
+from iptdata.builder.estimate import check_space
+from iptdata.builder.plan import BuildOptions, plan_build
+from iptdata.builder.rejects import RejectBudget
 from iptdata.cli.complete import complete_paths, complete_recipes
 from iptdata.cli.console import console
 from iptdata.cli.progress import BuildProgress, print_estimate, print_plan, print_totals
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
+from iptdata.files.storage import Storage
 from iptdata.parallel import RayPool, cpus, run_here
 from iptdata.recipe import load_recipes
 from iptdata.source import SAMPLES, open_source
-from iptdata.storage import Storage
 
 _what, _pairs = section("What to build"), section("Pairs")
 _images, _machines, _start = section("Images that cannot be used"), section("Machines"), section("Before it starts")
@@ -93,7 +93,7 @@ def command(
     if patch_size is not None:
         chosen = [recipe.with_patch_size(patch_size) for recipe in chosen]
     budget = RejectBudget.parse(max_rejects)
-    plan = make_plan(open_source(source), BuildOptions(**options))
+    plan = plan_build(open_source(source), BuildOptions(**options))
     storage = Storage(out)
     if dry_run:
         work = survey(plan, chosen, storage, overwrite=overwrite)
@@ -109,7 +109,7 @@ def command(
         _build(work, budget, workers, address)
 
 
-def _build(work: Work, budget: RejectBudget, workers: int | None, address: str | None) -> None:
+def _build(work: Survey, budget: RejectBudget, workers: int | None, address: str | None) -> None:
     try:
         with _runner(work, workers, address) as runner, _terminable(), BuildProgress(work) as progress:
             totals = run(work, runner, budget, progress.add)
@@ -120,7 +120,7 @@ def _build(work: Work, budget: RejectBudget, workers: int | None, address: str |
 
 
 @contextmanager
-def _runner(work: Work, workers: int | None, address: str | None) -> Iterator[Runner]:
+def _runner(work: Survey, workers: int | None, address: str | None) -> Iterator[Runner]:
     """Where units are built: in this process, or on Ray with no more local workers than there are units.
 
     Without `--workers` a single unit is built here too, since Ray takes seconds to start.

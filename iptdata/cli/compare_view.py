@@ -6,8 +6,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from iptdata.cli.bars import bars
-from iptdata.inspect.compare import Comparison, Comparisons
-from iptdata.inspect.distribution import Distribution
+from iptdata.inspection.column_stats import ColumnStats
+from iptdata.inspection.compare import Comparison, Comparisons
 from iptdata.units import many
 
 
@@ -57,7 +57,7 @@ def _spreads(comparison: Comparison) -> Table:
     return table
 
 
-def _placed(spread: Distribution, low: float, high: float) -> list[int]:
+def _placed(spread: ColumnStats, low: float, high: float) -> list[int]:
     """The histogram on a scale from `low` to `high`, as many bins: each bin's count at the place of its middle."""
     count = len(spread.bins)
     placed = [0] * count

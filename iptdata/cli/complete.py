@@ -21,7 +21,7 @@ def complete_recipes(ctx: click.Context, param: click.Parameter, incomplete: str
 
 def complete_studies(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Shipped studies, or files where none begins like that."""
-    from iptdata.study.study import shipped_studies  # noqa: PLC0415
+    from iptdata.studies.study import shipped_studies  # noqa: PLC0415
 
     found = [CompletionItem(name) for name in shipped_studies() if name.startswith(incomplete)]
     return found or complete_paths(ctx, param, incomplete)

@@ -13,8 +13,8 @@ from iptdata.cli.sections import WIDTH, SectionedCommand, section
 from iptdata.errors import EvaluateError
 
 if TYPE_CHECKING:
-    from iptdata.evaluate.jobs import Job
-    from iptdata.evaluate.run import Score
+    from iptdata.evaluation.measurements import Measurement
+    from iptdata.evaluation.score import Score
 
 _what, _how, _output = section("What to measure"), section("How"), section("Output")
 
@@ -87,10 +87,10 @@ def command(**options: Any) -> None:
 def _measure(options: dict[str, Any]) -> "list[Score]":
     from rich.progress import track  # noqa: PLC0415
 
-    from iptdata.evaluate.jobs import make_jobs  # noqa: PLC0415
-    from iptdata.evaluate.run import evaluate  # noqa: PLC0415
+    from iptdata.evaluation.measurements import plan_measurements  # noqa: PLC0415
+    from iptdata.evaluation.score import evaluate  # noqa: PLC0415
 
-    jobs = make_jobs(
+    jobs = plan_measurements(
         checkpoint=options["checkpoint"],
         baseline=options["baseline"],
         tasks=options["tasks"],
@@ -121,7 +121,7 @@ def _measure(options: dict[str, Any]) -> "list[Score]":
     return scores
 
 
-def _check_names(jobs: "list[Job]") -> None:
+def _check_names(jobs: "list[Measurement]") -> None:
     """Refuse two benchmarks whose images would lie in one folder."""
     seen: dict[tuple[str, str], str] = {}
     for job in jobs:
@@ -132,8 +132,8 @@ def _check_names(jobs: "list[Job]") -> None:
             )
 
 
-def _saver(folder: str | None, job: "Job") -> Any:
-    from iptdata.evaluate.photo import write_png  # noqa: PLC0415
+def _saver(folder: str | None, job: "Measurement") -> Any:
+    from iptdata.restoration.photo import write_png  # noqa: PLC0415
 
     if folder is None:
         return lambda name, image: None

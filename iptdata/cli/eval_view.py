@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from iptdata.cli.pictures import write_file
-from iptdata.evaluate.run import Row, Score
+from iptdata.evaluation.score import ImageScore, Score
 from iptdata.markdown import table
 
 _NAMES = ("benchmark", "task")
@@ -55,7 +55,7 @@ def write_csv(path: str, scores: Sequence[Score]) -> None:
     """A line for each image."""
     text = io.StringIO()
     writer = csv.writer(text)
-    names = [field.name for field in dataclasses.fields(Row)]
+    names = [field.name for field in dataclasses.fields(ImageScore)]
     writer.writerow(["benchmark", "task", "restorer", *names])
     for score in scores:
         for row in score.rows:

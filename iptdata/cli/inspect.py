@@ -82,7 +82,7 @@ def _flag(name: str) -> str:
 
 def _summarise(paths: tuple[str, ...], options: dict[str, Any]) -> None:
     from iptdata.cli.summary_view import print_summaries  # noqa: PLC0415
-    from iptdata.inspect.words import summarise_all  # noqa: PLC0415
+    from iptdata.inspection.text import summarise_all  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
     groups = find_groups(paths)
@@ -109,7 +109,7 @@ def _verified(groups: list[Any]) -> list[Any]:
 
 def _compare(paths: tuple[str, ...], options: dict[str, Any]) -> None:
     from iptdata.cli.compare_view import print_comparisons  # noqa: PLC0415
-    from iptdata.inspect.compare import compare  # noqa: PLC0415
+    from iptdata.inspection.compare import compare  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
     found = compare(find_groups(paths), find_groups([options["compare"]]))
@@ -122,7 +122,7 @@ def _compare(paths: tuple[str, ...], options: dict[str, Any]) -> None:
 def _print_pairs(paths: tuple[str, ...], options: dict[str, Any]) -> None:
     from iptdata.cli.blocks import check_colours  # noqa: PLC0415
     from iptdata.cli.pair_view import print_pairs  # noqa: PLC0415
-    from iptdata.inspect.choose import Chosen, choose, find_pair_by_key  # noqa: PLC0415
+    from iptdata.inspection.choose import Chosen, choose, find_pair_by_key  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
     out = results()
@@ -139,7 +139,7 @@ def _print_pairs(paths: tuple[str, ...], options: dict[str, Any]) -> None:
 
 
 def _write(paths: tuple[str, ...], options: dict[str, Any]) -> None:
-    from iptdata.inspect.choose import choose  # noqa: PLC0415
+    from iptdata.inspection.choose import choose  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
     preview, html = options["preview"], options["html"]
@@ -149,14 +149,14 @@ def _write(paths: tuple[str, ...], options: dict[str, Any]) -> None:
         check_name("--html", html, (".html", ".htm"))
     groups, question = find_groups(paths), {"where": options["where"], "sort": options["sort"]}
     if preview is not None:
-        from iptdata.inspect.sheet import contact_sheet  # noqa: PLC0415
+        from iptdata.inspection.sheet import contact_sheet  # noqa: PLC0415
 
         chosen, notes = choose(groups, **question, count=options["pairs"] or _OF_PREVIEW)
         save_picture(contact_sheet(chosen), preview)
         _print_notes(notes)
     if html is not None:
-        from iptdata.inspect.page import MOST_BYTES, page  # noqa: PLC0415
-        from iptdata.inspect.words import summarise_all  # noqa: PLC0415
+        from iptdata.inspection.page import MOST_BYTES, page  # noqa: PLC0415
+        from iptdata.inspection.text import summarise_all  # noqa: PLC0415
 
         chosen, notes = choose(groups, **question, count=options["pairs"] or _OF_PAGE)
         name, most = without_secrets(", ".join(paths)), None if options["pairs"] else MOST_BYTES
@@ -166,11 +166,11 @@ def _write(paths: tuple[str, ...], options: dict[str, Any]) -> None:
 
 
 def _ladder(paths: tuple[str, ...], options: dict[str, Any]) -> None:
-    from iptdata.inspect.choose import find_pair_by_key  # noqa: PLC0415
-    from iptdata.inspect.ladder import ladder_of_image, ladder_of_pair  # noqa: PLC0415
+    from iptdata.files.storage import of_file  # noqa: PLC0415
+    from iptdata.inspection.choose import find_pair_by_key  # noqa: PLC0415
+    from iptdata.inspection.ladder import ladder_of_image, ladder_of_pair  # noqa: PLC0415
     from iptdata.recipe import shipped_recipes  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
-    from iptdata.storage import of_file  # noqa: PLC0415
 
     wanted, recipes = options["ladder"], shipped_recipes()
     if os.path.isfile(wanted):

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from iptdata.cli.blocks import Pictures
-from iptdata.inspect.choose import Chosen
-from iptdata.inspect.pair import Pair, enlarge
+from iptdata.inspection.choose import Chosen
+from iptdata.inspection.pair import Pair, enlarge
 
 _THREE_PICTURES = 3 * 48 + 4
 

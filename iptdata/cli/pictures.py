@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from iptdata.cli.console import console, results
 from iptdata.errors import InspectError
-from iptdata.storage import of_file
+from iptdata.files.storage import of_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from iptdata.inspect.pair import Pair
+    from iptdata.inspection.pair import Pair
 
 PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -52,7 +52,7 @@ def show_ladder(rungs: "list[Pair]", picture: str | None, show: bool) -> None:
     """
     from iptdata.cli.blocks import check_colours  # noqa: PLC0415
     from iptdata.cli.pair_view import print_ladder  # noqa: PLC0415
-    from iptdata.inspect.sheet import ladder_sheet  # noqa: PLC0415
+    from iptdata.inspection.sheet import ladder_sheet  # noqa: PLC0415
 
     if picture is not None:
         save_picture(ladder_sheet(rungs), picture)

@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from iptdata.build.estimate import bytes_needed, estimate_seconds
-from iptdata.build.run import Work
-from iptdata.build.unit import Report
+from iptdata.builder.driver import Survey
+from iptdata.builder.estimate import bytes_needed, estimate_seconds
+from iptdata.builder.unit import UnitReport
 from iptdata.cli.console import console, results
 from iptdata.shards.corpus import SplitTotals
 from iptdata.units import amount, duration, many
@@ -25,7 +25,7 @@ _LINE_EVERY_SECONDS = 10.0
 class BuildProgress:
     """A bar on a terminal, else one line every 10 seconds."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Survey) -> None:
         self._total = work.images
         self._images = self._pairs = self._bytes = 0
         self._rejects: Counter[str] = Counter()
@@ -54,7 +54,7 @@ class BuildProgress:
         self._stop.set()
         self._bar.stop()
 
-    def add(self, report: Report) -> None:
+    def add(self, report: UnitReport) -> None:
         """Take note of a finished unit."""
         self._images += report.images
         for _, info in report.shards:
@@ -79,7 +79,7 @@ class BuildProgress:
             console().print(f"{self._images:,}/{self._total:,} images  {self._figures()}  time left {left}")
 
 
-def print_plan(work: Work) -> None:
+def print_plan(work: Survey) -> None:
     """Say what is going to be built, and what is there already."""
     plan = work.plan
     splits = ", ".join(f"{len(indices):,} {split}" for split, indices in plan.splits.items())
@@ -95,7 +95,7 @@ def print_plan(work: Work) -> None:
         console().print(f"{many(work.shards_done, 'shard')} {verb}")
 
 
-def print_estimate(work: Work, workers: int) -> None:
+def print_estimate(work: Survey, workers: int) -> None:
     """The table of a dry run: on standard output."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("recipe", "shards", "pairs", "bytes"):

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from iptdata.build.unit import layout_of
+from iptdata.builder.unit import layout_of
 from iptdata.cli.complete import complete_recipes
 from iptdata.cli.console import results
-from iptdata.degrade.distribution import Distribution
+from iptdata.degradations.distribution import Distribution
 from iptdata.recipe import Recipe, Suite, load, load_recipes, shipped, shipped_recipes
 from iptdata.source import SAMPLES, open_source
 from iptdata.units import amount
@@ -49,7 +49,7 @@ def command(name: str | None, picture: str | None) -> None:
 
 def _draw(recipes: list[Recipe], picture: str) -> None:
     from iptdata.cli.pictures import show_ladder  # noqa: PLC0415
-    from iptdata.inspect.ladder import ladder_of_image  # noqa: PLC0415
+    from iptdata.inspection.ladder import ladder_of_image  # noqa: PLC0415
 
     source = open_source(SAMPLES)
     listing = source.list()

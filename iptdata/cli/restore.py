@@ -37,8 +37,8 @@ def command(**options: Any) -> None:
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-    from iptdata.evaluate.photos import Errand, find_photos, restore_photos  # noqa: PLC0415
-    from iptdata.evaluate.restorer import load_network  # noqa: PLC0415
+    from iptdata.restoration.photos import PhotoJob, find_photos, restore_photos  # noqa: PLC0415
+    from iptdata.restoration.restorer import load_network  # noqa: PLC0415
 
     photos = find_photos(options["inputs"], options["out"], compare=options["compare"])
     network = load_network(options["checkpoint"], options["task"], **for_network(options))
@@ -47,7 +47,7 @@ def command(**options: Any) -> None:
     with Progress(*columns, console=console(), transient=True) as progress:
         bar = progress.add_task("", total=None)
 
-        def begun(errand: Errand, tiles: int) -> Callable[[int], None]:
+        def begun(errand: PhotoJob, tiles: int) -> Callable[[int], None]:
             progress.reset(bar, total=tiles, description=errand.name)
             return lambda done: progress.update(bar, advance=done)
 

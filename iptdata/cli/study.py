@@ -13,8 +13,8 @@ from iptdata.cli.sections import WIDTH, SectionedCommand, section
 from iptdata.errors import StudyError
 
 if TYPE_CHECKING:
-    from iptdata.study.part import Outcome
-    from iptdata.study.plan import Plan
+    from iptdata.studies.part import PartOutcome
+    from iptdata.studies.plan import StudyPlan
 
 _what, _machines, _start = section("What to study, and where it goes"), section("Machines"), section("Before it starts")
 
@@ -66,12 +66,12 @@ def command(
       iptdata study my-study.yaml --shards corpus --benchmarks benchmarks --out studies/mine
     """
     from iptdata.cli.study_view import print_estimates, print_report  # noqa: PLC0415
-    from iptdata.study.check import check  # noqa: PLC0415
-    from iptdata.study.plan import make_plan  # noqa: PLC0415
-    from iptdata.study.report import problems  # noqa: PLC0415
-    from iptdata.study.smoke import smoke_inputs  # noqa: PLC0415
-    from iptdata.study.study import load_study  # noqa: PLC0415
-    from iptdata.train.config import read_settings  # noqa: PLC0415
+    from iptdata.studies.check import check  # noqa: PLC0415
+    from iptdata.studies.plan import plan_study  # noqa: PLC0415
+    from iptdata.studies.report import problems  # noqa: PLC0415
+    from iptdata.studies.smoke import smoke_inputs  # noqa: PLC0415
+    from iptdata.studies.study import load_study  # noqa: PLC0415
+    from iptdata.training.config import read_settings  # noqa: PLC0415
 
     study = load_study(file)
     out = out or os.path.join("studies", study.name + ("-smoke" if smoke else ""))
@@ -80,7 +80,7 @@ def command(
         shards = (corpus,)
     if not shards or benchmarks is None:
         raise StudyError("a study needs --shards CORPUS and --benchmarks DIR; with neither, --smoke takes the sample photos")
-    plan = make_plan(
+    plan = plan_study(
         study, out=out, shards=shards, benchmarks=benchmarks, settings=read_settings(settings), length=length, smoke=smoke
     )
     if dry_run:
@@ -93,13 +93,13 @@ def command(
         sys.exit(1)
 
 
-def _run(plan: "Plan", workers: int | None, address: str | None) -> "dict[str, Outcome]":
+def _run(plan: "StudyPlan", workers: int | None, address: str | None) -> "dict[str, PartOutcome]":
     """Work through the study here, one part after the other, or on Ray."""
     from iptdata.cli.stopping import asked_to_stop  # noqa: PLC0415
     from iptdata.cli.study_view import StudyProgress  # noqa: PLC0415
     from iptdata.parallel import RayPool, run_here  # noqa: PLC0415
-    from iptdata.study.part import run_job  # noqa: PLC0415
-    from iptdata.study.run import run_study  # noqa: PLC0415
+    from iptdata.studies.execute import run_study  # noqa: PLC0415
+    from iptdata.studies.part import run_job  # noqa: PLC0415
 
     count = workers or max(plan.gpus, 1)
     with StudyProgress(plan) as progress:

@@ -10,12 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from iptdata.cli.console import console, results
-from iptdata.study.hours import estimate
-from iptdata.study.part import Outcome
-from iptdata.study.plan import Plan
-from iptdata.study.report import notes_of, problems, table_of
-from iptdata.study.run import FIGURE, TABLE
-from iptdata.train.events import Observer, Started, Step
+from iptdata.studies.execute import FIGURE, TABLE
+from iptdata.studies.hours import estimate
+from iptdata.studies.part import PartOutcome
+from iptdata.studies.plan import StudyPlan
+from iptdata.studies.report import notes_of, problems, table_of
+from iptdata.training.events import Observer, RunInfo, StepRecord
 from iptdata.units import duration, many
 
 _REFERENCE_RATE = 100e12  # operations a second; a round number to scale from
@@ -24,7 +24,7 @@ _REFERENCE_RATE = 100e12  # operations a second; a round number to scale from
 class StudyProgress(Observer):
     """A line for each part that is done, a bar over all of them, and one over the steps of what is trained in this process."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: StudyPlan) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bars = Progress(*columns, console=console(), transient=True)
         self._parts = self._bars.add_task("parts", total=len(plan.parts))
@@ -38,14 +38,14 @@ class StudyProgress(Observer):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bars.stop()
 
-    def started(self, run: Started) -> None:
+    def started(self, run: RunInfo) -> None:
         self._name = os.path.basename(run.root)
         self._bars.reset(self._steps, total=run.steps, completed=run.step, description=self._name, visible=True)
 
-    def stepped(self, step: Step) -> None:
+    def stepped(self, step: StepRecord) -> None:
         self._bars.update(self._steps, completed=step.step, description=f"{self._name}  L1 {step.l1:.2f}")
 
-    def told(self, outcome: Outcome) -> None:
+    def told(self, outcome: PartOutcome) -> None:
         """A part is done, failed or was stopped."""
         self._bars.update(self._steps, visible=False)
         if outcome.stopped:
@@ -63,7 +63,7 @@ class StudyProgress(Observer):
         console().print(text, markup=False, soft_wrap=True)
 
 
-def print_report(plan: Plan, outcomes: Mapping[str, Outcome]) -> None:
+def print_report(plan: StudyPlan, outcomes: Mapping[str, PartOutcome]) -> None:
     """The table, what is missing or partial, and where table and figure lie."""
     head, *lines = table_of(plan, outcomes)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=plan.study.question, title_justify="left")
@@ -80,7 +80,7 @@ def print_report(plan: Plan, outcomes: Mapping[str, Outcome]) -> None:
         console().print(plan.storage.path(name), markup=False, soft_wrap=True)
 
 
-def print_estimates(plan: Plan) -> None:
+def print_estimates(plan: StudyPlan) -> None:
     """What each training needs, at rates that are measured now."""
     with console().status("Measuring") as status:
         found = estimate(plan, lambda name: status.update(f"Measuring {name}"))

@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from iptdata.cli.bars import bars
-from iptdata.inspect.distribution import QUANTILES, Distribution
-from iptdata.inspect.words import Summary, about, facts, label, spreads, warnings
+from iptdata.inspection.column_stats import QUANTILES, ColumnStats
+from iptdata.inspection.text import Summary, about, facts, label, spreads, warnings
 
 _WIDE = 100
 
@@ -27,7 +27,7 @@ def print_summaries(out: Console, summaries: Sequence[Summary]) -> None:
         out.print()
 
 
-def _table(found: Sequence[Distribution], wide: bool) -> Table:
+def _table(found: Sequence[ColumnStats], wide: bool) -> Table:
     """Ten columns of numbers, or six in a terminal of 80 characters."""
     shown = [quantile for quantile in QUANTILES if wide or quantile not in (0.25, 0.75)]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

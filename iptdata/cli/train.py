@@ -10,8 +10,8 @@ import click
 from iptdata.cli.complete import MODELS, complete_models, complete_paths, complete_recipes
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
 from iptdata.cli.stopping import asked_to_stop
-from iptdata.train.config import read_config, read_settings
-from iptdata.train.options import TrainOptions
+from iptdata.training.config import read_config, read_settings
+from iptdata.training.options import TrainOptions
 
 _D = TrainOptions()
 
@@ -101,7 +101,7 @@ def command(**arguments: Any) -> None:
 def run_training(arguments: dict[str, Any], defaults: Mapping[str, Any]) -> None:
     """Train with the options of a command line."""
     from iptdata.cli.train_progress import TrainProgress  # noqa: PLC0415
-    from iptdata.train.run import train  # noqa: PLC0415
+    from iptdata.training.run import train  # noqa: PLC0415
 
     out, resume = arguments.pop("out"), arguments.pop("resume")
     config, settings = arguments.pop("config"), arguments.pop("settings")

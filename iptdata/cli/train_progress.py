@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from iptdata.cli.console import console, results
-from iptdata.train.events import Observer, Started, Step
+from iptdata.training.events import Observer, RunInfo, StepRecord
 from iptdata.units import duration
 
 _LINE_EVERY_SECONDS, _LIVE_EVERY_SECONDS = 10.0, 0.2
@@ -27,7 +27,7 @@ class TrainProgress(Observer):
     """A banner, a live line on a terminal or else one every 10 seconds, and a table at the end."""
 
     def __init__(self) -> None:
-        self._recent: deque[Step] = deque(maxlen=_RECENT)
+        self._recent: deque[StepRecord] = deque(maxlen=_RECENT)
         self._losses: dict[str, _Losses] = defaultdict(_Losses)
         self._psnr: Mapping[str, float] = {}
         self._path: str | None = None
@@ -36,7 +36,7 @@ class TrainProgress(Observer):
         self._begun = self._line_at = time.monotonic()
         self._live = Live(console=console(), auto_refresh=False, transient=True)
 
-    def started(self, run: Started) -> None:
+    def started(self, run: RunInfo) -> None:
         self._run = run
         pairs = ", ".join(f"{task} {'endless' if count is None else f'{count:,}'}" for task, count in run.pairs.items())
         epochs = "" if run.epochs is None else f" ({run.epochs:,.4g} epochs)"
@@ -54,7 +54,7 @@ class TrainProgress(Observer):
         if console().is_terminal:
             self._live.start()
 
-    def stepped(self, step: Step) -> None:
+    def stepped(self, step: StepRecord) -> None:
         self._recent.append(step)
         self._losses[step.task].add(step.l1)
         self._skipped += step.skipped
@@ -108,7 +108,7 @@ class TrainProgress(Observer):
         more = " --steps N" if self._last == self._run.steps else ""
         console().print(f"Go on: iptdata train --out {shlex.quote(self._run.root)}{more}", markup=False, soft_wrap=True)
 
-    def _figures(self, step: Step) -> str:
+    def _figures(self, step: StepRecord) -> str:
         recent = self._recent
         parts = [f"{step.task:<8}", f"L1 {_mean([one.l1 for one in recent if one.task == step.task]):.2f}"]
         if step.contrastive:
@@ -134,7 +134,7 @@ class TrainProgress(Observer):
         """Patches a second of the recent steps, but for the few that something delayed."""
         return statistics.median(one.patches_per_s for one in self._recent)
 
-    def _left(self, step: Step) -> float:
+    def _left(self, step: StepRecord) -> float:
         return (self._run.steps - step.step) * self._run.batch_size / self._rate()
 
 

@@ -12,9 +12,9 @@ from torch import nn
 
 import iptdata
 from iptdata.errors import ModelError
+from iptdata.files.storage import of_file
 from iptdata.model.presets import KINDS, Config, kind_of, make_model
 from iptdata.model.weights import filled, read_content
-from iptdata.storage import of_file
 
 _FORMAT = "iptdata checkpoint"
 _VERSION = 1

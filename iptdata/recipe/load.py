@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import iptdata
-from iptdata.degrade import degradation
+from iptdata.degradations import degradation
 from iptdata.errors import RecipeError, nearest
 from iptdata.recipe.recipe import Recipe
 from iptdata.yaml_file import read_mapping

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from iptdata import rng
-from iptdata.degrade.distribution import Distribution
-from iptdata.degrade.step import Recorded, Step, needs_image
+from iptdata.degradations.base import Degradation, Recorded, needs_image
+from iptdata.degradations.distribution import Distribution
 from iptdata.errors import RecipeError
 
 TASK_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -35,7 +35,7 @@ class Recipe:
     scale: int = 1
     patch_size: int = 48
     min_std: float = 0.0
-    steps: tuple[tuple[str, Step], ...]
+    steps: tuple[tuple[str, Degradation], ...]
 
     def __post_init__(self) -> None:
         _expect(isinstance(self.task, str) and bool(TASK_PATTERN.fullmatch(self.task)), "task", self.task, TASK_PATTERN.pattern)

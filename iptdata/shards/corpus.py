@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import yaml
 
 import iptdata
+from iptdata.files.storage import Storage
 from iptdata.shards.card import dataset_card
 from iptdata.shards.index import index_row, write_index
 from iptdata.shards.manifest import ShardInfo, is_manifest, read_info
 from iptdata.shards.record import SCHEMA_VERSION
-from iptdata.storage import Storage
 
 CORPUS = "corpus.json"
 REJECTS = "rejects.parquet"

@@ -7,16 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from iptdata.errors import ShardError
-from iptdata.shards.foreign import Tar
+from iptdata.files.storage import Storage
 from iptdata.shards.index import open_folder
-from iptdata.shards.places import places
+from iptdata.shards.locations import locate
 from iptdata.shards.reader import Shard
-from iptdata.storage import Storage
+from iptdata.shards.tars import Tar
 
 _READERS = 16
 
 
-class Group(NamedTuple):
+class ShardGroup(NamedTuple):
     """Shards of one recipe and split.
 
     Attributes:
@@ -41,7 +41,7 @@ class Group(NamedTuple):
         """Recipe and split, with the place where these do not tell."""
         return title_of(self.task, self.split) + (f" in {self.place}" if self.place else "")
 
-    def without(self, errors: Sequence[ShardError | None]) -> "Group":
+    def without(self, errors: Sequence[ShardError | None]) -> "ShardGroup":
         """The same, but the shards that have an error are among those that cannot be used."""
         bad = [(shard, error) for shard, error in zip(self.shards, errors, strict=True) if error is not None]
         return self._replace(
@@ -51,7 +51,7 @@ class Group(NamedTuple):
         )
 
 
-def find_groups(paths: Sequence[str]) -> list[Group]:
+def find_groups(paths: Sequence[str]) -> list[ShardGroup]:
     """Open corpora, folders in one, tars, globs, brace patterns or URLs, in order of recipe and split.
 
     Shards of one recipe and split that were made differently, in two corpora, are two groups.
@@ -60,13 +60,13 @@ def find_groups(paths: Sequence[str]) -> list[Group]:
         ShardError: when a path names nothing.
         StorageError: when a path cannot be read.
     """
-    found: dict[tuple[str, str], Group] = {}
+    found: dict[tuple[str, str], ShardGroup] = {}
     for path in paths:
-        for place in places(path):
+        for place in locate(path):
             entries, problems = open_folder(place.storage, place.only, place.sizes)
             for name in sorted({entry.name for entry in entries} | set(problems)):
                 task, split = _owner(name, place.storage)
-                group = found.setdefault((task, split), Group(task, split, [], [], []))
+                group = found.setdefault((task, split), ShardGroup(task, split, [], [], []))
                 if place.only is not None:
                     group = found[task, split] = group._replace(whole=False)
                 if name in problems:
@@ -78,7 +78,7 @@ def find_groups(paths: Sequence[str]) -> list[Group]:
     return [part for key in sorted(found) for part in _parts(_checked(found[key]))]
 
 
-def _checked(group: Group) -> Group:
+def _checked(group: ShardGroup) -> ShardGroup:
     """Read every manifest's head; an index may say that all is well with one that is damaged."""
 
     def read(shard: Shard) -> ShardError | None:
@@ -94,7 +94,7 @@ def _checked(group: Group) -> Group:
     return group.without(errors)
 
 
-def _parts(group: Group) -> list[Group]:
+def _parts(group: ShardGroup) -> list[ShardGroup]:
     """The group, or one for each way in which its shards were made; what cannot be used goes to the first."""
     made: dict[str, list[Shard]] = {}
     for shard in group.shards:

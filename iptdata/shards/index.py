@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from iptdata import rng
 from iptdata.errors import ShardError
+from iptdata.files.storage import Storage
 from iptdata.shards.layout import Layout
 from iptdata.shards.manifest import ShardInfo, is_manifest, is_tar, read_info
-from iptdata.storage import Storage
 
 INDEX = "index.parquet"
 _READERS = 16
@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexEntry:
     """What a reader needs to know of a finished shard.
 
     Attributes:
@@ -76,7 +76,7 @@ def remove_index(storage: Storage, folder: str) -> None:
 
 def open_folder(
     storage: Storage, only: Collection[str] | None = None, sizes: Mapping[str, int] | None = None
-) -> tuple[list[Entry], dict[str, ShardError]]:
+) -> tuple[list[IndexEntry], dict[str, ShardError]]:
     """The shards of one recipe and split, from the index where it agrees with what is there, else from the manifests.
 
     Reads no tar: one listing tells whether each is there and as long as it should be.
@@ -94,7 +94,7 @@ def open_folder(
     tars = {name.removesuffix(".tar") for name in sizes if is_tar(name)}
     names = sorted(manifests if only is None else manifests.intersection(only))
     indexed = _from_index(storage) if INDEX in sizes else {}
-    entries: list[Entry] = [indexed[name] for name in names] if indexed.keys() == manifests else []
+    entries: list[IndexEntry] = [indexed[name] for name in names] if indexed.keys() == manifests else []
     problems: dict[str, ShardError] = {}
     if len(entries) < len(names) or any(_disagreement(entry, sizes.get(f"{entry.name}.tar")) for entry in entries):
         entries, problems = _from_manifests(storage, names)
@@ -114,13 +114,13 @@ def task_of(name: str) -> str:
     return name.rsplit("-", 2)[0]
 
 
-def _disagreement(entry: Entry, size: int | None) -> str:
+def _disagreement(entry: IndexEntry, size: int | None) -> str:
     if size is None:
         return "is missing, its manifest is there"
     return f"is {size:,} bytes long, its manifest says {entry.bytes:,}" if size != entry.bytes else ""
 
 
-def _from_index(storage: Storage) -> dict[str, Entry]:
+def _from_index(storage: Storage) -> dict[str, IndexEntry]:
     columns = ["name", "pairs", "bytes", "sha256", "clean", "corrupted", "json_size"]
     try:
         with storage.open(INDEX) as file:
@@ -132,7 +132,7 @@ def _from_index(storage: Storage) -> dict[str, Entry]:
             shape = (*clean, *corrupted, json_size)
             if shape not in layouts:
                 layouts[shape] = Layout(clean=tuple(clean), corrupted=tuple(corrupted), json_size=json_size)
-            entries[name] = Entry(name, pairs, size, layouts[shape], sha256)
+            entries[name] = IndexEntry(name, pairs, size, layouts[shape], sha256)
             if size != layouts[shape].shard_bytes(pairs):
                 return {}
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
@@ -140,8 +140,8 @@ def _from_index(storage: Storage) -> dict[str, Entry]:
     return entries
 
 
-def _from_manifests(storage: Storage, names: list[str]) -> tuple[list[Entry], dict[str, ShardError]]:
-    def read(name: str) -> Entry | ShardError:
+def _from_manifests(storage: Storage, names: list[str]) -> tuple[list[IndexEntry], dict[str, ShardError]]:
+    def read(name: str) -> IndexEntry | ShardError:
         try:
             info = read_info(storage, f"{name}.parquet")
         except ShardError as error:
@@ -149,7 +149,7 @@ def _from_manifests(storage: Storage, names: list[str]) -> tuple[list[Entry], di
         if info.bytes != info.layout.shard_bytes(info.pairs):
             path = storage.path(f"{name}.parquet")
             return ShardError(f"{path} says {info.pairs:,} pairs in {info.bytes:,} bytes, which do not fit; build it again")
-        return Entry(name, info.pairs, info.bytes, info.layout, info.sha256)
+        return IndexEntry(name, info.pairs, info.bytes, info.layout, info.sha256)
 
     if storage.is_local:
         found = [read(name) for name in names]
@@ -157,4 +157,4 @@ def _from_manifests(storage: Storage, names: list[str]) -> tuple[list[Entry], di
         with ThreadPoolExecutor(_READERS) as pool:
             found = list(pool.map(read, names))
     problems = {name: item for name, item in zip(names, found, strict=True) if isinstance(item, ShardError)}
-    return [item for item in found if isinstance(item, Entry)], problems
+    return [item for item in found if isinstance(item, IndexEntry)], problems

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata.errors import ShardError
+from iptdata.files.storage import Storage
 from iptdata.recipe import Recipe
 from iptdata.shards.layout import Layout
-from iptdata.storage import Storage
 
 _METADATA_KEY = b"iptdata"
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata.errors import ShardError, one_line
+from iptdata.files.storage import Storage
 from iptdata.shards.manifest import ShardInfo, read_info
-from iptdata.storage import Storage
 
 
 @dataclass(frozen=True)

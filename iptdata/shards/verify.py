@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from iptdata.errors import ShardError
-from iptdata.shards.find import Group
+from iptdata.shards.find import ShardGroup
 from iptdata.shards.reader import Shard
 
 _PIECE = 4_000_000
 
 
-def verify(groups: Sequence[Group], advance: Callable[[int], None]) -> list[Group]:
+def verify(groups: Sequence[ShardGroup], advance: Callable[[int], None]) -> list[ShardGroup]:
     """Read every tar and compare its SHA-256 with its manifest; what differs moves from the shards to the problems.
 
     Args:

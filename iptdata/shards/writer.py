@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from iptdata.clock import Stopwatch
+from iptdata.files.storage import Sink, Storage
 from iptdata.shards.layout import Layout
-from iptdata.storage import Sink, Storage
 
 _HASH_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class SampleBlock:
     """The pairs of one image for one recipe, N of them, in patch order.
 
     Attributes:
@@ -45,7 +45,7 @@ class ShardWriter:
         self.sha256 = ""
         self.columns: dict[str, Any] = {}
 
-    def append(self, batches: Sequence[Batch]) -> None:
+    def append(self, batches: Sequence[SampleBlock]) -> None:
         """Write the pairs of several images, interleaved: first patch of each, second patch of each, and so on."""
         sizes = [len(batch.keys) for batch in batches]
         total = sum(sizes)
@@ -63,7 +63,7 @@ class ShardWriter:
         self._write(np.frombuffer(self._layout.trailer(self.pairs), np.uint8))
         self.sha256 = self._hash.hexdigest()
 
-    def _filled(self, batches: Sequence[Batch], sizes: list[int], order: np.ndarray) -> np.ndarray:
+    def _filled(self, batches: Sequence[SampleBlock], sizes: list[int], order: np.ndarray) -> np.ndarray:
         needed = len(order) * self._layout.stride
         if len(self._buffer) < needed:
             self._buffer = self._layout.blank(len(order))
@@ -83,7 +83,7 @@ class ShardWriter:
         self._layout.write_json(buffer, [texts[i] for i in order])
         return buffer
 
-    def _collect(self, batches: Sequence[Batch], order: np.ndarray) -> None:
+    def _collect(self, batches: Sequence[SampleBlock], order: np.ndarray) -> None:
         offsets = (np.arange(len(order)) + self.pairs) * self._layout.stride
         _extend(self.columns, {"offset": offsets.tolist()})
         _extend(self.columns, _interleaved([batch.rows for batch in batches], order))

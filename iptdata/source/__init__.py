@@ -1,12 +1,12 @@
 """Where images come from. A source lists its images; an image is addressed by container, offset and length."""
 
-from iptdata.source.folder import Folder
-from iptdata.source.listing import Image, Listing
-from iptdata.source.samples import SAMPLES, Samples
+from iptdata.source.folder import FolderSource
+from iptdata.source.listing import Listing, SourceImage
+from iptdata.source.samples import SAMPLES, SampleSource
 
-__all__ = ["SAMPLES", "Folder", "Image", "Listing", "Samples", "Source", "open_source"]
+__all__ = ["SAMPLES", "FolderSource", "Listing", "SampleSource", "Source", "SourceImage", "open_source"]
 
-Source = Folder | Samples
+Source = FolderSource | SampleSource
 
 
 def open_source(text: str) -> Source:
@@ -14,4 +14,4 @@ def open_source(text: str) -> Source:
 
     A directory called samples is `./samples`.
     """
-    return Samples() if text == SAMPLES else Folder(text)
+    return SampleSource() if text == SAMPLES else FolderSource(text)

@@ -3,14 +3,14 @@
 import os
 
 from iptdata.errors import SourceError
-from iptdata.source.listing import Image, Listing
-from iptdata.storage import Storage
+from iptdata.files.storage import Storage
+from iptdata.source.listing import Listing, SourceImage
 
 EXTENSIONS = (".jpg", ".jpeg", ".JPEG", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _SUFFIXES = tuple(sorted({extension.lower() for extension in EXTENSIONS}))
 
 
-class Folder:
+class FolderSource:
     """Every image file below a directory or URL, in sorted order; hidden files are left out.
 
     Args:
@@ -55,7 +55,7 @@ class Folder:
             )
         return Listing.of_files(files, unusable)
 
-    def read(self, image: Image) -> bytes:
+    def read(self, image: SourceImage) -> bytes:
         """The encoded bytes of an image."""
         return self.storage.read(image.container, image.offset, image.length)
 

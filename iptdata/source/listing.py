@@ -21,7 +21,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class SourceImage:
     """One encoded image.
 
     Attributes:
@@ -73,10 +73,10 @@ class Listing:
     def keys(self) -> list[str]:
         return self.table.column("key").to_pylist()
 
-    def images(self, indices: Sequence[int] | np.ndarray) -> list[Image]:
+    def images(self, indices: Sequence[int] | np.ndarray) -> list[SourceImage]:
         """Some of the images, in the order of the indices."""
         rows = self.table.take(pa.array(indices, pa.int64())).to_pylist()
-        return [Image(**row) for row in rows]
+        return [SourceImage(**row) for row in rows]
 
     def fingerprint(self) -> str:
         """A hash of every key and length, in order: 32 hexadecimal digits."""

@@ -2,12 +2,12 @@
 
 from importlib.resources import files
 
-from iptdata.source.folder import Folder
+from iptdata.source.folder import FolderSource
 
 SAMPLES = "samples"
 
 
-class Samples(Folder):
+class SampleSource(FolderSource):
     """The embedded default source, so that every command can be tried without a download."""
 
     def __init__(self) -> None:

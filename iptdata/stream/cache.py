@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from iptdata.errors import ShardError, StorageError
-from iptdata.shards.index import Entry
-from iptdata.storage import TEMPORARY_SUFFIX, Storage
+from iptdata.files.storage import TEMPORARY_SUFFIX, Storage
+from iptdata.shards.index import IndexEntry
 from iptdata.units import amount
 
 _PIECE = 8 << 20
@@ -38,7 +38,7 @@ class ShardCache:
         self.folder = folder or os.path.join(home, "iptdata", "shards")
         self.most_bytes = _DEFAULT_BYTES if most_bytes is None else most_bytes
 
-    def open(self, storage: Storage, entry: Entry) -> int:
+    def open(self, storage: Storage, entry: IndexEntry) -> int:
         """A descriptor of a shard in the cache, which stays good when another process removes the shard to make room.
 
         Raises:
@@ -53,7 +53,7 @@ class ShardCache:
             f"{amount(self.most_bytes)} are too little for what is read at the same time, allow it more"
         )
 
-    def fetch(self, storage: Storage, entry: Entry) -> str:
+    def fetch(self, storage: Storage, entry: IndexEntry) -> str:
         """Path of a shard in the cache; another process that fetches it at the same time is waited for.
 
         Raises:
@@ -80,7 +80,7 @@ class ShardCache:
             ) from error
         return path
 
-    def _download(self, storage: Storage, entry: Entry, path: str) -> None:
+    def _download(self, storage: Storage, entry: IndexEntry, path: str) -> None:
         for leftover in Path(self.folder).glob(f".{entry.sha256}.*{TEMPORARY_SUFFIX}"):
             leftover.unlink(missing_ok=True)
         hashed = hashlib.sha256()

@@ -10,17 +10,17 @@ import numpy as np
 
 from iptdata import rng
 from iptdata.errors import ShardError, StreamError, nearest
-from iptdata.shards.index import Entry, open_folder, task_of
+from iptdata.files.storage import Storage
+from iptdata.shards.index import IndexEntry, open_folder, task_of
 from iptdata.shards.layout import Layout
+from iptdata.shards.locations import Location, locate
 from iptdata.shards.manifest import is_manifest
-from iptdata.shards.places import Place, places
-from iptdata.storage import Storage
 
 _logger = logging.getLogger("iptdata.stream")
 
 
 @dataclass(frozen=True)
-class Folder:
+class TaskFolder:
     """Shards of one task that lie in one folder.
 
     Attributes:
@@ -28,7 +28,7 @@ class Folder:
     """
 
     storage: Storage
-    entries: list[Entry]
+    entries: list[IndexEntry]
 
 
 class TaskShards:
@@ -48,10 +48,10 @@ class TaskShards:
         ShardError: when shapes differ between shards, or nothing is left.
     """
 
-    def __init__(self, name: str, folders: Sequence[Folder], fraction: float) -> None:
+    def __init__(self, name: str, folders: Sequence[TaskFolder], fraction: float) -> None:
         self.name = name
         self.storages: list[Storage] = []
-        self.entries: list[Entry] = []
+        self.entries: list[IndexEntry] = []
         owners: list[int] = []
         pairs: list[int] = []
         for folder in folders:
@@ -64,9 +64,9 @@ class TaskShards:
                     left -= entry.pairs
             self.storages.append(folder.storage)
         if not self.entries:
-            places = ", ".join(folder.storage.root for folder in folders)
+            locate = ", ".join(folder.storage.root for folder in folders)
             raise ShardError(
-                f"task {name}: no pair to read in {places} (fraction {fraction}); build more or raise the fraction"
+                f"task {name}: no pair to read in {locate} (fraction {fraction}); build more or raise the fraction"
             )
         self.sizes = np.array([entry.bytes for entry in self.entries], np.int64)
         self.owners = np.array(owners, np.int32)
@@ -137,7 +137,7 @@ def open_tasks(
         skip: leave out shards that are not finished rather than raise.
 
     Raises:
-        ShardError: when a path names nothing, a task is not there or in two places, or a shard is not finished.
+        ShardError: when a path names nothing, a task is not there or in two locate, or a shard is not finished.
         StreamError: when the fraction is none.
     """
     if not 0 < fraction <= 1:
@@ -145,9 +145,9 @@ def open_tasks(
     if not paths and not elsewhere:
         raise ShardError("no shards were named; expected a corpus, a folder in one, or shards")
     wanted = None if tasks is None else {task for task in tasks if task not in elsewhere}
-    found: dict[str, list[Folder]] = defaultdict(list)
+    found: dict[str, list[TaskFolder]] = defaultdict(list)
     for path in paths:
-        for place in places(path, split, wanted):
+        for place in locate(path, split, wanted):
             for task, folder in _open_place(path, place, wanted, skip=skip):
                 _refuse_doubles(found[task], folder)
                 found[task].append(folder)
@@ -162,7 +162,7 @@ def open_tasks(
     return [TaskShards(task, found[task], fraction) for task in order]
 
 
-def _open_place(path: str, place: Place, tasks: Container[str] | None, *, skip: bool) -> Iterator[tuple[str, Folder]]:
+def _open_place(path: str, place: Location, tasks: Container[str] | None, *, skip: bool) -> Iterator[tuple[str, TaskFolder]]:
     """The shards of each task in a folder."""
     storage = place.storage
     entries, problems = open_folder(storage, place.only, place.sizes)
@@ -174,14 +174,14 @@ def _open_place(path: str, place: Place, tasks: Container[str] | None, *, skip: 
             if not skip:
                 raise problem
             _logger.warning("left out: %s", problem)
-    by_task: dict[str, list[Entry]] = defaultdict(list)
+    by_task: dict[str, list[IndexEntry]] = defaultdict(list)
     for entry in entries:
         by_task[entry.task].append(entry)
     for task, members in by_task.items():
-        yield task, Folder(storage, members)
+        yield task, TaskFolder(storage, members)
 
 
-def _refuse_doubles(others: Sequence[Folder], folder: Folder) -> None:
+def _refuse_doubles(others: Sequence[TaskFolder], folder: TaskFolder) -> None:
     names = {entry.name for entry in folder.entries}
     for other in others:
         both = names.intersection(entry.name for entry in other.entries)

@@ -18,7 +18,7 @@ from iptdata.stream.batch import Batch, pixels
 from iptdata.stream.cache import ShardCache
 from iptdata.stream.catalog import TaskShards
 from iptdata.stream.order import Order
-from iptdata.stream.rows import PassRows, Rows
+from iptdata.stream.rows import PassRows, RowSelection
 from iptdata.stream.share import Share
 
 OnError = Literal["raise", "skip"]
@@ -170,7 +170,7 @@ class TaskReader:
         self._broken[shard] = True
         _logger.warning("left out: %s", problem)
 
-    def _without_broken(self, rows: Rows) -> Rows:
+    def _without_broken(self, rows: RowSelection) -> RowSelection:
         """The rows with those of broken shards replaced by others of the batch."""
         broken = self._broken[rows.shards]
         if broken.all():

@@ -14,7 +14,7 @@ from iptdata.stream.share import Share
 _BLOCK_PAIRS = 1 << 15
 
 
-class Rows(NamedTuple):
+class RowSelection(NamedTuple):
     """A rank's rows of one batch, or of several: arrays of one shape.
 
     Attributes:
@@ -28,8 +28,8 @@ class Rows(NamedTuple):
     places: np.ndarray
     orientation: np.ndarray
 
-    def take(self, index: int | np.ndarray) -> "Rows":
-        return Rows(*(array[index] for array in self))
+    def take(self, index: int | np.ndarray) -> "RowSelection":
+        return RowSelection(*(array[index] for array in self))
 
 
 class PassRows:
@@ -45,12 +45,12 @@ class PassRows:
         self._share = share
         self._seed = seed
         self._batches = batches
-        self._block: tuple[int, int, Rows] | None = None
+        self._block: tuple[int, int, RowSelection] | None = None
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_block": None}
 
-    def batch(self, number: int, batch: int) -> Rows:
+    def batch(self, number: int, batch: int) -> RowSelection:
         """The rows of batch `batch` of pass `number`: arrays of shape (share.rows,)."""
         if self._block is not None:
             held, first, rows = self._block
@@ -64,7 +64,7 @@ class PassRows:
         beyond = batch * self._share.batch_size + self._share.stop - self._shards.total
         return min(max(beyond, 0), self._share.rows)
 
-    def _rows(self, number: int, batch: int) -> Rows:
+    def _rows(self, number: int, batch: int) -> RowSelection:
         """Batches from `batch` on, as many as make a block."""
         share, starts = self._share, self._shards.starts
         last = min(batch + max(1, _BLOCK_PAIRS // share.rows), self._batches)
@@ -73,4 +73,4 @@ class PassRows:
         shards = np.searchsorted(starts, pairs, side="right") - 1
         key = np.frombuffer(rng.digest("orientation", self._seed, self._shards.name, number, size=8), "<u8")
         orientation = orientations(mix(pairs.astype(np.uint64) + key))
-        return Rows(pairs, shards, pairs - starts[shards], orientation)
+        return RowSelection(pairs, shards, pairs - starts[shards], orientation)

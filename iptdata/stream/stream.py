@@ -12,17 +12,17 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from iptdata import rng
 from iptdata.errors import StreamError
-from iptdata.shards.places import split_names
+from iptdata.shards.locations import split_names
 from iptdata.stream.ahead import Ahead
 from iptdata.stream.arena import most_mappings
 from iptdata.stream.batch import Batch
 from iptdata.stream.cache import ShardCache
 from iptdata.stream.catalog import open_tasks
-from iptdata.stream.foreign import ForeignReader
 from iptdata.stream.reader import FETCHES, Jobs, OnError, Remainder, TaskReader
 from iptdata.stream.schedule import make_schedule
 from iptdata.stream.share import Share
 from iptdata.stream.shuffle import Mode, Shuffle, choose_shuffle
+from iptdata.stream.webdataset_reader import WebDatasetReader
 
 _logger = logging.getLogger("iptdata.stream")
 _STATE_VERSION = 1
@@ -131,7 +131,7 @@ class PairStream(IterableDataset[Batch]):
             )
         for name, patterns in foreign.items():
             if tasks is None or name in tasks:
-                self._readers[name] = ForeignReader(name, patterns, self.share, seed=seed, skip=on_error == "skip")
+                self._readers[name] = WebDatasetReader(name, patterns, self.share, seed=seed, skip=on_error == "skip")
         if not self._readers:
             raise StreamError("there is no task to stream: tasks is empty, or no shard can be read")
         self._names = list(self._readers)

@@ -13,7 +13,7 @@ from PIL import Image
 from iptdata.cli import group
 from iptdata.errors import EvaluateError
 from tests.conftest import natural_image, save
-from tests.evaluate.conftest import edsr_file, ipt_file  # noqa: F401
+from tests.networks import edsr_file, ipt_file  # noqa: F401
 
 
 def iptdata(*arguments: object) -> Result:

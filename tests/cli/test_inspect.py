@@ -20,7 +20,7 @@ from iptdata.cli.blocks import Pictures
 from iptdata.errors import IptDataError, ShardError
 from iptdata.shards.find import find_shards
 from tests.conftest import natural_image, save
-from tests.inspect.conftest import looked_at  # noqa: F401
+from tests.inspection.conftest import looked_at  # noqa: F401
 from tests.tars import sample, write_tar
 
 

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from iptdata.cli import group
 from iptdata.errors import IptDataError
-from iptdata.study.study import load_study, shipped_studies
-from tests.study.conftest import Written, benchmarks, written  # noqa: F401
+from iptdata.studies.study import load_study, shipped_studies
+from tests.studies.conftest import Written, benchmarks, written  # noqa: F401
 
 
 def iptdata(*arguments: object) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from iptdata.cli.train_progress import TrainProgress
 from tests.cli.test_commands import fails, iptdata
-from tests.train.watch import metrics, reached
+from tests.training.watch import metrics, reached
 
 SMALL = ("--model", "ipt-tiny", "--set", "network={n_feats: 8, num_heads: 2, num_layers: 1}", "--batch-size", 4)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from iptdata.shards.find import find_shards
-from tests.build.test_resume import manifests, start, wait_for
+from tests.builder.test_resume import manifests, start, wait_for
 from tests.conftest import build, corpus_bytes, natural_image, save
 from tests.long.cluster import cluster
 

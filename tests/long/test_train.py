@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.train.conftest import TINY
-from tests.train.watch import metrics, reached, trained
+from tests.training.conftest import TINY
+from tests.training.watch import metrics, reached, trained
 
 pytestmark = pytest.mark.long
 STEPS = 300

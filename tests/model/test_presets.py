@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from iptdata.degrade.bicubic import imresize
+from iptdata.degradations.bicubic import imresize
 from iptdata.errors import ModelError
 from iptdata.model.parts import RGB_MEAN, enlarged
 from iptdata.model.presets import PRESETS, make_model, preset

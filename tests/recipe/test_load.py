@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from iptdata.degrade import ENTRY_POINT_GROUP
-from iptdata.degrade.step import Recorded, Values, check, parameter
+from iptdata.degradations import ENTRY_POINT_GROUP
+from iptdata.degradations.base import Recorded, Values, check, parameter
 from iptdata.errors import RecipeError
 from iptdata.recipe import Recipe, Suite, load, load_recipes, shipped
 from iptdata.rng import Bits
@@ -147,7 +147,7 @@ class Invert:
 def test_a_degradation_of_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by its entry point, built like ours."""
     entry = EntryPoint(name="invert", group=ENTRY_POINT_GROUP, value=f"{__name__}:Invert")
-    monkeypatch.setattr("iptdata.degrade._installed", lambda: {"invert": entry})
+    monkeypatch.setattr("iptdata.degradations._installed", lambda: {"invert": entry})
     path = write(tmp_path, "task: negative\nsteps: [invert]")
     build("samples", tmp_path / "out", [path])
     shard = find_shards(str(tmp_path / "out"))[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from iptdata.errors import ShardError
-from iptdata.inspect.summary import summarise
+from iptdata.inspection.summary import summarise
 from iptdata.shards.find import find_groups, find_shards
 from tests.conftest import build
 from tests.tars import sample, write_tar

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from iptdata.errors import ShardError
-from iptdata.inspect.choose import choose
-from iptdata.inspect.foreign import summarise_tars
+from iptdata.files.storage import Storage
+from iptdata.inspection.choose import choose
+from iptdata.inspection.tar_summary import summarise_tars
 from iptdata.shards.find import find_groups
-from iptdata.shards.foreign import Tar
-from iptdata.storage import Storage
+from iptdata.shards.tars import Tar
 from iptdata.units import many
 from tests.tars import npy, png, sample, write_tar
 

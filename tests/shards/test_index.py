@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from iptdata.files.storage import Storage
 from iptdata.shards.index import INDEX, open_folder
-from iptdata.storage import Storage
 from tests.conftest import build
 
 
@@ -54,7 +54,7 @@ def test_an_index_is_gone_while_shards_change(folder: Path, photos: Path, monkey
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("iptdata.build.run.finish_corpus", die)
+    monkeypatch.setattr("iptdata.builder.driver.finish_corpus", die)
     with pytest.raises(KeyboardInterrupt):
         build(photos, folder.parent.parent, images_per_shard=4, seed=1, overwrite=True)
     assert not (folder / INDEX).exists()

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from webdataset import WebDataset  # pyright: ignore[reportAttributeAccessIssue]
 
-from iptdata.build.unit import layout_of
+from iptdata.builder.unit import layout_of
 from iptdata.recipe import load_recipes
 from iptdata.shards.layout import Layout
 from tests.conftest import build

@@ -7,7 +7,7 @@ import pytest
 
 from iptdata.errors import SourceError
 from iptdata.source import open_source
-from iptdata.source.folder import Folder
+from iptdata.source.folder import FolderSource
 from iptdata.source.listing import unique_keys
 
 
@@ -20,18 +20,18 @@ def touch(root: Path, *names: str) -> None:
 def test_walk_in_sorted_order(tmp_path: Path) -> None:
     touch(tmp_path, "b/2.JPEG", "b/1.jpg", "a/x.png", "a/deep/y.webp", "z.bmp", "c/t.tif", "c/t.tiff", "c/u.jpeg")
     touch(tmp_path, "b/readme.txt", "b/.hidden.jpg", "b/picture.gif")
-    listing = Folder(str(tmp_path)).list()
+    listing = FolderSource(str(tmp_path)).list()
     keys = listing.keys
     classes = ["deep/y.webp", "a/x.png", "b/1.jpg", "b/2.JPEG", "c/t.tif", "c/t.tiff", "c/u.jpeg"]
     assert keys == [*classes, f"{tmp_path.name}/z.bmp"]
     image = listing.images([keys.index("b/2.JPEG")])[0]
     assert (image.label, image.container, image.offset, image.length) == ("b", "b/2.JPEG", 0, 8)
-    assert Folder(str(tmp_path)).read(image) == b"b/2.JPEG"
+    assert FolderSource(str(tmp_path)).read(image) == b"b/2.JPEG"
 
 
 def test_equal_names_are_told_apart(tmp_path: Path) -> None:
     touch(tmp_path, "one/cat/1.jpg", "two/cat/1.jpg", "one/cat/2.jpg")
-    listing = Folder(str(tmp_path)).list()
+    listing = FolderSource(str(tmp_path)).list()
     assert listing.keys == ["cat/1.jpg@one/cat", "cat/2.jpg", "cat/1.jpg@two/cat"]
     assert listing.ambiguous == 2
 
@@ -51,14 +51,14 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     (source / "linked").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "c" / "loop").symlink_to(source)
     (source / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    assert Folder(str(source)).list().keys == ["source/dangling.jpg", "c/1.jpg"]
+    assert FolderSource(str(source)).list().keys == ["source/dangling.jpg", "c/1.jpg"]
 
 
 @pytest.mark.skipif(os.name != "posix" or os.uname().sysname == "Darwin", reason="needs a file system of bytes")
 def test_name_that_is_not_utf8_is_listed_apart(tmp_path: Path) -> None:
     touch(tmp_path, "a/good.jpg")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/a/b\xff.jpg")).write_bytes(b"x")
-    listing = Folder(str(tmp_path)).list()
+    listing = FolderSource(str(tmp_path)).list()
     assert listing.keys == ["a/good.jpg"]
     assert listing.unusable == (("a/b\\xff.jpg", "file name is not UTF-8"),)
 
@@ -83,10 +83,10 @@ def test_samples_and_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.M
 
 def test_fingerprint_sees_names_and_sizes(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.jpg", "a/2.jpg")
-    before = Folder(str(tmp_path)).list().fingerprint()
-    assert Folder(str(tmp_path)).list().fingerprint() == before
+    before = FolderSource(str(tmp_path)).list().fingerprint()
+    assert FolderSource(str(tmp_path)).list().fingerprint() == before
     (tmp_path / "a/2.jpg").write_bytes(b"longer than before")
-    assert Folder(str(tmp_path)).list().fingerprint() != before
+    assert FolderSource(str(tmp_path)).list().fingerprint() != before
 
 
 def test_a_url(tmp_path: Path) -> None:

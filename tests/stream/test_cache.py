@@ -15,8 +15,8 @@ import pytest
 from torch.utils.data import DataLoader
 
 from iptdata.errors import ShardError, StorageError, StreamError
-from iptdata.shards.index import Entry, open_folder
-from iptdata.storage import Storage
+from iptdata.files.storage import Storage
+from iptdata.shards.index import IndexEntry, open_folder
 from iptdata.stream import PairStream
 from iptdata.stream.cache import ShardCache
 from tests.stream.test_stream import EVERY_PAIR, by_task, steps
@@ -30,7 +30,7 @@ def remote(corpus: Path) -> Storage:
 
 
 @pytest.fixture
-def entries(remote: Storage) -> list[Entry]:
+def entries(remote: Storage) -> list[IndexEntry]:
     return open_folder(remote)[0]
 
 
@@ -38,7 +38,7 @@ def kept(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*.tar"))
 
 
-def test_a_shard_is_fetched_once(corpus: Path, remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch) -> None:
+def test_a_shard_is_fetched_once(corpus: Path, remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
     cache = ShardCache(str(tmp_path))
     path = cache.fetch(remote, entries[0])
     assert Path(path).read_bytes() == (corpus / "rain" / "train" / f"{entries[0].name}.tar").read_bytes()
@@ -46,7 +46,7 @@ def test_a_shard_is_fetched_once(corpus: Path, remote: Storage, entries: list[En
     assert ShardCache(str(tmp_path)).fetch(remote, entries[0]) == path
 
 
-def test_the_least_recently_used_makes_room(remote: Storage, entries: list[Entry], tmp_path: Path) -> None:
+def test_the_least_recently_used_makes_room(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
     cache = ShardCache(str(tmp_path), most_bytes=3 * SHARD)
     for number in (0, 1, 2, 0, 3):
         cache.fetch(remote, entries[number])
@@ -55,7 +55,7 @@ def test_the_least_recently_used_makes_room(remote: Storage, entries: list[Entry
 
 
 def test_a_shard_does_not_change_its_name_while_room_is_made(
-    remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch
+    remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch
 ) -> None:
     """Who counts what lies there would find it under neither name, and keep too much."""
     cache, pieces, last, go_on = ShardCache(str(tmp_path)), Storage.pieces, threading.Event(), threading.Event()
@@ -78,12 +78,12 @@ def test_a_shard_does_not_change_its_name_while_room_is_made(
 
 
 def test_a_shard_that_is_removed_before_it_is_opened_is_fetched_again(
-    remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch
+    remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch
 ) -> None:
     """As another process may do that makes room between the two."""
     fetch, fetched = ShardCache.fetch, []
 
-    def fetch_and_lose(self: ShardCache, storage: Storage, entry: Entry) -> str:
+    def fetch_and_lose(self: ShardCache, storage: Storage, entry: IndexEntry) -> str:
         path = fetch(self, storage, entry)
         fetched.append(path)
         if len(fetched) == 1:
@@ -97,13 +97,15 @@ def test_a_shard_that_is_removed_before_it_is_opened_is_fetched_again(
     assert len(fetched) == 2
 
 
-def test_a_cached_file_that_was_cut_short_is_fetched_again(remote: Storage, entries: list[Entry], tmp_path: Path) -> None:
+def test_a_cached_file_that_was_cut_short_is_fetched_again(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
     cache = ShardCache(str(tmp_path))
     os.truncate(cache.fetch(remote, entries[0]), 1000)
     assert os.path.getsize(cache.fetch(remote, entries[0])) == entries[0].bytes
 
 
-def test_users_who_push_each_other_out_are_told(remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch) -> None:
+def test_users_who_push_each_other_out_are_told(
+    remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(ShardCache, "fetch", lambda *_: str(tmp_path / "gone"))
     with pytest.raises(StorageError, match=r"removed from the cache .* again and again .* allow it more"):
         ShardCache(str(tmp_path)).open(remote, entries[0])
@@ -130,14 +132,14 @@ def test_all_of_a_corpus_must_fit_to_be_mixed_globally(corpus: Path, tmp_path: P
         PairStream(f"file://{corpus}/rain", batch_size=8, shuffle="global", cache_dir=str(tmp_path), cache_bytes=2_000_000)
 
 
-def test_what_arrives_damaged_is_not_kept(remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch) -> None:
+def test_what_arrives_damaged_is_not_kept(remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Storage, "pieces", lambda *_: iter([b"something else"]))
     with pytest.raises(ShardError, match=r"rain-train-000000.tar is not what its manifest says \(SHA-256\)"):
         ShardCache(str(tmp_path)).fetch(remote, entries[0])
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
 
 
-def test_a_full_disk_is_told(remote: Storage, entries: list[Entry], tmp_path: Path, monkeypatch) -> None:
+def test_a_full_disk_is_told(remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -149,12 +151,12 @@ def test_a_full_disk_is_told(remote: Storage, entries: list[Entry], tmp_path: Pa
     assert kept(tmp_path) == []
 
 
-def test_a_cache_smaller_than_a_shard_is_told(remote: Storage, entries: list[Entry], tmp_path: Path) -> None:
+def test_a_cache_smaller_than_a_shard_is_told(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"has 53.* kB, the cache .* may hold 1.0 kB; allow it more"):
         ShardCache(str(tmp_path), most_bytes=1000).fetch(remote, entries[0])
 
 
-def fetch_and_die(root: str, entry: Entry, folder: str) -> None:
+def fetch_and_die(root: str, entry: IndexEntry, folder: str) -> None:
     def die(_: int) -> None:
         os._exit(9)
 
@@ -162,7 +164,7 @@ def fetch_and_die(root: str, entry: Entry, folder: str) -> None:
     ShardCache(folder).fetch(Storage(root), entry)
 
 
-def test_who_dies_while_fetching_holds_nobody_up(remote: Storage, entries: list[Entry], tmp_path: Path) -> None:
+def test_who_dies_while_fetching_holds_nobody_up(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=fetch_and_die, args=(remote.root, entries[0], str(tmp_path)))
     process.start()
     process.join(60)
@@ -174,7 +176,7 @@ def test_who_dies_while_fetching_holds_nobody_up(remote: Storage, entries: list[
     assert list(tmp_path.glob(".*.partial")) == []
 
 
-def fetch_all(root: str, entries: list[Entry], folder: str, read: Queue) -> None:
+def fetch_all(root: str, entries: list[IndexEntry], folder: str, read: Queue) -> None:
     pieces = Storage.pieces
 
     def counted(self: Storage, relative: str, size: int):
@@ -186,7 +188,7 @@ def fetch_all(root: str, entries: list[Entry], folder: str, read: Queue) -> None
         ShardCache(folder).fetch(Storage(root), entry)
 
 
-def test_processes_share_it(remote: Storage, entries: list[Entry], tmp_path: Path) -> None:
+def test_processes_share_it(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     read = context.Queue()
     arguments = (remote.root, entries, str(tmp_path), read)

@@ -1,0 +1,37 @@
+"""Degradations by name. A package of one's own adds some through the entry point group `iptdata.degradations`."""
+
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from iptdata.degradations.bicubic import BicubicShrink
+from iptdata.degradations.noise import GaussianNoise
+from iptdata.degradations.rain import RainStreaks
+from iptdata.errors import RecipeError, nearest
+
+ENTRY_POINT_GROUP = "iptdata.degradations"
+
+_BUILT_IN: dict[str, type] = {
+    "bicubic": BicubicShrink,
+    "gaussian_noise": GaussianNoise,
+    "rain_streaks": RainStreaks,
+}
+
+
+@lru_cache(maxsize=1)
+def _installed() -> dict[str, Any]:
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def degradation(name: str) -> type:
+    """The class of a degradation.
+
+    Raises:
+        RecipeError: when no degradation has that name; the message lists those that exist, nearest first.
+    """
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    if name in _installed():
+        return _installed()[name].load()
+    names = nearest(name, [*_BUILT_IN, *_installed()])
+    raise RecipeError(f"found degradation {name!r}, allowed are: {names}")

@@ -1,0 +1,274 @@
+"""Rain streaks as in the deraining benchmarks: an additive grey layer, clipped.
+
+A patch has the sum of several sheets. A sheet has one direction; in the frame turned by that direction each streak is an
+outer product of a profile along it and one across, so a whole sheet is one small matrix product and one rotation.
+
+Everything is exact on every machine: profiles are tabulated and rounded to integers, their products and sums fit a
+float32, the rotation has coordinates in 1/32 pixel and values in 1/16 grey level, so that bilinear interpolation is
+exact too, and the layer is rounded once before it is added.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import cv2
+import numpy as np
+
+from iptdata import rng
+from iptdata.degradations import exact
+from iptdata.degradations.base import Recorded, Values, check, parameter
+from iptdata.rng import Bits
+
+REACH = 64
+MAX_ANGLE = 30.0
+_MIN_LOG_PEAK = -0.6931471805599453  # half a grey level
+_DRAWN = ("angle", "level", "density", "length")
+_DECIMALS = {"angle": 2, "level": 2, "density": 1, "length": 2}
+_MAX_LEVEL, _MAX_DENSITY, _MAX_LENGTH = 9999.0, 200.0, 999.0
+_MAX_STREAKS = 99_999
+
+_ALONG_UNIT = 32  # of a grey level
+_ACROSS_UNIT = 512
+_SHEET_UNIT = 16  # of a grey level
+_SHEET_LIMIT = 1023 * _SHEET_UNIT
+_TURNS_A_DEGREE = 4
+_COORDINATE_UNIT = 32
+_FRACTIONS = 8  # of a pixel
+_LENGTHS, _WIDTHS = 193, 97
+
+
+@dataclass(frozen=True, kw_only=True)
+class RainStreaks:
+    """Streaks tapered at both ends and soft across, of mixed length and brightness, about one direction a patch.
+
+    The parameters of the two shipped recipes were fitted to Rain100L and Rain100H (Yang et al., CVPR 2017) by random
+    search on statistics of 48x48 patches.
+    """
+
+    version: ClassVar[int] = 1
+
+    sheets: int = parameter("sheets of streaks, each with one direction", low=1, high=16)
+    angle_sd: float = parameter("spread of a patch's direction about the vertical", unit="degrees", low=0, high=30)
+    jitter: float = parameter("spread of the sheets' directions about the patch's", unit="degrees", low=0, high=30)
+    level_mu: float = parameter("mean of the logarithm of the median peak", unit="ln 0..255", low=-3, high=6)
+    level_sd: float = parameter("spread of that logarithm between patches", low=0, high=2)
+    density_mu: float = parameter("mean of the logarithm of the streaks in 48x48 pixels", low=-3, high=5)
+    density_sd: float = parameter("spread of that logarithm between patches", low=0, high=2)
+    length_mu: float = parameter("mean of the logarithm of the median length", unit="ln pixels", low=0, high=5)
+    length_sd: float = parameter("spread of that logarithm between patches", low=0, high=2)
+    rho: float = parameter("correlation of a streak's length, peak and width: near ones have more of each", low=0, high=1)
+    spread_l: float = parameter("spread of the logarithm of length between streaks", low=0, high=3)
+    spread_a: float = parameter("spread of the logarithm of the peak between streaks", low=0, high=3)
+    spread_w: float = parameter("spread of the logarithm of width between streaks", low=0, high=3)
+    width: float = parameter("median standard deviation across a streak", unit="pixels", low=0.1, high=10)
+    cap: float = parameter("the most that one streak adds", unit="0..255", low=1, high=255)
+    taper: float = parameter("exponent of the profile along a streak, 0 is a box", low=0.05, high=4)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def recorded(self) -> tuple[Recorded, ...]:
+        def of(name: str, low: float, high: float, unit: str, meaning: str) -> Recorded:
+            return Recorded(name=name, low=low, high=high, decimals=_DECIMALS.get(name, 0), unit=unit, meaning=meaning)
+
+        layer = Recorded(
+            name="layer_mean", low=0, high=9999, decimals=2, unit="0..255", meaning="mean of the rain layer before clipping"
+        )
+        return (
+            of("angle", -MAX_ANGLE, MAX_ANGLE, "degrees", "direction from the vertical"),
+            of("level", 0, _MAX_LEVEL, "0..255", "median peak of a streak"),
+            of("density", 0, _MAX_DENSITY, "in 48x48 pixels", "streaks, all sheets together"),
+            of("length", 0, _MAX_LENGTH, "pixels", "median length of a streak"),
+            of("streaks", 0, _MAX_STREAKS, "", "streaks that touch the patch's surroundings"),
+            layer,
+        )
+
+    def draw(self, bits: Bits) -> Values:
+        z = rng.normals(rng.quarters(bits.words(0, 1)))
+        logarithms = [self.level_mu, self.density_mu, self.length_mu] + [self.level_sd, self.density_sd, self.length_sd] * z[
+            :, 1:
+        ]
+        level, density, length = exact.exp(logarithms).T
+        drawn = {
+            "angle": np.minimum(np.maximum(self.angle_sd * z[:, 0], -MAX_ANGLE), MAX_ANGLE),
+            "level": np.minimum(level, _MAX_LEVEL),
+            "density": np.minimum(density, _MAX_DENSITY),
+            "length": np.minimum(length, _MAX_LENGTH),
+        }
+        return {name: np.round(drawn[name], _DECIMALS[name]) for name in _DRAWN}
+
+    def apply(self, patches: np.ndarray, values: Values, bits: Bits) -> tuple[np.ndarray, Values]:
+        count, size = patches.shape[:2]
+        layers, streaks = self.layers(size, values, bits)
+        mean = layers.reshape(count, -1).sum(axis=1, dtype=np.float64) / size**2
+        grey = np.minimum(layers, 255, out=layers).astype(np.uint8).reshape(-1, size)
+        rain = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB).reshape(-1, size * 3)
+        corrupted = cv2.add(patches.reshape(-1, size * 3), rain)
+        return corrupted.reshape(patches.shape), {"streaks": streaks, "layer_mean": np.round(mean, 2)}
+
+    def layers(self, size: int, values: Values, bits: Bits) -> tuple[np.ndarray, np.ndarray]:
+        """The grey layers of N patches: float32 (N, size, size), whole numbers from 0, and the streaks in each: int (N,)."""
+        canvas = canvas_size(size)
+        capacity = self._capacity(canvas)
+        words = bits.words(1, self.sheets * 2 + capacity * 2)
+        z = rng.normals(rng.quarters(words[:, : self.sheets])[:, ::4])
+        turns = np.rint((values["angle"][:, None] + self.jitter * z) * _TURNS_A_DEGREE).astype(int).tolist()
+        uniforms = rng.uniforms(words[:, self.sheets : 2 * self.sheets]).tolist()
+        numbers = self._numbers(uniforms, values["density"].tolist(), canvas, capacity)
+        streak_words = words[:, 2 * self.sheets :].reshape(len(words), capacity, 2)
+        along, across, ends = self._profiles(numbers, canvas, values, streak_words)
+
+        layers = np.empty((len(words), size, size), np.float32)
+        plane, turned = np.empty((canvas, canvas), np.float32), np.empty((size, size), np.float32)
+        begin = 0
+        for layer, patch_ends, patch_turns in zip(layers, ends, turns, strict=True):
+            layer.fill(0)
+            for end, turn in zip(patch_ends, patch_turns, strict=True):
+                if end > begin:
+                    np.matmul(along[begin:end].T, across[begin:end], out=plane)
+                    np.minimum(np.rint(plane, out=plane), _SHEET_LIMIT, out=plane)
+                    cv2.remap(plane, *rotation(turn, size), cv2.INTER_LINEAR, dst=turned)
+                    np.add(layer, turned, out=layer)
+                begin = end
+        layers *= 1 / _SHEET_UNIT
+        totals = [patch_ends[-1] for patch_ends in ends]
+        streaks = np.array([total - before for total, before in zip(totals, [0, *totals], strict=False)])
+        return np.rint(layers, out=layers), streaks
+
+    def _rate(self, density: float, canvas: int) -> float:
+        """Expected streaks with their centre on or near the canvas of one sheet."""
+        return density / self.sheets * (canvas * (canvas + 2 * REACH) / 48**2)
+
+    def _capacity(self, canvas: int) -> int:
+        """Streaks that a patch has words for, the same for each sheet: more do not occur, the chance is below 1e-15."""
+        densest = min(float(exact.exp(self.density_mu + 4.4 * self.density_sd)), _MAX_DENSITY)
+        rate = self._rate(densest, canvas)
+        return self.sheets * (int(rate + 9 * rate**0.5) + 20)
+
+    def _numbers(self, uniforms: list[list[float]], densities: list[float], canvas: int, capacity: int) -> list[list[int]]:
+        """Streaks of each sheet of each patch: N lists of `sheets` counts."""
+        tables = [exact.poisson_table(self._rate(density, canvas)) for density in densities]
+        most = capacity // self.sheets
+        return [[min(bisect_right(table, u), most) for u in row] for table, row in zip(tables, uniforms, strict=True)]
+
+    def _profiles(
+        self, numbers: list[list[int]], canvas: int, values: Values, words: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
+        """Profiles of all streaks that touch their canvas, sheet by sheet, and where each sheet ends.
+
+        Args:
+            words: uint64 (N, capacity, 2): four normals of 16 bits, and 32 bits each for x and y.
+
+        Returns:
+            float32 (streaks, canvas) twice: along the streak, times its peak, and across it; both are integers in units
+            that multiply to 1/1024 of a sheet's unit; and the running totals of streaks, N lists of `sheets`.
+        """
+        per_patch = np.array([sum(row) for row in numbers])
+        patch = np.repeat(np.arange(len(numbers)), per_patch)
+        drawn = words[np.arange(words.shape[1]) < per_patch[:, None]]
+        u, e1, e2, e3 = rng.normals(rng.quarters(drawn[:, 0]).reshape(-1, 4)).T
+        x = (drawn[:, 1] & np.uint64(0xFFFFFFFF)) * (canvas / 2.0**32)
+        y = (drawn[:, 1] >> np.uint64(32)) * ((canvas + 2 * REACH) / 2.0**32) - REACH
+        q = np.sqrt(1 - self.rho * self.rho)
+        near = self.rho * u
+        log_length = exact.log(values["length"])[patch] + self.spread_l * (near + q * e1)
+        log_peak = exact.log(values["level"])[patch] + self.spread_a * (near + q * e2)
+        lengths, widths = along_profiles(self.taper, canvas), across_profiles(canvas)
+        level = lengths.level(log_length)
+        reach = (canvas + lengths.extents[level]) / 2
+        touching = np.flatnonzero((np.abs(y - canvas / 2) <= reach) & (log_peak >= _MIN_LOG_PEAK))
+        sheet = np.repeat(np.arange(len(numbers) * self.sheets), [count for row in numbers for count in row])[touching]
+        ends = np.cumsum(np.bincount(sheet, minlength=len(numbers) * self.sheets)).reshape(-1, self.sheets).tolist()
+
+        along = lengths.at(y[touching], level[touching])
+        peak = np.minimum(exact.exp(log_peak[touching]), self.cap) * _ALONG_UNIT
+        along *= peak.astype(np.float32)[:, None]
+        log_width = exact.log(np.array(self.width)) + self.spread_w * (near + q * e3)[touching]
+        return np.rint(along, out=along), widths.at(x[touching], widths.level(log_width)), ends
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Profiles of every extent and place, tabulated, so that those of all streaks are one gather.
+
+    Attributes:
+        extents: float64 (E,), ascending in equal ratios.
+        windows: float32 (E, fractions, shifts, canvas): the profile about a point `fraction` to the right of pixel
+            `shift`, as seen from pixel 0 to `canvas`; overlapping views of one table.
+        margin: the shift of pixel 0.
+    """
+
+    extents: np.ndarray
+    windows: np.ndarray
+    margin: int
+
+    @classmethod
+    def tabulate(
+        cls, profile: Callable[[np.ndarray, float], np.ndarray], extents: tuple[float, float, int], canvas: int, margin: int
+    ) -> "Profiles":
+        """From `profile(distance, extent)`; extents from, to and how many; centres lie within `margin` of the canvas."""
+        low, high, count = extents
+        ladder = low * np.exp(np.arange(count) * np.log(high / low) / (count - 1))
+        distance = (
+            np.arange(-(canvas + margin), canvas + margin + 1)[None] - (np.arange(_FRACTIONS)[:, None] + 0.5) / _FRACTIONS
+        )
+        table = np.stack([profile(distance, extent) for extent in ladder.tolist()]).astype(np.float32)
+        return cls(ladder, np.lib.stride_tricks.sliding_window_view(table, canvas, axis=2)[:, :, ::-1], margin)
+
+    def level(self, logarithm: np.ndarray) -> np.ndarray:
+        """Index of the nearest extent to e**logarithm."""
+        count = len(self.extents)
+        low, high = np.log(self.extents[[0, -1]]).tolist()
+        index = (logarithm - low) * ((count - 1) / (high - low)) + 0.5
+        return np.minimum(np.maximum(index, 0), count - 1).astype(np.intp)
+
+    def at(self, centre: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """Profiles of N streaks: float32 (N, canvas)."""
+        eighths = np.floor(centre * _FRACTIONS).astype(np.intp)
+        return self.windows[level, eighths % _FRACTIONS, eighths // _FRACTIONS + self.margin + 1]
+
+
+@lru_cache(maxsize=16)
+def along_profiles(taper: float, canvas: int) -> Profiles:
+    """max(0, 1 - (2 d / L)^2) ^ taper for lengths from 1/2 to 2 * REACH: multiples of 2**-16."""
+
+    def profile(distance: np.ndarray, length: float) -> np.ndarray:
+        return np.rint(np.maximum(1 - (2 * distance / length) ** 2, 0) ** taper * 65536) / 65536
+
+    return Profiles.tabulate(profile, (0.5, 2 * REACH, _LENGTHS), canvas, REACH)
+
+
+@lru_cache(maxsize=4)
+def across_profiles(canvas: int) -> Profiles:
+    """exp(-d^2 / (2 S^2)) for widths S from 1/16 to 16, in steps of 1/512 and units that make sheets' units."""
+
+    def profile(distance: np.ndarray, width: float) -> np.ndarray:
+        return np.rint(np.exp(-0.5 * (distance / width) ** 2) * _ACROSS_UNIT) * (_SHEET_UNIT / (_ALONG_UNIT * _ACROSS_UNIT))
+
+    return Profiles.tabulate(profile, (1 / 16, 16, _WIDTHS), canvas, 0)
+
+
+def canvas_size(size: int) -> int:
+    """Side of the square that a patch of `size` pixels covers in any direction, with one pixel to spare on each side."""
+    return int(np.ceil(size * np.sqrt(2))) + 2
+
+
+@lru_cache(maxsize=512)
+def rotation(turn: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel of a patch lies on its canvas turned by turn / 4 degrees: x and y, float32 (size, size).
+
+    Multiples of 1/32 pixel.
+    """
+    angle = np.deg2rad(turn / _TURNS_A_DEGREE)
+    centred = np.arange(size) - (size - 1) / 2
+    i, j = np.meshgrid(centred, centred, indexing="ij")
+    middle = (canvas_size(size) - 1) / 2
+    x = middle + np.cos(angle) * j + np.sin(angle) * i
+    y = middle - np.sin(angle) * j + np.cos(angle) * i
+    snapped = (np.rint(axis * _COORDINATE_UNIT) / _COORDINATE_UNIT for axis in (x, y))
+    first, second = (axis.astype(np.float32) for axis in snapped)
+    return first, second

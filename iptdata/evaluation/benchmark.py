@@ -1,0 +1,176 @@
+"""Benchmarks as they lie on disks: folders of clean images, of pairs, or in the layout of EDSR."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from iptdata.degradations.bicubic import imresize
+from iptdata.errors import EvaluateError, StorageError
+from iptdata.evaluation.protocol import Protocol
+from iptdata.files.storage import Storage
+from iptdata.image.decode import Unusable, decode
+from iptdata.source.folder import EXTENSIONS, is_image_name
+
+_PAIRED_FOLDERS = (("rain", "norain"), ("input", "target"), ("lq", "gt"), ("LQ", "GT"), ("noisy", "clean"))
+
+
+class Broken(Exception):
+    """An image that cannot be measured."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """An image of a benchmark.
+
+    Attributes:
+        name: without extension.
+        clean, corrupted: paths, "" where one is missing; a corrupted image of None is made from the clean one.
+    """
+
+    name: str
+    clean: str
+    corrupted: str | None = None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Images in order of their names.
+
+    Attributes:
+        clean, corrupted: where their paths lead from.
+    """
+
+    name: str
+    clean: Storage
+    corrupted: Storage
+    cases: Sequence[Case]
+
+    def load(self, case: Case, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+        """The corrupted and the clean image: uint8 (h, w, 3), or float32 for noise that is not clipped, and uint8 (H, W, 3).
+
+        A clean image of super-resolution is cropped at right and bottom to a multiple of the scale.
+
+        Raises:
+            Broken: when one is missing, cannot be read or is too small, or their sizes do not fit.
+        """
+        if not case.clean:
+            raise Broken(f"{case.corrupted} has no clean image beside it")
+        if case.corrupted == "":
+            raise Broken(f"{case.clean} has no corrupted image beside it")
+        clean = _image(self.clean, case.clean)
+        height, width = (side - side % protocol.scale for side in clean.shape[:2])
+        if protocol.kind == "super-resolution":
+            clean = clean[:height, :width]
+        if min(clean.shape[:2]) <= 2 * protocol.border:
+            raise Broken(f"{case.clean} is {width}x{height}, too small to leave out {protocol.border} pixels of border")
+        if case.corrupted is None:
+            if protocol.kind == "denoising":
+                return protocol.noisy(clean, case.name), clean
+            return imresize(np.ascontiguousarray(clean), 1 / protocol.scale), clean
+        corrupted = _image(self.corrupted, case.corrupted)
+        low, narrow = corrupted.shape[:2]
+        if (low * protocol.scale, narrow * protocol.scale) != clean.shape[:2]:
+            wanted = f"{clean.shape[1] // protocol.scale}x{clean.shape[0] // protocol.scale}"
+            times = "the size of" if protocol.scale == 1 else f"{protocol.scale} times smaller than"
+            raise Broken(f"{case.corrupted} is {narrow}x{low}, expected {wanted}, {times} {case.clean}")
+        return corrupted, clean
+
+
+def open_benchmark(path: str, protocol: Protocol) -> Benchmark:
+    """Find the images of a benchmark for a task.
+
+    Super-resolution: `HR/*` with `LR_bicubic/X2/*x2.*` beside it (EDSR's layout), or a folder of clean images, which are
+    shrunken. Denoising: `HR/*` or a folder of clean images. Others: `rain-001.png` with `norain-001.png`, or two folders,
+    such as `rain` and `norain`, `input` and `target`, with the same names in both.
+
+    Raises:
+        EvaluateError: when there is no such thing, or two images have one name.
+    """
+    storage = Storage(path)
+    if not storage.exists():
+        raise EvaluateError(f"benchmark {path} does not exist; expected a folder of images")
+    cases = _pairs(storage) if protocol.kind == "pairs" else _clean(storage, protocol)
+    if not cases:
+        looked = "HR/*, or images"
+        if protocol.kind == "pairs":
+            folders = ", ".join(f"{one} and {other}" for one, other in _PAIRED_FOLDERS)
+            looked = f"rain-NAME and norain-NAME, or the folders {folders}"
+        raise EvaluateError(f"benchmark {path} has no images for {protocol.task}; looked for {looked} ({' '.join(EXTENSIONS)})")
+    return Benchmark(storage.name, storage, storage, cases)
+
+
+def pair_of_folders(corrupted: str, clean: str) -> Benchmark:
+    """A benchmark of two folders anywhere, with the same names, but for the extension, in both.
+
+    Raises:
+        EvaluateError: when no name is in both, or two images of a folder have one.
+    """
+    storages = [Storage(path) for path in (corrupted, clean)]
+    for storage in storages:
+        if not storage.exists():
+            raise EvaluateError(f"{storage.root} does not exist; expected a folder of images")
+    first, second = (_images(storage, "") for storage in storages)
+    if not first.keys() & second.keys():
+        raise EvaluateError(f"{corrupted} and {clean} have no image of the same name ({' '.join(EXTENSIONS)})")
+    parents = [os.path.split(storage.root)[0] for storage in storages]
+    name = os.path.basename(parents[0]) if parents[0] == parents[1] else ""
+    return Benchmark(name or storages[1].name, storages[1], storages[0], _joined(first, second))
+
+
+def _clean(storage: Storage, protocol: Protocol) -> list[Case]:
+    folder = "HR/" if storage.exists("HR") else ""
+    clean = _images(storage, folder.rstrip("/"))
+    corrupted, others = _flat_pairs(clean)
+    if both := corrupted.keys() & others.keys():
+        name = min(both)
+        raise EvaluateError(
+            f"{storage.root} holds pairs, {corrupted[name]} with {others[name]}; {protocol.task} is measured on clean images "
+            f"alone, so name a folder of these"
+        )
+    low: Mapping[str, str] = {}
+    if protocol.kind == "super-resolution":
+        low = _images(storage, f"LR_bicubic/X{protocol.scale}")
+    otherwise = "" if low else None
+    return [Case(name, path, low.get(f"{name}x{protocol.scale}", otherwise)) for name, path in clean.items()]
+
+
+def _pairs(storage: Storage) -> list[Case]:
+    corrupted, clean = _flat_pairs(_images(storage, ""))
+    if clean.keys() & corrupted.keys():
+        return _joined(corrupted, clean)
+    for one, other in _PAIRED_FOLDERS:
+        corrupted, clean = _images(storage, one), _images(storage, other)
+        if clean.keys() & corrupted.keys():
+            return _joined(corrupted, clean)
+    return []
+
+
+def _joined(corrupted: Mapping[str, str], clean: Mapping[str, str]) -> list[Case]:
+    """The images of either side with those of the same name on the other."""
+    return [Case(name, clean.get(name, ""), corrupted.get(name, "")) for name in sorted(corrupted.keys() | clean.keys())]
+
+
+def _flat_pairs(files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """`rain-001` and `norain-001` apart, both by the name of the first."""
+    clean = {name[2:]: path for name, path in files.items() if name.startswith("no")}
+    return {name: path for name, path in files.items() if not name.startswith("no")}, clean
+
+
+def _images(storage: Storage, folder: str) -> dict[str, str]:
+    """Paths of the images in a folder by name without extension, in order of their names."""
+    found: dict[str, str] = {}
+    for name in sorted(filter(is_image_name, storage.names(folder))):
+        path = f"{folder}/{name}".lstrip("/")
+        if (other := found.setdefault(PurePosixPath(name).stem, path)) != path:
+            raise EvaluateError(f"{other} and {path} in {storage.root} have one name; leave one of them")
+    return found
+
+
+def _image(storage: Storage, path: str) -> np.ndarray:
+    try:
+        return decode(storage.read(path)).pixels
+    except (Unusable, StorageError) as error:
+        raise Broken(f"{path}: {error}") from error

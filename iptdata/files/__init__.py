@@ -1,0 +1,1 @@
+"""Files, local or remote: the one place that opens them."""

@@ -1,0 +1,1 @@
+"""(image, recipe, key, seed) -> pairs: what a corpus holds, with no file and no process involved."""

@@ -1,0 +1,1 @@
+"""Restoring photos of any size with a trained network, tile by tile."""

@@ -1,0 +1,172 @@
+"""Shards that something else made, through the webdataset library: any order of members, PNG, JPEG or npy.
+
+What is lost against shards of ours: random access, so a pass is shards drawn at random with a buffer of samples mixed rather
+than each pair once, and a resumed run reads other pairs than an uninterrupted one. Orientations are
+drawn for the rows of a step.
+"""
+
+import glob
+import logging
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import get_worker_info
+from webdataset.autodecode import DecodingError
+from webdataset.filters import decode, shuffle
+from webdataset.handlers import reraise_exception
+from webdataset.pipeline import DataPipeline
+from webdataset.shardlists import ResampledShards
+from webdataset.tariterators import tarfile_to_samples
+
+from iptdata import rng
+from iptdata.errors import ShardError, one_line
+from iptdata.shards.locations import expand_braces
+from iptdata.shards.tars import find_pair, no_pair
+from iptdata.stream.batch import Batch, orientations, pixels
+from iptdata.stream.share import Share
+
+_MIXED_SAMPLES = 2000
+_MOST_UNUSABLE = 1000
+
+_logger = logging.getLogger("iptdata.stream")
+
+
+class WebDatasetReader:
+    """An endless stream of batches of one task.
+
+    A sample needs one member whose name says clean and one that says corrupted, see `shards.foreign.find_pair`, and behind it
+    the format: `0001.gt.png`, `0001.lq.png`.
+
+    Args:
+        patterns: tars as paths, globs, brace patterns or URLs that webdataset opens.
+        skip: go on after samples that cannot be read, and count them in `skipped`.
+
+    Raises:
+        ShardError: when the patterns name nothing.
+    """
+
+    batches = None
+
+    def __init__(self, task: str, patterns: Sequence[str], share: Share, *, seed: int, skip: bool) -> None:
+        self.task = task
+        self.urls = [url for pattern in patterns for url in _expand(pattern)]
+        if not self.urls:
+            raise ShardError(f"{task}={patterns[0]} names no .tar; expected tars, a glob, a brace pattern or URLs")
+        self.skipped: Counter[str] = Counter()
+        self._share = share
+        self._seed = seed
+        self._skip = skip
+        self._samples: Iterator[tuple[np.ndarray, np.ndarray]] | None = None
+        self._shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+        self._place = (0, 0)
+        self._unusable = 0
+        _logger.warning(
+            "task %s: shards of something else (%s) are read through webdataset: no random access, so no exact epochs "
+            "and no exact resume",
+            task,
+            self.urls[0],
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_samples": None}
+
+    def restart(self, epoch: int, step: int) -> None:
+        """Begin anew, with other samples than from another place in the run."""
+        self._samples = None
+        self._place = (epoch, step)
+
+    def jobs_ahead(self, number: int, batch: int) -> tuple[list[Any], list[Any]]:
+        """Nothing: webdataset reads as it goes."""
+        return [], []
+
+    def read(self, number: int, batch: int, epoch: int, step: int, allocate: Callable[[int, int], torch.Tensor]) -> Batch:
+        """The next pairs; see `TaskReader.read`."""
+        if self._samples is None:
+            self._samples = self._open()
+        pairs = [next(self._samples) for _ in range(self._share.rows)]
+        clean, corrupted = (self._stack([pair[side] for pair in pairs], allocate) for side in (0, 1))
+        return Batch(
+            task=self.task,
+            corrupted=corrupted,
+            clean=clean,
+            pairs=torch.full((len(pairs),), -1),
+            orientation=torch.from_numpy(self._orientation(epoch, step)),
+            repeated=0,
+            epoch=epoch,
+            step=step,
+        )
+
+    def _orientation(self, epoch: int, step: int) -> np.ndarray:
+        """One for each row of the step's batch: pairs have no numbers here."""
+        words = rng.raw_words(rng.digest("orientation", self._seed, self.task, epoch, step), self._share.batch_size)
+        return orientations(words[self._share.start : self._share.stop])
+
+    @staticmethod
+    def _stack(images: list[np.ndarray], allocate: Callable[[int, int], torch.Tensor]) -> torch.Tensor:
+        memory = allocate(len(images), images[0].size)
+        np.stack(images, out=memory.numpy().reshape(len(images), *images[0].shape))
+        height, width, channels = images[0].shape
+        return pixels(memory, (height, width, channels))
+
+    def _open(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        info = get_worker_info()
+        seed = rng.hash64("foreign", self._seed, self.task, self._share.rank, info.id if info else 0, *self._place)
+        handler = self._count if self._skip else reraise_exception
+        pipeline = DataPipeline(
+            ResampledShards(self.urls, seed=seed, deterministic=True, worker_seed=lambda: 0),
+            tarfile_to_samples(handler=handler),
+            shuffle(_MIXED_SAMPLES, seed=seed),
+            decode("rgb8", handler=handler),
+        )
+        try:
+            for sample in pipeline:
+                pair = self._pair(sample)
+                if pair is not None:
+                    yield pair
+        except (OSError, ValueError, EOFError, tarfile.TarError, DecodingError) as error:
+            raise ShardError(f"{self.task}: {one_line(error)}; mend it, or skip it with on_error='skip'") from error
+
+    def _pair(self, sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
+        clean, corrupted = find_pair({key: value for key, value in sample.items() if isinstance(value, np.ndarray)})
+        problem = None
+        if clean is None or corrupted is None:
+            problem = no_pair(key for key in sample if not key.startswith("__"))
+        elif any(image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 for image in (clean, corrupted)):
+            problem = f"has {clean.dtype} {clean.shape} and {corrupted.dtype} {corrupted.shape}; expected uint8 (H, W, 3)"
+        elif self._shapes not in (None, (clean.shape, corrupted.shape)):
+            problem = f"has shapes {clean.shape} and {corrupted.shape}, others {self._shapes}; a task has one shape"
+        if problem is None:
+            assert clean is not None
+            assert corrupted is not None
+            self._shapes = clean.shape, corrupted.shape
+            self._unusable = 0
+            return clean, corrupted
+        if not self._skip:
+            raise ShardError(f"{self.task}: {sample.get('__url__')}: {sample['__key__']} {problem}")
+        self._leave_out(str(sample.get("__url__")), f"{sample['__key__']} {problem}")
+        return None
+
+    def _leave_out(self, where: str, problem: str) -> None:
+        """Count a sample that cannot be used, and give up when there is no other."""
+        if where not in self.skipped:
+            _logger.warning("left out: %s: %s", where, problem)
+        self.skipped[where] += 1
+        self._unusable += 1
+        if self._unusable >= _MOST_UNUSABLE:
+            raise ShardError(f"{self.task}: {_MOST_UNUSABLE} samples in a row cannot be used, the last: {where}: {problem}")
+
+    def _count(self, error: Exception) -> bool:
+        text = one_line(error)
+        self._leave_out(text, "cannot be read")
+        return True
+
+
+def _expand(pattern: str) -> list[str]:
+    if "://" in pattern or pattern.startswith("pipe:"):
+        return expand_braces(pattern)
+    found = [path for part in expand_braces(pattern) for path in sorted(glob.glob(part))]
+    return [path for path in found if path.endswith((".tar", ".tar.gz", ".tgz"))]

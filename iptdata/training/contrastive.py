@@ -1,0 +1,164 @@
+"""The contrastive losses of IPT over the body's output tokens, block by block, in memory linear in the number of tokens.
+
+With f_j^a the unit vector of token a of image j, B images, N tokens each, and d the scalar product:
+
+`paper` (Chen et al., CVPR 2021, equation 5), averaged over j, a, b:
+    -log( exp d(f_j^a, f_j^b) / sum_{k != j} exp d(f_j^a, f_k^b) )
+
+`supcon` (Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, as the authors' training code for MindSpore has it),
+with temperature t = 0.07, averaged over tokens i and then over their positives p, the other tokens of the same image:
+    -log( exp(d(f_i, f_p) / t) / sum_{q != i} exp(d(f_i, f_q) / t) )
+
+The numerators need no matrix: the sum of d over all pairs of tokens of an image is |sum_a f_j^a|^2. The denominators are made
+of blocks of the matrix of all scalar products, which is symmetric, so only one half is computed. The gradient is worked
+out along with the value, and the backward pass only scales it. Several ranks see the tokens of all, and each works
+on its share of the blocks.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from torch.nn.functional import normalize
+
+from iptdata.errors import ModelError
+from iptdata.training.ranks import Ranks
+
+Form = Literal["paper", "supcon"]
+TEMPERATURE = 0.07
+_BLOCK_ELEMENTS = 1 << 22
+_ALONE = Ranks()
+
+Work = Callable[[torch.Tensor, torch.Tensor | None, Ranks], torch.Tensor]
+
+
+def contrastive_loss(
+    tokens: torch.Tensor, form: Form = "paper", ranks: Ranks = _ALONE, images: Sequence[int] | None = None
+) -> torch.Tensor:
+    """The contrastive loss of a batch.
+
+    Args:
+        tokens: (B, N, E), any floating type; sums are float32, and so are products but on a GPU under bf16 autocast.
+        ranks, images: where the batch is spread over ranks, they and how many images each has; `tokens` are those of this
+            rank's images.
+
+    Returns:
+        a scalar, float32, the same on all ranks. Its gradient is that of the loss of the whole batch.
+
+    Raises:
+        ModelError: when there are too few images ("paper": 2) or tokens an image ("supcon": 2).
+    """
+    counts = [len(tokens)] if images is None else list(images)
+    check_size(form, sum(counts), tokens.shape[1])
+    unit = normalize(tokens.float(), dim=-1)
+    return _Blockwise.apply(unit, _paper if form == "paper" else _supcon, ranks, counts)  # pyright: ignore[reportReturnType]
+
+
+def check_size(form: Form, images: int, tokens: int) -> None:
+    """Refuse a batch that a loss cannot compare.
+
+    Raises:
+        ModelError: when there are too few images ("paper": 2) or tokens an image ("supcon": 2).
+    """
+    if form == "paper" and images < 2:
+        raise ModelError("the contrastive loss compares images, and the batch has one; raise the batch size or use supcon")
+    if form == "supcon" and tokens < 2:
+        raise ModelError("supcon compares the tokens of an image, and there is one; sample more")
+
+
+class _Blockwise(torch.autograd.Function):
+    """A loss whose gradient is worked out together with its value, for the images of all ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, own: torch.Tensor, work: Work, ranks: Ranks, counts: Sequence[int]) -> torch.Tensor:
+        unit = ranks.rows(own, counts)
+        gradient = torch.zeros_like(unit) if ctx.needs_input_grad[0] else None
+        value = work(unit, gradient, ranks)
+        start = sum(counts[: ranks.rank])
+        ctx.save_for_backward(*([] if gradient is None else [gradient[start : start + len(own)].clone()]))
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * outputs[0], None, None, None
+
+
+def _paper(unit: torch.Tensor, gradient: torch.Tensor | None, ranks: Ranks) -> torch.Tensor:
+    """Value of the paper's form; adds its gradient to `gradient`, (B, N, E).
+
+    For tokens a and b the products of all images are a matrix (B, B), which holds whole denominators: those of (a, b) are sums
+    over its rows, those of (b, a) over its columns.
+    """
+    images, count, _ = unit.shape
+    terms = images * count * count
+    sums = unit.sum(1)  # B, E
+    if gradient is not None:
+        gradient -= 2 / terms * sums[:, None]
+    columns = unit.transpose(0, 1).contiguous()  # N, B, E
+    slope = None if gradient is None else torch.zeros_like(columns)
+    value = unit.new_zeros(())
+    own = torch.eye(images, dtype=torch.bool, device=unit.device)
+    for first, second in _upper_blocks(count, images, ranks):
+        products = torch.einsum("aje,bke->abjk", columns[first], columns[second]).float()
+        exponentials = products.exp_().masked_fill_(own, 0.0)
+        if first == second:  # both (a, b) and (b, a) are in the block
+            rows = exponentials.sum(-1, keepdim=True)
+            value += rows.log().sum() / terms
+            weights = exponentials.div_(rows)
+        else:
+            rows, across = exponentials.sum(-1, keepdim=True), exponentials.sum(-2, keepdim=True)
+            value += (rows.log().sum() + across.log().sum()) / terms
+            weights = exponentials.mul_(rows.reciprocal() + across.reciprocal())
+        if slope is not None:
+            slope[first] += torch.einsum("abjk,bke->aje", weights, columns[second]) / terms
+            slope[second] += torch.einsum("abjk,aje->bke", weights, columns[first]) / terms
+    if gradient is not None and slope is not None:
+        gradient += ranks.add(slope).transpose(0, 1)
+    return ranks.add(value) - (sums * sums).sum() / terms
+
+
+def _supcon(unit: torch.Tensor, gradient: torch.Tensor | None, ranks: Ranks) -> torch.Tensor:
+    """Value of the supervised contrastive form; adds its gradient to `gradient`, (B, N, E)."""
+    images, count, width = unit.shape
+    total, positives = images * count, count - 1
+    sums = unit.sum(1)
+    value = -((sums * sums).sum() - (unit * unit).sum()) / (TEMPERATURE * positives * total)
+    flat = unit.reshape(total, width)
+    denominators = torch.zeros(total, device=unit.device)
+    for first, second in _upper_blocks(total, 1, ranks):
+        exponentials = _scaled_exponentials(flat, first, second)
+        denominators[first] += exponentials.sum(1)
+        if first != second:
+            denominators[second] += exponentials.sum(0)
+    ranks.add(denominators)
+    value = value + (denominators.log() + 1 / TEMPERATURE).mean()
+    if gradient is not None:
+        gradient -= 2 / (TEMPERATURE * positives * total) * (sums[:, None] - unit)
+        slope = torch.zeros_like(flat)
+        inverse = denominators.reciprocal()
+        for first, second in _upper_blocks(total, 1, ranks):
+            weights = _scaled_exponentials(flat, first, second)
+            weights.mul_(inverse[first, None] + (0 if first == second else inverse[second]))
+            slope[first] += weights @ flat[second]
+            slope[second] += weights.T @ flat[first]
+        gradient += ranks.add(slope).view_as(unit) / (TEMPERATURE * total)
+    return value
+
+
+def _scaled_exponentials(flat: torch.Tensor, first: slice, second: slice) -> torch.Tensor:
+    """exp((d - 1) / t) of the tokens of two blocks, 0 for a token with itself; d <= 1, so that nothing overflows."""
+    exponentials = torch.mm(flat[first], flat[second].T).float().sub_(1).div_(TEMPERATURE).exp_()
+    return exponentials.fill_diagonal_(0.0) if first == second else exponentials
+
+
+def _upper_blocks(count: int, inner: int, ranks: Ranks) -> Iterator[tuple[slice, slice]]:
+    """Pairs of slices of 0..count-1, the second not before the first, of at most `_BLOCK_ELEMENTS` entries of inner x inner.
+
+    Together the ranks get each pair once, in turns.
+    """
+    side = max(1, int((_BLOCK_ELEMENTS / (inner * inner)) ** 0.5))
+    slices = [slice(start, min(start + side, count)) for start in range(0, count, side)]
+    pairs = ((first, second) for number, first in enumerate(slices) for second in slices[number:])
+    return itertools.islice(pairs, ranks.rank, None, ranks.size)

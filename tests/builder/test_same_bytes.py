@@ -1,0 +1,54 @@
+"""The same inputs give the same bytes: any worker count, recipes together or one by one, again and again."""
+
+from pathlib import Path
+
+import pytest
+
+from iptdata.builder.driver import run, survey
+from iptdata.builder.plan import BuildOptions, plan_build
+from iptdata.builder.rejects import RejectBudget
+from iptdata.files.storage import Storage
+from iptdata.parallel import RayPool
+from iptdata.recipe import load_recipes
+from iptdata.source import open_source
+from tests.conftest import build, corpus_bytes
+
+OPTIONS = {"images_per_shard": 3, "patches_per_image": 5, "holdout": 0.3, "seed": 7}
+
+
+def build_on_ray(source: Path, out: Path, recipes: list[str], workers: int) -> None:
+    plan = plan_build(open_source(str(source)), BuildOptions(**OPTIONS))  # pyright: ignore[reportArgumentType]
+    work = survey(plan, load_recipes(recipes), Storage(str(out)))
+    with RayPool(workers=workers) as pool:
+        run(work, pool.map, RejectBudget.parse("0"), lambda _: None)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_count(photos: Path, tmp_path: Path, workers: int) -> None:
+    recipes = ["noise30", "noise50"]
+    build(photos, tmp_path / "here", recipes, **OPTIONS)
+    build_on_ray(photos, tmp_path / "ray", recipes, workers)
+    assert corpus_bytes(tmp_path / "here") == corpus_bytes(tmp_path / "ray")
+
+
+def test_together_or_one_by_one(photos: Path, tmp_path: Path) -> None:
+    build(photos, tmp_path / "together", ["noise30", "noise50"], **OPTIONS)
+    build(photos, tmp_path / "single", ["noise50"], **OPTIONS)
+    build(photos, tmp_path / "single", ["noise30"], **OPTIONS)
+    assert corpus_bytes(tmp_path / "together") == corpus_bytes(tmp_path / "single")
+
+
+def test_another_seed_is_another_corpus(photos: Path, tmp_path: Path) -> None:
+    build(photos, tmp_path / "a", seed=1)
+    build(photos, tmp_path / "b", seed=2)
+    stem = "noise30/train/noise30-train-000000.tar"
+    assert (tmp_path / "a" / stem).read_bytes() != (tmp_path / "b" / stem).read_bytes()
+
+
+def test_where_the_source_lies_does_not_matter(photos: Path, tmp_path: Path) -> None:
+    build(photos, tmp_path / "a")
+    moved = tmp_path / "elsewhere" / photos.name
+    moved.parent.mkdir()
+    photos.rename(moved)
+    build(moved, tmp_path / "b")
+    assert corpus_bytes(tmp_path / "a") == corpus_bytes(tmp_path / "b")

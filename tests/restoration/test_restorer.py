@@ -1,0 +1,61 @@
+"""Networks on images of any size."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from iptdata.errors import EvaluateError
+from iptdata.restoration.restorer import load_network
+from tests.conftest import natural_image
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+@pytest.mark.parametrize(
+    ("size", "overlap"),
+    [*itertools.product([(1, 1), (5, 70), (24, 24), (61, 43)], [0, 10, 23]), ((300, 517), 0), ((300, 517), 10)],
+    ids=str,
+)
+def test_an_identity_network_returns_the_image(ipt_file: str, size: tuple[int, int], overlap: int, ensemble: bool) -> None:
+    network = load_network(ipt_file, "rain", overlap=overlap, batch=64, self_ensemble=ensemble)
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    assert np.array_equal(network(image), image)
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_a_larger_result(edsr_file: str, ensemble: bool) -> None:
+    image = natural_image(200, 210)
+    network = load_network(edsr_file, "sr2", self_ensemble=ensemble)
+    assert (network.scale, network.tile) == (2, 192)
+    assert np.array_equal(network(image), image.repeat(2, 0).repeat(2, 1))
+
+
+def test_the_ensemble_is_the_mean_over_eight_symmetries(edsr_file: str) -> None:
+    network = load_network(edsr_file, "noise30", overlap=0, batch=1, self_ensemble=True)
+    torch.manual_seed(0)
+    for parameter in network.model.parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    image = natural_image(192, 192)
+    x = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    with torch.no_grad():
+        results = []
+        for turns in range(4):
+            for flip in (False, True):
+                seen = torch.rot90(x.flip(3) if flip else x, turns, (2, 3))
+                back = torch.rot90(network.model(seen, 0)[0], -turns, (2, 3))
+                results.append(back.flip(3) if flip else back)
+    wanted = torch.stack(results).mean(0)[0].permute(1, 2, 0).numpy()
+    assert (results[0] - results[3]).abs().max() > 0.5
+    assert np.abs(network(image).astype(float) - np.clip(wanted, 0, 255)).max() <= 0.51
+
+
+def test_mistakes(ipt_file: str) -> None:
+    with pytest.raises(EvaluateError, match="has no task 'rein'; it has rain, noise30"):
+        load_network(ipt_file, "rein")
+    for overlap in (-1, 24):
+        with pytest.raises(EvaluateError, match=f"overlap: found {overlap}, expected 0 to 23"):
+            load_network(ipt_file, "rain", overlap=overlap)
+    if not torch.cuda.is_available():
+        with pytest.raises(EvaluateError, match="device: found cuda, but no GPU can be seen"):
+            load_network(ipt_file, "rain", device="cuda")

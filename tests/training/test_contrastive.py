@@ -1,0 +1,90 @@
+"""The blockwise losses are the naive ones, value and gradient, however the blocks are cut."""
+
+import pytest
+import torch
+
+from iptdata.errors import ModelError
+from iptdata.training import contrastive
+from iptdata.training.contrastive import Form, contrastive_loss
+
+
+def naive(tokens: torch.Tensor, form: Form) -> torch.Tensor:
+    """As the formula reads, with the whole matrix."""
+    images, count, _ = tokens.shape
+    unit = tokens / tokens.norm(dim=-1, keepdim=True)
+    if form == "paper":
+        products = torch.einsum("jae,kbe->jakb", unit, unit)
+        terms = []
+        for j in range(images):
+            others = [k for k in range(images) if k != j]
+            denominators = products[j][:, others].exp().sum(1)
+            terms.append(-(products[j, :, j].exp() / denominators).log())
+        return torch.stack(terms).mean()
+    flat = unit.reshape(images * count, -1)
+    products = flat @ flat.T / 0.07
+    terms = []
+    for i in range(images * count):
+        others = [q for q in range(images * count) if q != i]
+        same = [q for q in others if q // count == i // count]
+        logarithm = products[i, others].exp().sum().log()
+        terms.append(torch.stack([logarithm - products[i, p] for p in same]).mean())
+    return torch.stack(terms).mean()
+
+
+@pytest.mark.parametrize("form", ["paper", "supcon"])
+@pytest.mark.parametrize("shape", [(2, 2, 5), (3, 4, 8), (5, 3, 6), (2, 9, 4)])
+@pytest.mark.parametrize("elements", [1, 30, 1 << 22])
+def test_value_and_gradient_are_the_naive_ones(form: Form, shape: tuple[int, ...], elements: int, monkeypatch) -> None:
+    monkeypatch.setattr(contrastive, "_BLOCK_ELEMENTS", elements)
+    torch.manual_seed(sum(shape))
+    ours = torch.randn(shape, requires_grad=True)
+    theirs = ours.detach().double().requires_grad_()
+    value, wanted = contrastive_loss(ours, form), naive(theirs, form)
+    torch.testing.assert_close(value.double(), wanted, atol=1e-5, rtol=1e-6)
+    (3 * value).backward()
+    (3 * wanted).backward()
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    torch.testing.assert_close(ours.grad.double(), theirs.grad, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["paper", "supcon"])
+def test_equal_tokens_cost_what_the_formula_says(form: Form) -> None:
+    """Where all tokens are the same, d = 1: log(B - 1) for the paper's form, log(B * N - 1) for the other."""
+    tokens = torch.ones(4, 6, 3)
+    wanted = torch.tensor(3.0 if form == "paper" else 23.0).log()
+    torch.testing.assert_close(contrastive_loss(tokens, form), wanted)
+
+
+def test_half_precision_tokens_are_taken() -> None:
+    tokens = torch.randn(3, 4, 8, dtype=torch.bfloat16, requires_grad=True)
+    contrastive_loss(tokens).backward()
+    assert tokens.grad is not None
+    assert tokens.grad.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("form", "tolerance"), [("paper", 1e-4), ("supcon", 1e-2)])
+def test_blocks_in_bf16_are_near(form: Form, tolerance: float) -> None:
+    """As on a GPU: products in bf16, sums in float32; value and gradient, on tokens that are alike within an image."""
+    torch.manual_seed(0)
+    tokens = torch.randn(64) + torch.randn(8, 1, 64) + torch.randn(8, 16, 64)
+    exact, near = tokens.clone().requires_grad_(), tokens.clone().requires_grad_()
+    wanted = contrastive_loss(exact, form)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = contrastive_loss(near, form)
+    wanted.backward()
+    found.backward()
+    assert found.dtype == torch.float32
+    assert not found.equal(wanted)
+    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=0)
+    assert exact.grad is not None
+    assert near.grad is not None
+    assert float((near.grad - exact.grad).norm() / exact.grad.norm()) < 0.02
+
+
+def test_one_image_is_refused() -> None:
+    with pytest.raises(ModelError, match="compares images, and the batch has one"):
+        contrastive_loss(torch.randn(1, 4, 8), "paper")
+    contrastive_loss(torch.randn(1, 4, 8), "supcon")
+    with pytest.raises(ModelError, match="tokens of an image, and there is one"):
+        contrastive_loss(torch.randn(3, 1, 8), "supcon")

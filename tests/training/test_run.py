@@ -1,0 +1,254 @@
+"""Runs: what they leave behind, going on as if nothing had happened, and one clear line for each mistake."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+
+from iptdata.errors import DiskFull, ModelError, TrainError, TrainFailed
+from iptdata.model.checkpoint import load_checkpoint
+from iptdata.model.transfer import for_tasks
+from iptdata.shards.find import find_shards
+from iptdata.training.loop import Loop
+from iptdata.training.metrics import side_by_side
+from iptdata.training.run import train
+from iptdata.training.run_folder import next_folder
+from tests.conftest import small_disk
+from tests.training.conftest import PAIRS, SIZE, TASKS
+from tests.training.watch import Watch, metrics, trained
+
+Options = dict[str, Any]
+
+
+def read_events(path: Path) -> list[Event]:
+    """A TensorBoard file: records of length, checksum, event, checksum."""
+    data, events = path.read_bytes(), []
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        events.append(Event.FromString(data[12 : 12 + length]))
+        data = data[16 + length :]
+    return events
+
+
+def checkpoints(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+def test_a_run_leaves_a_record(tmp_path: Path, options: Options) -> None:
+    watch = trained(tmp_path / "run", options | {"picture_every": 3})
+    lines = metrics(tmp_path / "run")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines == [vars(step) for step in watch.steps]
+    for line in lines:
+        assert line["loss"] == pytest.approx(line["l1"] + 0.1 * line["contrastive"])
+        assert line["contrastive"] > 0
+        assert 0 <= line["data_wait"] <= 1
+        assert not line["skipped"]
+    assert [line["lr"] for line in lines] == [5e-5] * 4 + [2e-5] * 2
+    assert {line["task"] for line in lines} <= set(TASKS)
+    assert watch.run.pairs == dict.fromkeys(TASKS, PAIRS)
+    assert watch.run.epochs == pytest.approx(6 * 4 / PAIRS)
+    corrupted, restored, clean = watch.pictures[0]
+    assert len(watch.pictures) == 2
+    assert restored.shape == clean.shape
+    assert side_by_side(corrupted, restored, clean).shape == (4 * clean.shape[2], 3 * clean.shape[3], 3)
+    (events,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    tags = [value.tag for event in read_events(events) for value in event.summary.value]
+    assert {"lr", "data_wait", "loss", f"l1/{watch.steps[0].task}", f"contrastive/{watch.steps[0].task}"} <= set(tags)
+    assert sum(tag.startswith("pairs/") for tag in tags) == 2
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert saved["tasks"] == list(TASKS)
+    assert saved["contrastive"] == 0.1
+    checkpoint = load_checkpoint(str(tmp_path / "run" / "checkpoints" / "step-00000006.pt"))
+    assert checkpoint.config.tasks == TASKS
+    assert checkpoint.config.scales == (1, 1, 2)
+    assert checkpoint.training is not None
+    assert checkpoint.training["step"] == 6
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9, "clip": 1.0}, {"contrastive_tokens": 7, "accumulate": 2}])
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, options: Options, changes: Options) -> None:
+    options |= changes
+    whole = trained(tmp_path / "whole", options)
+    first = trained(tmp_path / "parts", options, until=2)
+    second = trained(tmp_path / "parts", {}, until=2)
+    third = trained(tmp_path / "parts", options)
+    assert [len(part.steps) for part in (first, second, third)] == [2, 2, 2]
+    assert first.losses + second.losses + third.losses == whole.losses
+    assert [line["loss"] for line in metrics(tmp_path / "parts")] == [loss for _, _, loss, _ in whole.losses]
+    one, other = (load_checkpoint(str(tmp_path / name / "checkpoints" / "step-00000006.pt")) for name in ("whole", "parts"))
+    assert all(tensor.equal(other.weights[name]) for name, tensor in one.weights.items())
+
+
+def test_what_was_recorded_behind_a_checkpoint_is_done_again(tmp_path: Path, options: Options) -> None:
+    whole = trained(tmp_path / "run", options | {"save_every": 4})
+    (tmp_path / "run" / "checkpoints" / "step-00000006.pt").unlink()
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 7, "lo')
+    again = trained(tmp_path / "run", {})
+    assert again.losses == whole.losses[4:]
+    assert [line["step"] for line in metrics(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_finished_run_goes_on_with_more(tmp_path: Path, options: Options) -> None:
+    trained(tmp_path / "run", options)
+    with pytest.raises(TrainError, match="is finished: it stands at step 6 of 6; say more --steps"):
+        trained(tmp_path / "run", {})
+    more = trained(tmp_path / "run", {"steps": 8})
+    assert [step.step for step in more.steps] == [7, 8]
+    assert more.run.step == 6
+    epochs = trained(tmp_path / "run", {"epochs": 1})
+    assert epochs.steps[-1].step == 14
+
+
+def test_the_last_checkpoints_and_the_best_stay(tmp_path: Path, options: Options) -> None:
+    watch = trained(tmp_path / "run", options | {"save_every": 1, "keep": 2, "validate": True, "validate_every": 2, "lr": 1e-3})
+    assert checkpoints(tmp_path / "run") == ["step-00000005.pt", "step-00000006.pt"]
+    assert sorted(watch.psnr) == [2, 4, 6]
+    best = max(watch.psnr, key=lambda step: sum(watch.psnr[step].values()))
+    training = load_checkpoint(str(tmp_path / "run" / "best.pt")).training
+    assert training is not None
+    assert training["step"] == best
+    assert {line["step"]: line["validation"] for line in metrics(tmp_path / "run") if "validation" in line} == watch.psnr
+
+
+def test_validation_is_the_psnr_of_the_held_out_pairs(tmp_path: Path, options: Options, training_corpus: Path) -> None:
+    watch = trained(tmp_path / "run", options | {"validate": True, "ema": 0.5, "tasks": ["rain"], "batch_size": 5})
+    model = load_checkpoint(str(tmp_path / "run" / "best.pt")).model()
+    (shard,) = find_shards(str(training_corpus / "rain" / "val"))
+    with torch.no_grad():
+        restored = model(torch.from_numpy(shard.corrupted.copy()).permute(0, 3, 1, 2).float(), 0)[0]
+    difference = restored.round().clamp(0, 255).permute(0, 2, 3, 1) - torch.from_numpy(shard.clean.copy())
+    wanted = (10 * (255**2 / difference.double().square().mean((1, 2, 3))).log10()).mean()
+    assert watch.psnr[6]["rain"] == pytest.approx(float(wanted), abs=1e-4)
+
+
+def test_a_run_goes_on_from_anywhere_as_it_was(
+    tmp_path: Path, options: Options, training_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(training_corpus.parent)
+    trained(tmp_path / "run", options | {"shards": [training_corpus.name], "precision": "bf16"})
+    monkeypatch.chdir(tmp_path)
+    trained(tmp_path / "run", {"steps": 7})
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (saved["device"], saved["precision"], saved["shards"]) == ("cpu", "bf16", [str(training_corpus)])
+
+
+def test_torchrun_needs_a_folder_that_it_finds_again(tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    with pytest.raises(TrainError, match="torchrun may start this run again; say --out RUN"):
+        train([options], None, Watch())
+    trained(tmp_path / "run", options | {"save_every": 2}, until=3, resume=False)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert trained(tmp_path / "run", options, resume=False).run.step == 3
+
+
+def test_a_run_begins_anew_when_told(tmp_path: Path, options: Options) -> None:
+    first = trained(tmp_path / "run", options | {"save_every": 2})
+    again = trained(tmp_path / "run", options | {"seed": 1}, resume=False)
+    assert len(again.steps) == 6
+    assert again.losses != first.losses
+    assert [line["step"] for line in metrics(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+    assert checkpoints(tmp_path / "run") == ["step-00000006.pt"]
+    with pytest.raises(TrainError, match="has no checkpoint to go on from"):
+        trained(tmp_path / "other", options, resume=True)
+
+
+def test_weights_for_another_task(tmp_path: Path, options: Options) -> None:
+    trained(tmp_path / "run", options | {"tasks": ["rain", "noise30"]})
+    path = str(tmp_path / "run" / "checkpoints" / "step-00000006.pt")
+    source = load_checkpoint(path)
+    model, fresh = for_tasks(source, {"sr2": 2, "noise30": 1, "rain": 2}, SIZE)
+    weights = model.state_dict()
+    assert fresh == ["sr2", "rain"]
+    assert weights["head.1.0.weight"].equal(source.weights["head.1.0.weight"])
+    assert weights["tail.1.1.bias"].equal(source.weights["tail.1.1.bias"])
+    assert weights["body.query_embed.weight"][1].equal(source.weights["body.query_embed.weight"][1])
+    assert weights["body.encoder.layers.0.linear1.weight"].equal(source.weights["body.encoder.layers.0.linear1.weight"])
+    assert not weights["head.2.0.weight"].equal(source.weights["head.0.0.weight"])
+    swapped, _ = for_tasks(source, {"noise30": 1, "rain": 1}, SIZE)
+    assert swapped.state_dict()["head.0.0.weight"].equal(source.weights["head.1.0.weight"])
+    with pytest.raises(ModelError, match="is for patches of 24x24, the shards hold 48x48"):
+        for_tasks(source, {"rain": 1}, 48)
+    tuned: Options = {"checkpoint": path, "freeze": "body", "tasks": ["sr2"], "model": None, "network": {}}
+    watch = trained(tmp_path / "tuned", options | tuned)
+    assert "sr2 are new" in watch.run.notes[0]
+    body = load_checkpoint(str(tmp_path / "tuned" / "checkpoints" / "step-00000006.pt")).weights
+    assert body["body.encoder.layers.0.linear1.weight"].equal(source.weights["body.encoder.layers.0.linear1.weight"])
+    with pytest.raises(TrainError, match="freeze is body in the checkpoint, none wanted"):
+        trained(tmp_path / "tuned", {"steps": 7, "freeze": "none"})
+    os.rename(path, path + ".gone")
+    assert len(trained(tmp_path / "tuned", {"steps": 7}).steps) == 1
+
+
+def test_edsr_has_no_tokens(tmp_path: Path, options: Options) -> None:
+    edsr: Options = {"model": "edsr-tiny", "network": {"n_feats": 8, "n_blocks": 1}}
+    watch = trained(tmp_path / "run", options | edsr)
+    assert [step.contrastive for step in watch.steps] == [0.0] * 6
+    with pytest.raises(TrainError, match=r"contrastive is 0\.1, but edsr-tiny has no tokens"):
+        trained(tmp_path / "other", options | edsr | {"contrastive": 0.1})
+
+
+def test_shards_of_others(tmp_path: Path, options: Options, training_corpus: Path) -> None:
+    shards = [str(training_corpus), f"blur={training_corpus}/sr2/train/*.tar"]
+    watch = trained(tmp_path / "run", options | {"shards": shards, "tasks": ["rain", "blur"], "validate": True})
+    assert watch.run.pairs == {"rain": PAIRS, "blur": None}
+    assert {step.epoch for step in watch.steps} == {None}
+    assert list(watch.psnr[6]) == ["rain"]
+    with pytest.raises(TrainError, match="have no split, so nothing is held out"):
+        trained(tmp_path / "other", options | {"shards": shards[1:], "validate": True})
+    with pytest.raises(TrainError, match="blur has no known number of pairs"):
+        trained(tmp_path / "other", options | {"shards": shards, "steps": None, "epochs": 1, "tasks": ["blur"]})
+
+
+def test_steps_without_a_finite_loss(tmp_path: Path, options: Options) -> None:
+    with pytest.raises(TrainFailed, match="3 steps in a row gave an infinite or undefined gradient"):
+        trained(tmp_path / "run", options | {"lr": 1e38, "steps": 50, "nonfinite": 3, "save_every": 1})
+    lines = metrics(tmp_path / "run")
+    assert [line["skipped"] for line in lines[-3:]] == [True] * 3
+    assert lines[-1]["loss"] is None
+    assert load_checkpoint(str(tmp_path / "run" / "checkpoints" / f"step-{len(lines) - 1:08d}.pt"))
+
+
+def test_a_full_disk_leaves_the_checkpoints_before(tmp_path: Path, options: Options) -> None:
+    with small_disk(tmp_path / "disk", "12m") as disk:
+        with pytest.raises(DiskFull, match=r"the disk is full: .*/run/.* could not be written; free some space and go on"):
+            trained(disk / "run", options | {"save_every": 1, "keep": 50, "steps": 50})
+        kept = checkpoints(disk / "run")
+        assert kept
+        assert all(load_checkpoint(str(disk / "run" / "checkpoints" / name)).training for name in kept)
+        for name in kept[:-1]:
+            (disk / "run" / "checkpoints" / name).unlink()
+        assert len(trained(disk / "run", {"steps": len(kept) + 1, "save_every": None}).steps) == 1
+
+
+def test_checkpoints_are_written_every_ten_minutes(tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which every look takes 100 s."""
+    ticks = iter(range(0, 10**6, 100))
+    begin = Loop.__init__
+    monkeypatch.setattr(Loop, "__init__", lambda *arguments: begin(*arguments, now=lambda: next(ticks)))
+    trained(tmp_path / "run", options | {"keep": 100, "steps": 20})
+    assert len(checkpoints(tmp_path / "run")) > 4
+
+
+def test_without_a_compiler_a_run_is_eager(tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("No working C++\ncompiler found")
+
+    eager = trained(tmp_path / "eager", options)
+    monkeypatch.setattr(torch, "compile", fails)
+    watch = trained(tmp_path / "run", options | {"compile": True})
+    assert watch.run.notes == ("nothing is compiled: No working C++ compiler found",)
+    assert watch.losses == eager.losses
+
+
+def test_names_of_runs(tmp_path: Path) -> None:
+    parent = str(tmp_path)
+    assert next_folder(parent, "ipt-tiny") == f"{parent}/ipt-tiny-1"
+    (tmp_path / "ipt-tiny-1").mkdir()
+    assert next_folder(parent, "ipt-tiny") == f"{parent}/ipt-tiny-2"

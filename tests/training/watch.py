@@ -1,0 +1,58 @@
+"""Runs as tests watch them: an observer that remembers, and the record on disk."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iptdata.training.events import Observer, RunInfo, StepRecord
+from iptdata.training.run import train
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl that are whole by now."""
+    path = run / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
+
+
+def reached(run: Path, step: int) -> None:
+    """Wait until a run that is under way has recorded a step."""
+    for _ in range(1200):
+        if len(metrics(run)) >= step:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"step {step} was not reached")
+
+
+class Watch(Observer):
+    def __init__(self) -> None:
+        self.steps: list[StepRecord] = []
+        self.psnr: dict[int, Mapping[str, float]] = {}
+        self.pictures: list[tuple[torch.Tensor, ...]] = []
+
+    def started(self, run: RunInfo) -> None:
+        self.run = run
+
+    def stepped(self, step: StepRecord) -> None:
+        self.steps.append(step)
+
+    def pictured(self, step: int, task: str, corrupted: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor) -> None:
+        self.pictures.append((corrupted, restored, clean))
+
+    def validated(self, step: int, psnr: Mapping[str, float]) -> None:
+        self.psnr[step] = psnr
+
+    @property
+    def losses(self) -> list[tuple[int, str, float, float]]:
+        return [(step.step, step.task, step.loss, step.contrastive) for step in self.steps]
+
+
+def trained(out: Path, options: Mapping[str, Any], *, until: int | None = None, resume: bool | None = None) -> Watch:
+    """A run, stopped as by SIGTERM after step `until`."""
+    watch = Watch()
+    stopping: Callable[[], bool] = lambda: until is not None and len(watch.steps) >= until - 1  # noqa: E731
+    assert train([options], str(out), watch, resume=resume, stopping=stopping) == (until is None)
+    return watch

@@ -1,23 +1,56 @@
 """Errors that a user can act on.
 
-A message says what was found, what was expected and what to do. The command line prints it as one line and ends with
-`exit_status`; nothing else in the package ends the process.
+A message says what was found and what was expected, a hint what to do. Arguments are named as Python names them, in
+backticks: the command line spells them as its flags, prints the error as one line and ends with `exit_status`. Nothing
+else in the package ends the process.
 """
 
 import errno
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+_ARGUMENT = re.compile(r"`([a-z_][a-z0-9_]*)(?:=([^`\s]+))?`")
+
+Spelling = Callable[[str, str | None], str]
+
+
+def python_spelling(name: str, value: str | None) -> str:
+    """An argument as Python code has it: `batch_size`, `accumulate=N`."""
+    return name if value is None else f"{name}={value}"
+
 
 class IptDataError(Exception):
-    """Input, options or environment that the user can put right; the command ends with status 2."""
+    """Input, options or environment that the user can correct; the command ends with status 2.
+
+    Args:
+        message: What was found and what was expected, without a period at its end.
+        argument: The argument that is wrong, by its Python name.
+        hint: What to do, as an imperative sentence without a period at its end.
+    """
 
     exit_status = 2
 
+    def __init__(self, message: str, *, argument: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.argument = argument
+        self.hint = hint
+
+    def text(self, spelling: Spelling = python_spelling) -> str:
+        """The whole error on one line.
+
+        Args:
+            spelling: How to write an argument and its value, if it has one.
+        """
+        prefix = "" if self.argument is None else f"{spelling(self.argument, None)}: "
+        suffix = "" if self.hint is None else f". {self.hint}."
+        text = prefix + _ARGUMENT.sub(lambda found: spelling(found[1], found[2]), self.message + suffix)
+        return without_secrets(text)
+
     def __str__(self) -> str:
-        return without_secrets(super().__str__())
+        return self.text()
 
 
 class RecipeError(IptDataError):
@@ -29,35 +62,35 @@ class SourceError(IptDataError):
 
 
 class ShardError(IptDataError):
-    """A shard, manifest or corpus that is damaged or not what it says."""
+    """A shard, manifest or corpus that is damaged or inconsistent."""
 
 
 class StreamError(IptDataError):
-    """Options of a stream that do not fit each other, the shards, or the state to go on from."""
+    """Stream options that conflict with each other, with the shards, or with the state to resume from."""
 
 
 class ModelError(IptDataError):
-    """A network that cannot be, or weights that do not fit it."""
+    """An invalid network configuration, or weights that do not match it."""
 
 
 class InspectError(IptDataError):
-    """What cannot be drawn, written or asked of a corpus."""
+    """A query, picture or page that cannot be made from a corpus."""
 
 
 class TrainError(IptDataError):
-    """Options of a training run that cannot be, or that do not fit the run, the shards or the machine."""
+    """Training options that are invalid, or that conflict with the run, the shards or the machine."""
 
 
 class TrainFinished(TrainError):
-    """A training run that is asked to go on and has come to its end."""
+    """A training run that was asked to continue although it is finished."""
 
 
 class EvaluateError(IptDataError):
-    """Benchmarks, photos or options of a restoration that cannot be used."""
+    """Benchmarks, photos or restoration options that cannot be used."""
 
 
 class StudyError(IptDataError):
-    """A study that does not validate, or that is not what its folder holds."""
+    """A study that does not validate, or that differs from what its folder holds."""
 
 
 class EvaluateFailed(EvaluateError):
@@ -67,7 +100,7 @@ class EvaluateFailed(EvaluateError):
 
 
 class ConflictError(IptDataError):
-    """An output directory that holds the same recipe and split with another content."""
+    """An output directory that holds the same recipe and split with different content."""
 
 
 class StorageError(IptDataError):
@@ -75,7 +108,7 @@ class StorageError(IptDataError):
 
 
 class DiskFull(StorageError):
-    """A disk that was filled by a build under way; the command ends with status 1."""
+    """A disk that filled up while something was being written; the command ends with status 1."""
 
     exit_status = 1
 
@@ -87,38 +120,39 @@ class BuildFailed(IptDataError):
 
 
 class TrainFailed(IptDataError):
-    """A training run that started and could not go on; the command ends with status 1."""
+    """A training run that started and could not finish; the command ends with status 1."""
 
     exit_status = 1
 
 
 def nearest(found: str, allowed: Iterable[str]) -> str:
-    """The allowed names as text, those most like `found` first."""
+    """Allowed names as text, those most similar to `found` first."""
     names = sorted(allowed)
     close = get_close_matches(found, names, n=3, cutoff=0.4)
     return ", ".join(close + [name for name in names if name not in close])
 
 
 def without_secrets(text: str) -> str:
-    """A text without the names and passwords that stand in URLs: `s3://***@bucket`."""
+    """A text with the user names and passwords of URLs masked: `s3://***@bucket`."""
     return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
 
 
-def one_line(error: Exception, most: int | None = None) -> str:
-    """What an error of another library says, on one line, at most so many characters of it."""
-    return " ".join(str(error).split())[:most]
+def one_line(error: Exception, max_length: int | None = None) -> str:
+    """The message of another library's error on one line, cut at `max_length` characters."""
+    return " ".join(str(error).split())[:max_length]
 
 
 @contextmanager
-def explained(path: str) -> Iterator[None]:
-    """What goes wrong with a file in the block, in words.
+def storage_errors(path: str) -> Iterator[None]:
+    """Turn an OSError of the block into a StorageError that names the path.
 
     Raises:
-        DiskFull, StorageError: for an OSError.
+        DiskFull: When the disk or a quota is full.
+        StorageError: For any other OSError.
     """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"the disk is full: {path} could not be written; free some space and go on") from error
+            raise DiskFull(f"the disk is full: cannot write {path}", hint="Free some space and run it again") from error
         raise StorageError(f"cannot use {path}: {error.strerror or one_line(error)}") from error

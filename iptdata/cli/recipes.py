@@ -1,6 +1,5 @@
 """`iptdata recipes`."""
 
-import dataclasses
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ from iptdata.builder.unit import layout_of
 from iptdata.cli.complete import complete_recipes
 from iptdata.cli.console import results
 from iptdata.degradations.distribution import Distribution
+from iptdata.options import options_of
 from iptdata.recipe import Recipe, Suite, load, load_recipes, shipped, shipped_recipes
 from iptdata.source import SAMPLES, open_source
 from iptdata.units import amount
@@ -89,12 +89,10 @@ def _parameters(step: Any) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("", "value", "allowed", "unit", "meaning"):
         table.add_column(column)
-    for field in dataclasses.fields(step):
-        value = getattr(step, field.name)
+    for name, parameter in options_of(type(step)).items():
+        value = getattr(step, name)
         shown = value.plain() if isinstance(value, Distribution) else value
-        about = field.metadata
-        allowed = f"{about['low']:g} to {about['high']:g}" if "low" in about else ""
-        table.add_row(field.name, escape(str(shown)), allowed, about.get("unit", ""), about.get("meaning", ""))
+        table.add_row(name, escape(str(shown)), parameter.range, parameter.unit, parameter.help)
     for recorded in step.recorded:
         table.add_row(recorded.name, "stored", f"{recorded.low:g} to {recorded.high:g}", recorded.unit, recorded.meaning)
     return table

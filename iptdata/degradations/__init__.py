@@ -34,4 +34,4 @@ def degradation(name: str) -> type:
     if name in _installed():
         return _installed()[name].load()
     names = nearest(name, [*_BUILT_IN, *_installed()])
-    raise RecipeError(f"found degradation {name!r}, allowed are: {names}")
+    raise RecipeError(f"found degradation {name!r}, expected one of {names}")

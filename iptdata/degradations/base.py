@@ -4,14 +4,11 @@
 was used, so that a recorded pair can be derived again. Counting, naming and storing are done once, outside.
 """
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeGuard
+from typing import ClassVar, Protocol, TypeGuard
 
 import numpy as np
 
-from iptdata.degradations.distribution import Distribution
-from iptdata.errors import RecipeError
 from iptdata.rng import Bits
 
 Values = dict[str, np.ndarray]
@@ -40,34 +37,6 @@ class Recorded:
     @property
     def width(self) -> int:
         return max(len(self.text(self.low)), len(self.text(self.high)))
-
-
-def parameter(meaning: str, *, low: float, high: float, unit: str = "", default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field with the range that `check` enforces and the words that `iptdata recipes NAME` prints."""
-    return dataclasses.field(default=default, metadata={"meaning": meaning, "low": low, "high": high, "unit": unit})
-
-
-def check(step: Any) -> None:
-    """Refuse a parameter of the wrong type or out of its range; a whole number where any is allowed becomes a float.
-
-    Raises:
-        RecipeError: naming the parameter, what was found and what is allowed.
-    """
-    for field in dataclasses.fields(step):
-        low, high = field.metadata["low"], field.metadata["high"]
-        value = getattr(step, field.name)
-        whole = field.type is int
-        if isinstance(value, Distribution):
-            bounds = value.bounds
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and (isinstance(value, int) or not whole):
-            bounds = (value, value)
-        else:
-            bounds = (float("nan"), float("nan"))
-        if not (low <= bounds[0] and bounds[1] <= high):
-            kind = "a whole number" if whole else "a number"
-            raise RecipeError(f"{field.name}: found {value!r}, allowed is {kind} from {low:g} to {high:g}")
-        if field.type is float and isinstance(value, (int, float)):
-            object.__setattr__(step, field.name, float(value))
 
 
 class _Step(Protocol):

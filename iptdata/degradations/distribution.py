@@ -34,7 +34,7 @@ class Distribution:
                 return cls("choice", tuple(float(v) for v in values))
             if good and kind == "uniform" and len(values) == 2 and values[0] < values[1]:
                 return cls("uniform", tuple(float(v) for v in values))
-        raise RecipeError(f"found {value!r}, allowed is a number, {{uniform: [low, high]}} or {{choice: [a, b, ...]}}")
+        raise RecipeError(f"found {value!r}, expected a number, {{uniform: [low, high]}} or {{choice: [a, b, ...]}}")
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 
 from iptdata import rng
-from iptdata.degradations.base import Recorded, Values, check, parameter
+from iptdata.degradations.base import Recorded, Values
 from iptdata.degradations.distribution import Distribution
+from iptdata.errors import RecipeError
+from iptdata.options import option, validate
 from iptdata.rng import Bits
 
 _SIGMA_DECIMALS = 2
@@ -26,11 +28,10 @@ class GaussianNoise:
 
     version: ClassVar[int] = 1
 
-    sigma: Distribution = parameter("standard deviation of the noise, on 0..255", low=0, high=200)
+    sigma: Distribution = option(help="standard deviation of the noise, on 0..255", min=0, max=200)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", Distribution.parse(self.sigma))
-        check(self)
+        validate(self, RecipeError)
 
     @property
     def recorded(self) -> tuple[Recorded, ...]:

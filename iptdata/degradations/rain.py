@@ -19,7 +19,9 @@ import numpy as np
 
 from iptdata import rng
 from iptdata.degradations import exact
-from iptdata.degradations.base import Recorded, Values, check, parameter
+from iptdata.degradations.base import Recorded, Values
+from iptdata.errors import RecipeError
+from iptdata.options import option, validate
 from iptdata.rng import Bits
 
 REACH = 64
@@ -50,25 +52,25 @@ class RainStreaks:
 
     version: ClassVar[int] = 1
 
-    sheets: int = parameter("sheets of streaks, each with one direction", low=1, high=16)
-    angle_sd: float = parameter("spread of a patch's direction about the vertical", unit="degrees", low=0, high=30)
-    jitter: float = parameter("spread of the sheets' directions about the patch's", unit="degrees", low=0, high=30)
-    level_mu: float = parameter("mean of the logarithm of the median peak", unit="ln 0..255", low=-3, high=6)
-    level_sd: float = parameter("spread of that logarithm between patches", low=0, high=2)
-    density_mu: float = parameter("mean of the logarithm of the streaks in 48x48 pixels", low=-3, high=5)
-    density_sd: float = parameter("spread of that logarithm between patches", low=0, high=2)
-    length_mu: float = parameter("mean of the logarithm of the median length", unit="ln pixels", low=0, high=5)
-    length_sd: float = parameter("spread of that logarithm between patches", low=0, high=2)
-    rho: float = parameter("correlation of a streak's length, peak and width: near ones have more of each", low=0, high=1)
-    spread_l: float = parameter("spread of the logarithm of length between streaks", low=0, high=3)
-    spread_a: float = parameter("spread of the logarithm of the peak between streaks", low=0, high=3)
-    spread_w: float = parameter("spread of the logarithm of width between streaks", low=0, high=3)
-    width: float = parameter("median standard deviation across a streak", unit="pixels", low=0.1, high=10)
-    cap: float = parameter("the most that one streak adds", unit="0..255", low=1, high=255)
-    taper: float = parameter("exponent of the profile along a streak, 0 is a box", low=0.05, high=4)
+    sheets: int = option(help="sheets of streaks, each with one direction", min=1, max=16)
+    angle_sd: float = option(help="spread of a patch's direction about the vertical", unit="degrees", min=0, max=30)
+    jitter: float = option(help="spread of the sheets' directions about the patch's", unit="degrees", min=0, max=30)
+    level_mu: float = option(help="mean of the logarithm of the median peak", unit="ln 0..255", min=-3, max=6)
+    level_sd: float = option(help="spread of that logarithm between patches", min=0, max=2)
+    density_mu: float = option(help="mean of the logarithm of the streaks in 48x48 pixels", min=-3, max=5)
+    density_sd: float = option(help="spread of that logarithm between patches", min=0, max=2)
+    length_mu: float = option(help="mean of the logarithm of the median length", unit="ln pixels", min=0, max=5)
+    length_sd: float = option(help="spread of that logarithm between patches", min=0, max=2)
+    rho: float = option(help="correlation of a streak's length, peak and width: near ones have more of each", min=0, max=1)
+    spread_l: float = option(help="spread of the logarithm of length between streaks", min=0, max=3)
+    spread_a: float = option(help="spread of the logarithm of the peak between streaks", min=0, max=3)
+    spread_w: float = option(help="spread of the logarithm of width between streaks", min=0, max=3)
+    width: float = option(help="median standard deviation across a streak", unit="pixels", min=0.1, max=10)
+    cap: float = option(help="the most that one streak adds", unit="0..255", min=1, max=255)
+    taper: float = option(help="exponent of the profile along a streak, 0 is a box", min=0.05, max=4)
 
     def __post_init__(self) -> None:
-        check(self)
+        validate(self, RecipeError)
 
     @property
     def recorded(self) -> tuple[Recorded, ...]:

@@ -16,7 +16,7 @@ from typing import IO, Protocol
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from iptdata.errors import StorageError, explained, one_line
+from iptdata.errors import StorageError, one_line, storage_errors
 
 TEMPORARY_SUFFIX = ".partial"
 
@@ -85,7 +85,7 @@ class Storage:
     def exists(self, relative: str = "") -> bool:
         if self.is_local:
             return os.path.exists(self.path(relative))
-        with explained(self.path(relative)):
+        with storage_errors(self.path(relative)):
             return self._filesystem.get_file_info(relative).type != pafs.FileType.NotFound
 
     def size(self, relative: str) -> int | None:
@@ -93,27 +93,27 @@ class Storage:
         if self.is_local:
             path = self.path(relative)
             return os.path.getsize(path) if os.path.isfile(path) else None
-        with explained(self.path(relative)):
+        with storage_errors(self.path(relative)):
             info = self._filesystem.get_file_info(relative)
         return info.size if info.is_file else None
 
     def sizes(self, relative: str = "") -> dict[str, int]:
         """Name and bytes of each file in a folder, in no particular order; none where there is no folder."""
-        with explained(self.path(relative)):
+        with storage_errors(self.path(relative)):
             if self.is_local:
                 return {entry.name: entry.stat().st_size for entry in self._entries(relative) if entry.is_file()}
             return {info.base_name: info.size for info in self._infos(relative) if info.is_file}
 
     def names(self, relative: str = "") -> list[str]:
         """Names in a folder, sorted; none where there is no folder."""
-        with explained(self.path(relative)):
+        with storage_errors(self.path(relative)):
             if self.is_local:
                 return sorted(entry.name for entry in self._entries(relative))
             return sorted(info.base_name for info in self._infos(relative))
 
     def folders(self, relative: str = "") -> list[str]:
         """Names of the folders in a folder, sorted; none where there is no folder."""
-        with explained(self.path(relative)):
+        with storage_errors(self.path(relative)):
             if self.is_local:
                 return sorted(entry.name for entry in self._entries(relative) if entry.is_dir())
             return sorted(info.base_name for info in self._infos(relative) if info.type == pafs.FileType.Directory)
@@ -187,7 +187,7 @@ class Storage:
 
     def make_folder(self, relative: str = "") -> None:
         """Make a folder and those above it; nothing happens where it exists."""
-        with explained(self.path(relative)):
+        with storage_errors(self.path(relative)):
             if self.is_local:
                 os.makedirs(self.path(relative), exist_ok=True)
             else:
@@ -200,7 +200,7 @@ class Storage:
         Raises:
             StorageError: when it cannot be written, a full disk among the reasons.
         """
-        with explained(self.path(relative)):
+        with storage_errors(self.path(relative)):
             folder, name = os.path.split(relative)
             temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}")
             if not self.is_local:
@@ -233,7 +233,7 @@ class Storage:
 
     def remove(self, relative: str) -> None:
         """Remove a file; nothing happens where there is none."""
-        with explained(self.path(relative)):
+        with storage_errors(self.path(relative)):
             if self.size(relative) is None:
                 return
             if self.is_local:

@@ -12,7 +12,7 @@ import iptdata
 from iptdata.degradations import degradation
 from iptdata.errors import RecipeError, nearest
 from iptdata.recipe.recipe import Recipe
-from iptdata.yaml_file import read_mapping
+from iptdata.yaml_file import check_keys, read_mapping
 
 _RECIPE_KEYS = {field.name for field in dataclasses.fields(Recipe)}
 _SUITE_KEYS = {"suite", "description", "recipes"}
@@ -103,11 +103,11 @@ def _suite(content: dict[str, Any], path: Path) -> Suite:
     _check_keys(content, _SUITE_KEYS, {"suite", "recipes"})
     names = content["recipes"]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise RecipeError(f"recipes: found {names!r}, allowed is a list of names or paths")
+        raise RecipeError(f"recipes: found {names!r}, expected a list of names or paths")
     members = [(name, _path_of(name, path.parent)) for name in names]
     for name, member in members:
         if "suite" in _read(member):
-            raise RecipeError(f"recipes: found the suite {name!r}, allowed are recipes")
+            raise RecipeError(f"recipes: found the suite {name!r}, expected recipes only")
     recipes = [recipe for _, member in members if isinstance(recipe := _load_file(member), Recipe)]
     return Suite(name=str(content["suite"]), description=str(content.get("description", "")), recipes=tuple(recipes))
 
@@ -116,7 +116,7 @@ def _recipe(content: dict[str, Any]) -> Recipe:
     _check_keys(content, _RECIPE_KEYS, {"task", "steps"})
     steps = content["steps"]
     if not isinstance(steps, list):
-        raise RecipeError(f"steps: found {steps!r}, allowed is a list of degradations")
+        raise RecipeError(f"steps: found {steps!r}, expected a list of degradations")
     rest = {key: value for key, value in content.items() if key != "steps"}
     return Recipe(steps=tuple(_step(step, position) for position, step in enumerate(steps)), **rest)
 
@@ -126,11 +126,11 @@ def _step(entry: Any, position: int) -> tuple[str, Any]:
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, dict) or len(entry) != 1:
-        raise RecipeError(f"{where}: found {entry!r}, allowed is `name: {{parameter: value}}`")
+        raise RecipeError(f"{where}: found {entry!r}, expected `name: {{parameter: value}}`")
     name, values = next(iter(entry.items()))
     values = {} if values is None else values
     if not isinstance(values, dict):
-        raise RecipeError(f"{where}.{name}: found {values!r}, allowed are parameters, `name: value`")
+        raise RecipeError(f"{where}.{name}: found {values!r}, expected parameters, `name: value`")
     try:
         kind = degradation(str(name))
     except RecipeError as error:
@@ -145,8 +145,6 @@ def _step(entry: Any, position: int) -> tuple[str, Any]:
 
 
 def _check_keys(content: dict[str, Any], allowed: set[str], required: set[str]) -> None:
-    for key in content:
-        if key not in allowed:
-            raise RecipeError(f"{key}: unknown key, allowed are: {nearest(str(key), allowed)}")
+    check_keys(content, allowed, "", RecipeError)
     for key in sorted(required - set(content)):
         raise RecipeError(f"{key}: missing")

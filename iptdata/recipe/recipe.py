@@ -11,6 +11,7 @@ from iptdata import rng
 from iptdata.degradations.base import Degradation, Recorded, needs_image
 from iptdata.degradations.distribution import Distribution
 from iptdata.errors import RecipeError
+from iptdata.options import option, validate
 
 TASK_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 SCALES = (1, 2, 3, 4, 8)
@@ -19,45 +20,44 @@ MAX_PATCH = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One degradation task.
+    """One degradation task. Wrong values are refused, naming the key.
 
     Attributes:
-        task: name of the task, folder of its shards.
-        scale: how many times the clean patch is larger than the corrupted one, in both directions.
-        patch_size: height and width of the corrupted patch; the clean one is `patch_size * scale`.
-        min_std: a clean patch with a lower standard deviation (0..255, all values) is drawn again, and dropped when
-            that does not help.
-        steps: name and degradation, applied in order.
+        task: Name of the task, folder of its shards.
+        description: What it is, for lists and dataset cards; no pair depends on it.
+        scale: How many times larger the clean patch is than the corrupted one, in both directions.
+        patch_size: Height and width of the corrupted patch in pixels; the clean one is `patch_size * scale`.
+        min_std: A clean patch with a lower standard deviation (0..255, all values) is drawn again, and dropped when that
+            does not help.
+        steps: Name and degradation, applied in order.
     """
 
-    task: str
-    description: str = ""
-    scale: int = 1
-    patch_size: int = 48
-    min_std: float = 0.0
+    task: str = option(
+        help="Name of the task and of its folder.",
+        pattern=TASK_PATTERN.pattern,
+        expects="lower-case letters, digits, _ and -, at most 32, not beginning with _ or -",
+    )
+    description: str = option("", help="What it is.")
+    scale: int = option(1, help="How many times larger the clean patch is.", choices=dict.fromkeys(SCALES, ""))
+    patch_size: int = option(48, help="Side of the corrupted patch.", unit="pixels", min=1, max=MAX_PATCH)
+    min_std: float = option(0.0, help="Draw a clean patch again when its standard deviation is lower.", min=0, below=128)
     steps: tuple[tuple[str, Degradation], ...]
 
     def __post_init__(self) -> None:
-        _expect(isinstance(self.task, str) and bool(TASK_PATTERN.fullmatch(self.task)), "task", self.task, TASK_PATTERN.pattern)
-        _expect(isinstance(self.description, str), "description", self.description, "text")
-        _expect(_is_int(self.scale) and self.scale in SCALES, "scale", self.scale, ", ".join(map(str, SCALES)))
-        _expect(
-            _is_int(self.patch_size) and 1 <= self.patch_size * self.scale <= MAX_PATCH,
-            "patch_size",
-            self.patch_size,
-            f"a whole number from 1 to {MAX_PATCH // self.scale}",
-        )
-        number = isinstance(self.min_std, (int, float)) and not isinstance(self.min_std, bool)
-        _expect(number and 0 <= self.min_std < 128, "min_std", self.min_std, "a number from 0 to 128")
-        _expect(len(self.steps) > 0, "steps", [], "at least one degradation")
+        validate(self, RecipeError)
+        if self.clean_size > MAX_PATCH:
+            raise RecipeError(
+                f"patch_size: found {self.patch_size}, expected a whole number from 1 to {MAX_PATCH // self.scale}"
+            )
+        if not self.steps:
+            raise RecipeError("steps: found [], expected at least one degradation")
         for position, (name, step) in enumerate(self.steps):
-            if needs_image(step):
-                _expect(
-                    position == 0, f"steps.{position}", name, "a degradation of patches; this one can only be the first step"
-                )
+            if needs_image(step) and position > 0:
+                raise RecipeError(f"steps.{position}: found {name!r}, which must be the first step")
         if self.scale > 1 and not needs_image(self.steps[0][1]):
             raise RecipeError(
-                f"steps.0: found {self.steps[0][0]!r}, allowed with scale {self.scale} is one that shrinks, such as 'bicubic'"
+                f"steps.0: found {self.steps[0][0]!r}, expected a degradation that shrinks for scale {self.scale}, such as "
+                f"'bicubic'"
             )
 
     @property
@@ -87,7 +87,7 @@ class Recipe:
         """As the YAML file holds it, with every default written out."""
         steps = [{name: _plain_step(step)} for name, step in self.steps]
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return fields | {"min_std": float(self.min_std), "steps": steps}
+        return fields | {"steps": steps}
 
     def with_patch_size(self, patch_size: int) -> "Recipe":
         return dataclasses.replace(self, patch_size=patch_size)
@@ -96,12 +96,3 @@ class Recipe:
 def _plain_step(step: Any) -> dict[str, Any]:
     values = {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
     return {name: value.plain() if isinstance(value, Distribution) else value for name, value in values.items()}
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _expect(good: bool, key: str, found: object, allowed: str) -> None:
-    if not good:
-        raise RecipeError(f"{key}: found {found!r}, allowed is {allowed}")

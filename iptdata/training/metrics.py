@@ -14,7 +14,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
-from iptdata.errors import explained
+from iptdata.errors import storage_errors
 from iptdata.training.events import Observer, RunInfo, StepRecord
 from iptdata.training.run_folder import METRICS, RunFolder
 
@@ -28,7 +28,7 @@ class MetricsFile(Observer):
 
     def started(self, run: RunInfo) -> None:
         """Drop the steps that are going to be done again."""
-        with explained(self._path):
+        with storage_errors(self._path):
             if os.path.exists(self._path):
                 os.truncate(self._path, _length_up_to(self._path, run.step))
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -41,7 +41,7 @@ class MetricsFile(Observer):
         self._write({"step": step, "validation": dict(psnr)})
 
     def saving(self, step: int) -> None:
-        with explained(self._path):
+        with storage_errors(self._path):
             os.fsync(self._descriptor)
 
     def ended(self) -> None:
@@ -49,7 +49,7 @@ class MetricsFile(Observer):
             os.close(self._descriptor)
 
     def _write(self, values: Mapping[str, object]) -> None:
-        with explained(self._path):
+        with storage_errors(self._path):
             os.write(self._descriptor, (json.dumps(values) + "\n").encode())
 
 
@@ -64,7 +64,7 @@ class TensorBoard(Observer):
         self._writer: EventsWriter | None = None
 
     def started(self, run: RunInfo) -> None:
-        with explained(self._root):
+        with storage_errors(self._root):
             self._writer = EventsWriter(os.path.join(self._root, "events"))
         if run.step:
             self._write(run.step + 1, session_log=SessionLog(status=SessionLog.START))  # what was behind it is not shown
@@ -85,12 +85,12 @@ class TensorBoard(Observer):
             self._add(step, f"psnr/{task}", value)
 
     def saving(self, step: int) -> None:
-        with explained(self._root):
+        with storage_errors(self._root):
             if self._writer is not None:
                 self._writer.flush()
 
     def ended(self) -> None:
-        with explained(self._root):
+        with storage_errors(self._root):
             if self._writer is not None:
                 self._writer.close()
 
@@ -98,7 +98,7 @@ class TensorBoard(Observer):
         self._write(step, summary=summary.scalar(name, value))
 
     def _write(self, step: int, **content: object) -> None:
-        with explained(self._root):
+        with storage_errors(self._root):
             assert self._writer is not None
             self._writer.write_event(Event(step=step, wall_time=time.time(), **content))
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from iptdata.errors import TrainError, explained
+from iptdata.errors import TrainError, storage_errors
 from iptdata.files.storage import TEMPORARY_SUFFIX, Storage
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -80,7 +80,7 @@ class RunFolder:
         if best:
             link, target = self.path(f".{BEST}{TEMPORARY_SUFFIX}"), self.path(BEST)
             self.storage.remove(os.path.basename(link))
-            with explained(target):
+            with storage_errors(target):
                 try:
                     os.link(path, link)
                 except OSError:  # a file system without links

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from iptdata.degradations import ENTRY_POINT_GROUP
-from iptdata.degradations.base import Recorded, Values, check, parameter
+from iptdata.degradations.base import Recorded, Values
 from iptdata.errors import RecipeError
+from iptdata.options import option, validate
 from iptdata.recipe import Recipe, Suite, load, load_recipes, shipped
 from iptdata.rng import Bits
 from iptdata.shards.find import find_shards
@@ -51,18 +52,24 @@ def write(tmp_path: Path, text: str) -> str:
     [
         (
             "task: a\nsteps: [{gaussian_noise: {sigma: 300}}]",
-            r"steps\.0\.gaussian_noise\.sigma: found .*300.*allowed is .* 0 to 200",
+            r"steps\.0\.gaussian_noise\.sigma: found .*300.*expected .* 0 to 200",
         ),
-        ("task: a\nsteps: [{gaussian_noise: {sgma: 3}}]", r"steps\.0\.gaussian_noise\.sgma: unknown key, allowed are: sigma"),
+        (
+            "task: a\nsteps: [{gaussian_noise: {sgma: 3}}]",
+            r"steps\.0\.gaussian_noise\.sgma: unknown key, expected .* sigma",
+        ),
         ("task: a\nsteps: [{gaussian_noise: {}}]", r"steps\.0\.gaussian_noise\.sigma: missing"),
         (
             "task: a\nsteps: [{gausian_noise: {sigma: 3}}]",
-            r"steps\.0: found degradation 'gausian_noise', allowed are: gaussian_noise",
+            r"steps\.0: found degradation 'gausian_noise', expected one of gaussian_noise",
         ),
         ("task: a\nsteps: [{rain_streaks: {sheets: 1.5}}]", r"missing"),
         ("task: A b\nsteps: [{gaussian_noise: {sigma: 3}}]", r"task: found 'A b'"),
-        ("task: a\nscale: 5\nsteps: [bicubic]", r"scale: found 5, allowed is 1, 2, 3, 4, 8"),
-        ("task: a\nscale: 2\nsteps: [{gaussian_noise: {sigma: 3}}]", r"steps\.0: found 'gaussian_noise', allowed with scale 2"),
+        ("task: a\nscale: 5\nsteps: [bicubic]", r"scale: found 5, expected one of 1, 2, 3, 4, 8"),
+        (
+            "task: a\nscale: 2\nsteps: [{gaussian_noise: {sigma: 3}}]",
+            r"steps\.0: found 'gaussian_noise', expected a degradation that shrinks for scale 2",
+        ),
         ("task: a\nscale: 2\nsteps: [bicubic, bicubic]", r"steps\.1: found 'bicubic'.*first step"),
         ("task: a\nsteps: []", "steps: found .*at least one"),
         ("task: a\nsteps: 3", "steps: found 3"),
@@ -70,7 +77,7 @@ def write(tmp_path: Path, text: str) -> str:
         ("task: a\nsteps: [{gaussian_noise: 3}]", r"steps\.0\.gaussian_noise: found 3"),
         ("task: a\nmin_std: -1\nsteps: [{gaussian_noise: {sigma: 3}}]", "min_std: found -1"),
         ("task: a\npatch_size: 0\nsteps: [{gaussian_noise: {sigma: 3}}]", "patch_size: found 0"),
-        ("task: a\ncolour: red\nsteps: [{gaussian_noise: {sigma: 3}}]", "colour: unknown key, allowed are: "),
+        ("task: a\ncolour: red\nsteps: [{gaussian_noise: {sigma: 3}}]", "colour: unknown key, expected one of "),
         ("steps: [{gaussian_noise: {sigma: 3}}]", "task: missing"),
         ("task: [", r"not YAML in line 1"),
         ("- 1", "found list, expected the keys"),
@@ -128,10 +135,10 @@ class Invert:
     """A degradation of another package."""
 
     version: ClassVar[int] = 1
-    strength: int = parameter("how much", low=0, high=255, default=255)
+    strength: int = option(255, help="How much.", min=0, max=255)
 
     def __post_init__(self) -> None:
-        check(self)
+        validate(self, RecipeError)
 
     @property
     def recorded(self) -> tuple[Recorded, ...]:

@@ -1,0 +1,301 @@
+"""One declaration of an option: name, type, default, range, unit and words, in one dataclass field.
+
+`option(...)` makes the field. Everything else is derived from it: `validate` checks Python arguments, `from_text` reads the
+command line, `from_mapping` reads YAML, and the command line and the docs take flags, help and tables from `options_of`.
+"""
+
+import math
+import numbers
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from iptdata.errors import IptDataError, nearest
+
+_KEY = "option"
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """A declared option.
+
+    Attributes:
+        help: What it is, as a sentence.
+        min: Smallest value.
+        max: Largest value.
+        above: Bound that the value must exceed.
+        below: Bound that the value must stay under.
+        pattern: Regular expression that the whole text must match, "" for any.
+        expects: The allowed values in words, where type and range do not tell.
+        unit: Unit of the value.
+        choices: Allowed values and what each of them does; empty where any value in range is allowed. For a Literal the words.
+        default_help: What the default is, where the value itself does not tell.
+        group: Heading under which help and docs list it.
+        flag: Name on the command line without dashes, "" for the field's name.
+        metavar: Placeholder of the value in help.
+        path: The value is a path, a glob or a URL; an `os.PathLike` is accepted too.
+        name: Name of the field.
+        kind: Type of a value: bool, int, float, str, tuple, Mapping, or a class with `parse` and `bounds`.
+        optional: None is allowed, and stands for a default that is worked out later.
+        default: Value when the option is not given; `dataclasses.MISSING` for a required one.
+    """
+
+    help: str
+    min: float | None = None
+    max: float | None = None
+    above: float | None = None
+    below: float | None = None
+    pattern: str = ""
+    expects: str = ""
+    unit: str = ""
+    choices: Mapping[Any, str] = field(default_factory=dict)
+    default_help: str = ""
+    group: str = ""
+    flag: str = ""
+    metavar: str = ""
+    path: bool = False
+    name: str = ""
+    kind: Any = str
+    optional: bool = False
+    default: Any = None
+
+    @property
+    def expected(self) -> str:
+        """The allowed values in words: `a whole number from 1 to 100`."""
+        if self.expects:
+            return self.expects
+        if self.choices:
+            return f"one of {', '.join(map(str, self.choices))}"
+        words = {
+            bool: "true or false",
+            tuple: "a list of paths" if self.path else "a list of names",
+            Mapping: "a mapping, `name: value`",
+            str: "a path" if self.path else "text",
+            int: "a whole number",
+        }
+        return f"{words.get(self.kind, 'a number')} {self.range}".strip()
+
+    @property
+    def range(self) -> str:
+        """The allowed range in words: `from 1 to 100`, `above 0`."""
+        low = "" if self.min is None else f"from {self.min:,.10g}"
+        low = low if self.above is None else f"above {self.above:g}"
+        if self.max is not None:
+            return f"{low} to {self.max:,.10g}" if self.min is not None else f"{low} and at most {self.max:g}"
+        if self.below is not None:
+            return f"{low} and below {self.below:g}"
+        return f"{low} up" if self.min is not None else low
+
+    def contains(self, low: float, high: float) -> bool:
+        """Whether all numbers from `low` to `high` are in range; never for NaN."""
+        return (
+            (self.min is None or low >= self.min)
+            and (self.above is None or low > self.above)
+            and (self.max is None or high <= self.max)
+            and (self.below is None or high < self.below)
+            and low <= high
+        )
+
+    def refusal(self, found: object, error: type[IptDataError]) -> IptDataError:
+        """The error for a value that is not allowed."""
+        return error(f"found {found!r}, expected {self.expected}", argument=self.name)
+
+
+def option(default: Any = MISSING, **words: Any) -> Any:
+    """A dataclass field that declares an option; its type is the field's annotation.
+
+    The annotation is bool, int, float, str, a Literal, tuple[str, ...], Mapping[str, Any], or a class with `parse(value)` and
+    `bounds`, such as `iptdata.degradations.distribution.Distribution`; with `| None`, None is allowed too.
+
+    Args:
+        default: Value when the option is not given; leave it out for a required option.
+        words: Attributes of `Option`, from `help` to `path`.
+    """
+    metadata = {_KEY: Option(**words)}
+    if isinstance(default, dict):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def options_of(cls: type) -> dict[str, Option]:
+    """The declared options of a dataclass by name, in order; fields that `option` did not make are left out."""
+    return {item.name: _resolved(item) for item in fields(cls) if _KEY in item.metadata}
+
+
+def _resolved(item: Field[Any]) -> Option:
+    """The option of a field with name, type and default filled in."""
+    declared: Option = item.metadata[_KEY]
+    kind, optional = _kind_of(item.type)
+    choices = declared.choices
+    if get_origin(kind) is Literal:
+        values = get_args(kind)
+        kind, choices = type(values[0]), {value: choices.get(value, "") for value in values}
+    default = item.default if item.default_factory is MISSING else item.default_factory()
+    return replace(declared, name=item.name, kind=kind, optional=optional, choices=choices, default=default)
+
+
+def _kind_of(annotation: Any) -> tuple[Any, bool]:
+    """The type of a value without None, and whether None is allowed."""
+    optional = False
+    if get_origin(annotation) in (Union, UnionType):
+        members = [member for member in get_args(annotation) if member is not NoneType]
+        assert len(members) == 1, f"an option has one type, found {annotation}"
+        annotation, optional = members[0], True
+    origin = get_origin(annotation)
+    return (origin if origin in (tuple, Mapping) else annotation), optional
+
+
+def validate(instance: Any, error: type[IptDataError] = IptDataError) -> None:
+    """Check every option of a dataclass instance, and store values in their declared types; call it in `__post_init__`.
+
+    Raises:
+        IptDataError: Of the type `error`, when a value has the wrong type or is out of range; it names the option.
+    """
+    for item in options_of(type(instance)).values():
+        object.__setattr__(instance, item.name, checked(item, getattr(instance, item.name), error))
+
+
+def checked(item: Option, value: Any, error: type[IptDataError] = IptDataError) -> Any:
+    """A value in the option's declared type.
+
+    Raises:
+        IptDataError: Of the type `error`, when the value has the wrong type or is out of range.
+    """
+    if value is None and item.optional:
+        return None
+    converted = _converted(item, value, error)
+    good = converted in item.choices if item.choices else True
+    if isinstance(converted, int | float):
+        good = good and item.contains(converted, converted)
+    if item.pattern:
+        good = good and re.fullmatch(item.pattern, str(converted)) is not None
+    if not good:
+        raise item.refusal(value, error)
+    return converted
+
+
+def _converted(item: Option, value: Any, error: type[IptDataError]) -> Any:
+    """The value in the option's type, whatever its range."""
+    if item.kind is tuple:
+        return _names(item, value, error)
+    if hasattr(item.kind, "parse"):
+        return _parsed(item, value, error)
+    number = not isinstance(value, bool)  # which is an int in Python
+    good: dict[Any, bool] = {
+        bool: isinstance(value, bool),
+        int: number and isinstance(value, numbers.Integral),
+        float: number and isinstance(value, numbers.Real) and _is_finite(value),
+        str: isinstance(value, str) or (item.path and isinstance(value, os.PathLike)),
+        Mapping: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
+    }
+    if not good[item.kind]:
+        raise item.refusal(value, error)
+    convert: dict[Any, Callable[[Any], Any]] = {bool: bool, int: int, float: float, str: os.fspath, Mapping: dict}
+    return convert[item.kind](value)
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False
+
+
+def _names(item: Option, value: Any, error: type[IptDataError]) -> tuple[str, ...]:
+    """A list of names or paths; a single one may stand for itself."""
+    single = (str, os.PathLike) if item.path else str
+    entries = [value] if isinstance(value, single) else value
+    if not isinstance(entries, Sequence) or not all(isinstance(entry, single) and os.fspath(entry) for entry in entries):
+        raise item.refusal(value, error)
+    return tuple(os.fspath(entry) for entry in entries)
+
+
+def _parsed(item: Option, value: Any, error: type[IptDataError]) -> Any:
+    """What the option's class makes of the value."""
+    try:
+        parsed = item.kind.parse(value)
+    except IptDataError as cause:
+        raise error(cause.message, argument=item.name, hint=cause.hint) from cause
+    if not item.contains(*parsed.bounds):
+        raise item.refusal(value, error)
+    return parsed
+
+
+def from_text(item: Option, text: str, error: type[IptDataError] = IptDataError) -> Any:
+    """The value that a text on the command line stands for, checked.
+
+    Raises:
+        IptDataError: Of the type `error`, when the text is no such value.
+    """
+    if item.kind is tuple:
+        return checked(item, split_list(text), error)
+    if item.kind is bool and text.lower() in _TRUE + _FALSE:
+        return text.lower() in _TRUE
+    try:
+        return checked(item, item.kind(text) if item.kind in (int, float) else text, error)
+    except ValueError as cause:
+        raise item.refusal(text, error) from cause
+
+
+def split_list(text: str) -> list[str]:
+    """Names or paths between commas; a comma within braces or brackets, or in the name of an existing file, is part of it."""
+    if os.path.exists(text):
+        return [text]
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "{[") - (character in "}]")
+        if character == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def from_mapping(
+    cls: type, content: Mapping[Any, Any], where: str = "", error: type[IptDataError] = IptDataError
+) -> dict[str, Any]:
+    """Options that a YAML file or a dictionary holds, checked one by one; a float may be text, since YAML reads 5e-5 as text.
+
+    Args:
+        cls: The dataclass that declares them.
+        content: Values by name.
+        where: What messages begin with, such as `config.yaml: `.
+        error: Type of the error to raise.
+
+    Returns:
+        The values in their declared types; options that `content` does not name are left out.
+
+    Raises:
+        IptDataError: When a name is unknown, the nearest ones first, or a value is not allowed.
+    """
+    options = options_of(cls)
+    found = {}
+    for key, value in content.items():
+        if key not in options:
+            raise error(f"{where}{key}: unknown key, expected one of {nearest(str(key), options)}")
+        read = from_text if isinstance(value, str) and options[key].kind in (float, tuple) else checked
+        try:
+            found[key] = read(options[key], value, error)
+        except error as cause:
+            raise error(f"{where}{cause}") from cause
+    return found
+
+
+def from_arguments(cls: type, arguments: Mapping[str, Any], error: type[IptDataError] = IptDataError) -> Any:
+    """An instance from keyword arguments of a public function.
+
+    Raises:
+        IptDataError: Of the type `error`, when an argument is unknown, the nearest ones first, missing or not allowed.
+    """
+    options = options_of(cls)
+    for name in arguments:
+        if name not in options:
+            raise error(f"unknown option {name!r}, expected one of {nearest(name, options)}")
+    for name, item in options.items():
+        if item.default is MISSING and name not in arguments:
+            raise error(f"missing, expected {item.expected}", argument=name)
+    return cls(**arguments)

@@ -222,7 +222,7 @@ def test_interrupt(many: Path, tmp_path: Path, number: int, workers: str) -> Non
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "run the same command again to go on" in errors
+    assert "run the same command again to continue" in errors
     assert "Traceback" not in errors
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers_before), 20)
     assert not list(out.rglob("*.partial")) or workers != "0"

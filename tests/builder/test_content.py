@@ -137,7 +137,7 @@ def test_budget_of_rejects(tmp_path: Path) -> None:
             build(source, tmp_path / "out", max_rejects=allowed)
     assert build(source, tmp_path / "out", max_rejects="5")[0].pairs == 24
     for wrong in ("-1", "many", "2.5", "120%", True, None, -1):
-        with pytest.raises(IptDataError, match="max_rejects: found .*, expected a count such as 100 or a share"):
+        with pytest.raises(IptDataError, match=r"max_rejects: found .*, expected a count such as 100 or a share"):
             build(source, tmp_path / "out", max_rejects=wrong)
 
 

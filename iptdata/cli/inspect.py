@@ -166,7 +166,7 @@ def _write(paths: tuple[str, ...], options: dict[str, Any]) -> None:
 
 
 def _ladder(paths: tuple[str, ...], options: dict[str, Any]) -> None:
-    from iptdata.files.storage import of_file  # noqa: PLC0415
+    from iptdata.files.storage import split_file_path  # noqa: PLC0415
     from iptdata.inspection.choose import find_pair_by_key  # noqa: PLC0415
     from iptdata.inspection.ladder import ladder_of_image, ladder_of_pair  # noqa: PLC0415
     from iptdata.recipe import shipped_recipes  # noqa: PLC0415
@@ -176,7 +176,7 @@ def _ladder(paths: tuple[str, ...], options: dict[str, Any]) -> None:
     if os.path.isfile(wanted):
         if paths:
             raise InspectError(f"--ladder: {wanted} is a file, so {paths[0]} has no meaning; leave one of them out")
-        storage, name = of_file(wanted)
+        storage, name = split_file_path(wanted)
         rungs = ladder_of_image(storage.read(name), wanted, recipes)
     elif paths:
         pairs = find_pair_by_key(find_groups(paths), wanted)

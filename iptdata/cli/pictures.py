@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from iptdata.cli.console import console, results
 from iptdata.errors import InspectError
-from iptdata.files.storage import of_file
+from iptdata.files.storage import split_file_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +40,7 @@ def write_file(name: str, data: bytes) -> None:
     Raises:
         StorageError: when it cannot be written.
     """
-    storage, base = of_file(name)
+    storage, base = split_file_path(name)
     storage.write(base, data)
 
 

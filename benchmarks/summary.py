@@ -24,7 +24,7 @@ from iptdata.builder.driver import run, survey
 from iptdata.builder.plan import BuildOptions, plan_build
 from iptdata.builder.rejects import RejectBudget
 from iptdata.files.storage import Storage
-from iptdata.parallel import run_here
+from iptdata.parallel import serial_map
 from iptdata.recipe import load_recipes
 from iptdata.shards.corpus import finish_corpus
 from iptdata.shards.find import find_shards
@@ -39,7 +39,7 @@ def make_corpus(folder: Path, shards: int, pairs: int) -> None:
     """Manifests with the columns of a real one, its rows repeated with parameters of other pairs and places of their own."""
     (recipe,) = load_recipes(["rain"])
     plan = plan_build(open_source("samples"), BuildOptions(patches_per_image=64))
-    run(survey(plan, [recipe], Storage(str(folder / "real"))), run_here, RejectBudget.parse("10%"), lambda _: None)
+    run(survey(plan, [recipe], Storage(str(folder / "real"))), serial_map, RejectBudget.parse("10%"), lambda _: None)
     (real,) = find_shards(str(folder / "real"))
     table = real.rows()
     generator = np.random.default_rng(0)

@@ -24,7 +24,7 @@ from iptdata.inspection.ladder import ladder_of_image
 from iptdata.inspection.page import MOST_BYTES, page
 from iptdata.inspection.sheet import contact_sheet, ladder_sheet
 from iptdata.inspection.text import summarise_all
-from iptdata.parallel import run_here
+from iptdata.parallel import serial_map
 from iptdata.recipe import load_recipes, shipped_recipes
 from iptdata.shards.find import find_groups
 from iptdata.source import open_source
@@ -67,7 +67,7 @@ def main() -> None:
 def build(corpus: Path) -> None:
     plan = plan_build(open_source("samples"), BuildOptions(patches_per_image=64))
     work = survey(plan, load_recipes(["ipt", "rain-heavy"]), Storage(str(corpus)))
-    run(work, run_here, RejectBudget.parse("10%"), lambda _: None)
+    run(work, serial_map, RejectBudget.parse("10%"), lambda _: None)
 
 
 def screen(browser: Browser, name: str, draw: Callable[[Console], None]) -> None:

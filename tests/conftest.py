@@ -15,7 +15,7 @@ from iptdata.builder.driver import run, survey
 from iptdata.builder.plan import BuildOptions, plan_build
 from iptdata.builder.rejects import RejectBudget
 from iptdata.files.storage import Storage
-from iptdata.parallel import run_here
+from iptdata.parallel import serial_map
 from iptdata.recipe import load_recipes
 from iptdata.shards.corpus import SplitTotals
 from iptdata.source import open_source
@@ -79,7 +79,7 @@ def build(source: Path | str, out: Path, recipes: Sequence[str] = ("noise30",), 
     plan = plan_build(open_source(str(source)), BuildOptions(**options))  # pyright: ignore[reportArgumentType]
     storage = Storage(str(out))
     work = survey(plan, chosen, storage, overwrite=overwrite)
-    return run(work, run_here, budget, lambda _: None)
+    return run(work, serial_map, budget, lambda _: None)
 
 
 def corpus_bytes(out: Path) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from iptdata.cli.console import console
 from iptdata.cli.progress import BuildProgress, print_estimate, print_plan, print_totals
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
 from iptdata.files.storage import Storage
-from iptdata.parallel import RayPool, cpus, run_here
+from iptdata.parallel import RayPool, cpus, serial_map
 from iptdata.recipe import load_recipes
 from iptdata.source import SAMPLES, open_source
 
@@ -127,7 +127,7 @@ def _runner(work: Survey, workers: int | None, address: str | None) -> Iterator[
     """
     units = len(work.missing)
     if address is None and (workers == 0 or units == 0 or (workers is None and units == 1)):
-        yield run_here
+        yield serial_map
         return
     with console().status("Starting Ray"):
         pool = RayPool(workers=min(workers or cpus(), units), address=address)

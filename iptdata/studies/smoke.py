@@ -7,7 +7,7 @@ from iptdata.builder.plan import BuildOptions, plan_build
 from iptdata.builder.rejects import RejectBudget
 from iptdata.evaluation.measurements import protocol_for
 from iptdata.files.storage import Storage
-from iptdata.parallel import run_here
+from iptdata.parallel import serial_map
 from iptdata.recipe import load_recipes
 from iptdata.restoration.photo import write_png
 from iptdata.shards.find import find_shards
@@ -36,7 +36,7 @@ def smoke_inputs(study: Study, out: str) -> tuple[str, str]:
     storage = Storage(corpus)
     storage.make_folder()
     work = survey(plan_build(open_source(SAMPLES), BuildOptions(patches_per_image=8)), recipes, storage)
-    run(work, run_here, RejectBudget.parse("10%"), lambda report: None)
+    run(work, serial_map, RejectBudget.parse("10%"), lambda report: None)
     for cell in study.cells:
         for task, names in cell.measure.items():
             (shard,) = find_shards(os.path.join(corpus, measured[task].task))

@@ -18,7 +18,7 @@ from iptdata.builder.rejects import RejectBudget
 from iptdata.builder.unit import UnitReport
 from iptdata.errors import BuildFailed, ConflictError, StorageError
 from iptdata.files.storage import Storage
-from iptdata.parallel import run_here
+from iptdata.parallel import serial_map
 from iptdata.recipe import load_recipes
 from iptdata.source import open_source
 from tests.conftest import build, corpus_bytes, natural_image, save
@@ -64,11 +64,11 @@ def test_stops_after_some_units_and_goes_on(photos: Path, tmp_path: Path) -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(survey(plan, load_recipes(RECIPES), out), run_here, RejectBudget.parse("0"), interrupted)
+        run(survey(plan, load_recipes(RECIPES), out), serial_map, RejectBudget.parse("0"), interrupted)
     work = survey(plan, load_recipes(RECIPES), out)
     assert (len(work.missing), work.shards_done) == (2, 6)
     reports: list[UnitReport] = []
-    run(work, run_here, RejectBudget.parse("0"), reports.append)
+    run(work, serial_map, RejectBudget.parse("0"), reports.append)
     assert len(reports) == 2
     assert corpus_bytes(tmp_path / "whole") == corpus_bytes(tmp_path / "resumed")
     assert not survey(plan, load_recipes(RECIPES), out).missing
@@ -239,10 +239,10 @@ def test_overwrite_goes_on_after_an_interruption(photos: Path, tmp_path: Path) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(survey(plan, load_recipes(["noise30"]), out, overwrite=True), run_here, RejectBudget.parse("0"), interrupted)
+        run(survey(plan, load_recipes(["noise30"]), out, overwrite=True), serial_map, RejectBudget.parse("0"), interrupted)
     work = survey(plan, load_recipes(["noise30"]), out, overwrite=True)
     assert (len(work.missing), work.shards_done, work.stale) == (3, 1, [])
-    run(work, run_here, RejectBudget.parse("0"), lambda _: None)
+    run(work, serial_map, RejectBudget.parse("0"), lambda _: None)
     build(photos, tmp_path / "fresh", ["noise30"], **OPTIONS)
     assert corpus_bytes(tmp_path / "corpus") == corpus_bytes(tmp_path / "fresh")
 

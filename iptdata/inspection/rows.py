@@ -53,7 +53,7 @@ class ManifestTable:
             root = shards[0].storage.root
             if root != root.encode("utf-8", "replace").decode():
                 raise ShardError(f"{root} has a name that is not UTF-8, which Arrow cannot open; give it another one")
-            filesystem, paths = shards[0].storage.arrow([f"{shard.stem}.parquet" for shard in shards])
+            filesystem, paths = shards[0].storage.for_arrow([f"{shard.stem}.parquet" for shard in shards])
             dataset = pads.dataset(paths, filesystem=filesystem, format="parquet", schema=shards[0].schema)
             parts.append((dataset, dict(zip(paths, shards, strict=True))))
         return parts

@@ -12,7 +12,7 @@ from torch import nn
 
 import iptdata
 from iptdata.errors import ModelError
-from iptdata.files.storage import of_file
+from iptdata.files.storage import split_file_path
 from iptdata.model.presets import KINDS, Config, kind_of, make_model
 from iptdata.model.weights import filled, read_content
 
@@ -110,7 +110,7 @@ def _serialised(content: dict[str, Any]) -> memoryview:
 
 def _write(path: str, data: memoryview) -> None:
     """A new file that appears whole or not at all, in a folder that is made where it is missing."""
-    storage, name = of_file(path)
+    storage, name = split_file_path(path)
     storage.make_folder()
     with storage.writing(name) as sink:
         sink.write(data)

@@ -27,7 +27,7 @@ def verify(groups: Sequence[ShardGroup], advance: Callable[[int], None]) -> list
 
 def _damage(shard: Shard, advance: Callable[[int], None]) -> ShardError | None:
     found = hashlib.sha256()
-    for piece in shard.storage.pieces(f"{shard.stem}.tar", _PIECE):
+    for piece in shard.storage.read_chunks(f"{shard.stem}.tar", _PIECE):
         found.update(piece)
         advance(len(piece))
     if found.hexdigest() == shard.info.sha256:

@@ -90,7 +90,7 @@ class ShardCache:
             os.truncate(descriptor, entry.bytes)  # so that others who make room count it
         try:
             with os.fdopen(descriptor, "wb") as target:
-                for piece in storage.pieces(f"{entry.name}.tar", _PIECE):
+                for piece in storage.read_chunks(f"{entry.name}.tar", _PIECE):
                     hashed.update(piece)
                     target.write(piece)
                 target.flush()

@@ -19,7 +19,7 @@ from iptdata.builder.rejects import RejectBudget, RejectLimit
 from iptdata.builder.unit import UnitReport
 from iptdata.errors import BuildFailed, ConflictError, StorageError
 from iptdata.files.storage import Storage
-from iptdata.parallel import run_here
+from iptdata.parallel import serial_map
 from iptdata.recipe import load_recipes
 from iptdata.source import open_source
 from tests.conftest import build, corpus_bytes, natural_image, save
@@ -66,11 +66,11 @@ def test_stops_after_some_units_and_goes_on(photos: Path, tmp_path: Path) -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_missing(survey_corpus(plan, load_recipes(RECIPES), out), run_here, RejectBudget(limit=NO_REJECTS), interrupted)
+        build_missing(survey_corpus(plan, load_recipes(RECIPES), out), serial_map, RejectBudget(limit=NO_REJECTS), interrupted)
     work = survey_corpus(plan, load_recipes(RECIPES), out)
     assert (len(work.missing), work.shards_done) == (2, 6)
     reports: list[UnitReport] = []
-    build_missing(work, run_here, RejectBudget(limit=NO_REJECTS), reports.append)
+    build_missing(work, serial_map, RejectBudget(limit=NO_REJECTS), reports.append)
     assert len(reports) == 2
     assert corpus_bytes(tmp_path / "whole") == corpus_bytes(tmp_path / "resumed")
     assert not survey_corpus(plan, load_recipes(RECIPES), out).missing
@@ -243,13 +243,13 @@ def test_overwrite_goes_on_after_an_interruption(photos: Path, tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         build_missing(
             survey_corpus(plan, load_recipes(["noise30"]), out, overwrite=True),
-            run_here,
+            serial_map,
             RejectBudget(limit=NO_REJECTS),
             interrupted,
         )
     work = survey_corpus(plan, load_recipes(["noise30"]), out, overwrite=True)
     assert (len(work.missing), work.shards_done, work.stale) == (3, 1, [])
-    build_missing(work, run_here, RejectBudget(limit=NO_REJECTS), lambda _: None)
+    build_missing(work, serial_map, RejectBudget(limit=NO_REJECTS), lambda _: None)
     build(photos, tmp_path / "fresh", ["noise30"], **OPTIONS)
     assert corpus_bytes(tmp_path / "corpus") == corpus_bytes(tmp_path / "fresh")
 

@@ -42,7 +42,7 @@ def test_a_shard_is_fetched_once(corpus: Path, remote: Storage, entries: list[In
     cache = ShardCache(str(tmp_path))
     path = cache.fetch(remote, entries[0])
     assert Path(path).read_bytes() == (corpus / "rain" / "train" / f"{entries[0].name}.tar").read_bytes()
-    monkeypatch.setattr(Storage, "pieces", None)
+    monkeypatch.setattr(Storage, "read_chunks", None)
     assert ShardCache(str(tmp_path)).fetch(remote, entries[0]) == path
 
 
@@ -58,14 +58,14 @@ def test_a_shard_does_not_change_its_name_while_room_is_made(
     remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch
 ) -> None:
     """Who counts what lies there would find it under neither name, and keep too much."""
-    cache, pieces, last, go_on = ShardCache(str(tmp_path)), Storage.pieces, threading.Event(), threading.Event()
+    cache, pieces, last, go_on = ShardCache(str(tmp_path)), Storage.read_chunks, threading.Event(), threading.Event()
 
     def slow(storage: Storage, name: str, size: int) -> Iterator[bytes]:
         yield from pieces(storage, name, size)
         last.set()
         go_on.wait(10)
 
-    monkeypatch.setattr(Storage, "pieces", slow)
+    monkeypatch.setattr(Storage, "read_chunks", slow)
     fetching = threading.Thread(target=cache.fetch, args=(remote, entries[0]))
     fetching.start()
     assert last.wait(10)
@@ -133,7 +133,7 @@ def test_all_of_a_corpus_must_fit_to_be_mixed_globally(corpus: Path, tmp_path: P
 
 
 def test_what_arrives_damaged_is_not_kept(remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Storage, "pieces", lambda *_: iter([b"something else"]))
+    monkeypatch.setattr(Storage, "read_chunks", lambda *_: iter([b"something else"]))
     with pytest.raises(ShardError, match=r"rain-train-000000.tar is not what its manifest says \(SHA-256\)"):
         ShardCache(str(tmp_path)).fetch(remote, entries[0])
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
@@ -177,13 +177,13 @@ def test_who_dies_while_fetching_holds_nobody_up(remote: Storage, entries: list[
 
 
 def fetch_all(root: str, entries: list[IndexEntry], folder: str, read: Queue) -> None:
-    pieces = Storage.pieces
+    pieces = Storage.read_chunks
 
     def counted(self: Storage, relative: str, size: int):
         read.put(relative)
         return pieces(self, relative, size)
 
-    Storage.pieces = counted
+    Storage.read_chunks = counted
     for entry in entries:
         ShardCache(folder).fetch(Storage(root), entry)
 

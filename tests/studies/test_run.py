@@ -12,7 +12,7 @@ import yaml
 
 from iptdata.errors import DiskFull, EvaluateError, StudyError, TrainFailed
 from iptdata.files.storage import Storage
-from iptdata.parallel import RayPool, run_here
+from iptdata.parallel import RayPool, serial_map
 from iptdata.studies import part
 from iptdata.studies.execute import run_study
 from iptdata.studies.hours import estimate
@@ -58,7 +58,7 @@ class Countdown(Observer):
 
 def test_each_part_once_then_a_table_and_a_figure(plan: StudyPlan, tmp_path: Path) -> None:
     told: list[PartOutcome] = []
-    outcomes = run_study(plan, run_here, told.append)
+    outcomes = run_study(plan, serial_map, told.append)
     assert [one.name for one in told] == ["both", "from-scratch-noise30", "as-it-is-noise30", "fine-tuned-noise30"]
     steps = {name: one.trained and (one.trained.steps, one.trained.patches) for name, one in outcomes.items()}
     assert list(steps.values()) == [(3, 12), (3, 12), None, (2, 8)]
@@ -76,12 +76,12 @@ def test_each_part_once_then_a_table_and_a_figure(plan: StudyPlan, tmp_path: Pat
     def never(job: part.PartJob) -> PartOutcome:
         raise AssertionError(job.name)
 
-    again = run_study(plan, run_here, ignored, never)
+    again = run_study(plan, serial_map, ignored, never)
     assert again == outcomes
 
 
 def test_what_a_training_took_is_what_its_steps_took(plan: StudyPlan, tmp_path: Path) -> None:
-    outcomes = run_study(plan, run_here, ignored)
+    outcomes = run_study(plan, serial_map, ignored)
     for name in ("both", "fine-tuned-noise30"):
         lines = (tmp_path / "out" / "parts" / name / "metrics.jsonl").read_text().splitlines()
         trained = outcomes[name].trained
@@ -99,7 +99,7 @@ def test_a_disk_that_is_full_ends_the_study(plan: StudyPlan, monkeypatch: pytest
 
     monkeypatch.setattr(Storage, "write", full)
     with pytest.raises(DiskFull):
-        run_study(plan, run_here, ignored)
+        run_study(plan, serial_map, ignored)
 
 
 def test_measured_on_the_device_of_the_trainings(plan: StudyPlan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,18 +111,18 @@ def test_measured_on_the_device_of_the_trainings(plan: StudyPlan, monkeypatch: p
         return real(**options)
 
     monkeypatch.setattr(part, "plan_measurements", plan_measurements)
-    run_study(plan, run_here, ignored)
+    run_study(plan, serial_map, ignored)
     assert devices == ["cpu"] * 3
 
 
 def test_an_interrupted_study_goes_on_as_if_it_had_not_been(plan: StudyPlan, written: Written, tmp_path: Path) -> None:
-    whole = found(run_study(plan, run_here, ignored))
+    whole = found(run_study(plan, serial_map, ignored))
     path, corpus = written(), Path(plan.part("both").options.shards[0])  # pyright: ignore[reportOptionalMemberAccess]
     other = planned(path, tmp_path / "benchmarks", corpus, tmp_path / "other")
     calls = 0
     while True:
         counter = Countdown(2)
-        outcomes = run_study(other, run_here, ignored, partial(run_job, observer=counter, stopping=counter.stopping))
+        outcomes = run_study(other, serial_map, ignored, partial(run_job, observer=counter, stopping=counter.stopping))
         calls += 1
         if not any(one.stopped for one in outcomes.values()):
             break
@@ -138,7 +138,7 @@ def test_a_second_ctrl_c_leaves_a_table_as_well(plan: StudyPlan, tmp_path: Path)
         return run_job(job)
 
     with pytest.raises(KeyboardInterrupt):
-        run_study(plan, run_here, ignored, work)
+        run_study(plan, serial_map, ignored, work)
     table = (tmp_path / "out" / "table.md").read_text()
     assert "| pre-training both | 3 |" in table
     assert "from-scratch-noise30: not done" in table
@@ -148,15 +148,15 @@ def test_nothing_begins_where_something_would_go_wrong_later(plan: StudyPlan, be
     for image in (benchmarks / "Kodak").iterdir():
         image.unlink()
     with pytest.raises(EvaluateError, match="has no images for noise30"):
-        run_study(plan, run_here, ignored)
+        run_study(plan, serial_map, ignored)
     assert not Path(plan.out).exists()
 
 
 def test_killed_after_the_training_and_before_it_was_noted(plan: StudyPlan, tmp_path: Path) -> None:
-    whole = run_study(plan, run_here, ignored)
+    whole = run_study(plan, serial_map, ignored)
     for name in whole:
         (tmp_path / "out" / "parts" / name / "trained.json").unlink(missing_ok=True)
-    again = run_study(plan, run_here, ignored)
+    again = run_study(plan, serial_map, ignored)
     assert found(again) == found(whole)
     for name, one in again.items():
         before = whole[name].trained
@@ -165,7 +165,7 @@ def test_killed_after_the_training_and_before_it_was_noted(plan: StudyPlan, tmp_
 
 
 def test_several_at_once(plan: StudyPlan, written: Written, benchmarks: Path, training_corpus: Path, tmp_path: Path) -> None:
-    wanted = found(run_study(plan, run_here, ignored))
+    wanted = found(run_study(plan, serial_map, ignored))
     other = planned(written(), benchmarks, training_corpus, tmp_path / "other")
     with RayPool(workers=2) as pool:
         outcomes = run_study(other, pool.map, ignored)
@@ -191,15 +191,15 @@ def test_a_training_that_fails_does_not_hide_the_others(
 ) -> None:
     with monkeypatch.context() as patch:
         fail(patch, "fine-tuned", "10 steps in a row gave an infinite gradient")
-        outcomes = run_study(plan, run_here, ignored)
+        outcomes = run_study(plan, serial_map, ignored)
     assert problems(plan, outcomes) == ["fine-tuned-noise30: 10 steps in a row gave an infinite gradient"]
     assert len(found(outcomes)) == 2
-    assert not problems(plan, run_study(plan, run_here, ignored))
+    assert not problems(plan, run_study(plan, serial_map, ignored))
 
 
 def test_a_failed_pre_training_names_what_it_leaves_undone(plan: StudyPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     fail(monkeypatch, "both", "the memory of the GPU is full")
-    outcomes = run_study(plan, run_here, ignored)
+    outcomes = run_study(plan, serial_map, ignored)
     assert problems(plan, outcomes) == [
         "both: the memory of the GPU is full",
         "as-it-is-noise30: not done",
@@ -210,23 +210,23 @@ def test_a_failed_pre_training_names_what_it_leaves_undone(plan: StudyPlan, monk
 
 def test_an_image_that_cannot_be_read_makes_the_mean_partial(plan: StudyPlan, benchmarks: Path, tmp_path: Path) -> None:
     (benchmarks / "Kodak" / "2.png").write_bytes(b"no picture")
-    outcomes = run_study(plan, run_here, ignored)
+    outcomes = run_study(plan, serial_map, ignored)
     assert len(problems(plan, outcomes)) == 3
     assert "2.png" in problems(plan, outcomes)[0]
     table = (tmp_path / "out" / "table.md").read_text()
     assert table.count(" * |") == 3
     assert "* partial" in table
     (benchmarks / "Kodak" / "2.png").unlink()
-    assert not problems(plan, run_study(plan, run_here, ignored)), "what was partial is measured again"
+    assert not problems(plan, run_study(plan, serial_map, ignored)), "what was partial is measured again"
 
 
 def test_another_benchmark_is_measured_without_training_again(
     plan: StudyPlan, written: Written, benchmarks: Path, training_corpus: Path, tmp_path: Path
 ) -> None:
-    before = run_study(plan, run_here, ignored)
+    before = run_study(plan, serial_map, ignored)
     save(benchmarks / "McMaster" / "0.png", natural_image(30, 30, 9))
     more = planned(written(measure={"noise30": ["Kodak", "McMaster"]}), benchmarks, training_corpus, tmp_path / "out")
-    after = run_study(more, run_here, ignored)
+    after = run_study(more, serial_map, ignored)
     assert {name: one.trained for name, one in after.items()} == {name: one.trained for name, one in before.items()}
     assert {name: value for name, value in found(after).items() if "Kodak" in name} == found(before)
     assert len(found(after)) == 6
@@ -235,40 +235,40 @@ def test_another_benchmark_is_measured_without_training_again(
 def test_other_options_in_the_same_folder_are_refused(
     plan: StudyPlan, written: Written, benchmarks: Path, training_corpus: Path, tmp_path: Path
 ) -> None:
-    run_study(plan, run_here, ignored)
+    run_study(plan, serial_map, ignored)
     other = planned(written(finetune={"lr": 1e-3, "steps": 4}), benchmarks, training_corpus, tmp_path / "out")
     with pytest.raises(StudyError, match="noise30 was trained with steps 2, wanted is 4; choose another --out, or remove"):
-        run_study(other, run_here, ignored)
+        run_study(other, serial_map, ignored)
     shutil.rmtree(tmp_path / "out" / "parts" / "fine-tuned-noise30")
-    steps = {name: one.trained and one.trained.steps for name, one in run_study(other, run_here, ignored).items()}
+    steps = {name: one.trained and one.trained.steps for name, one in run_study(other, serial_map, ignored).items()}
     assert steps["fine-tuned-noise30"] == 4
 
 
 def test_options_that_change_no_result_may_change(
     plan: StudyPlan, written: Written, benchmarks: Path, training_corpus: Path
 ) -> None:
-    before = run_study(plan, run_here, ignored)
+    before = run_study(plan, serial_map, ignored)
     kept = json.loads((Path(plan.out) / "plan.json").read_text())
     for options in kept.values():
         options.pop("augment", None)  # as a release that did not know it left it
     (Path(plan.out) / "plan.json").write_text(json.dumps(kept))
     settings = {"device": "cpu", "accumulate": 2, "save_every": 5}
     again = plan_study(plan.study, out=plan.out, shards=(str(training_corpus),), benchmarks=str(benchmarks), settings=settings)
-    assert run_study(again, run_here, ignored) == before
+    assert run_study(again, serial_map, ignored) == before
 
 
 def test_a_result_is_of_its_head_and_its_benchmark(
     plan: StudyPlan, written: Written, benchmarks: Path, training_corpus: Path, tmp_path: Path
 ) -> None:
-    before = found(run_study(plan, run_here, ignored))
+    before = found(run_study(plan, serial_map, ignored))
     cells = yaml.safe_load(written().read_text())["cells"]
     del cells[0]["head"]
-    other = found(run_study(planned(written(cells=cells), benchmarks, training_corpus, tmp_path / "out"), run_here, ignored))
+    other = found(run_study(planned(written(cells=cells), benchmarks, training_corpus, tmp_path / "out"), serial_map, ignored))
     changed = {name for name in before if before[name] != other[name]}
     assert changed == {"as-it-is-noise30 noise30 Kodak"}
     save(tmp_path / "elsewhere" / "Kodak" / "0.png", natural_image(30, 40, 5))
     moved = planned(written(cells=cells), tmp_path / "elsewhere", training_corpus, tmp_path / "out")
-    third = found(run_study(moved, run_here, ignored))
+    third = found(run_study(moved, serial_map, ignored))
     assert all(third[name] != other[name] for name in other)
 
 
@@ -285,7 +285,7 @@ def test_the_hours_are_patches_over_the_measured_rate(plan: StudyPlan) -> None:
 
 
 def test_the_plan_on_disk_is_what_was_asked_for(plan: StudyPlan, tmp_path: Path) -> None:
-    run_study(plan, run_here, ignored)
+    run_study(plan, serial_map, ignored)
     kept = json.loads((tmp_path / "out" / "plan.json").read_text())
     assert kept["fine-tuned-noise30"]["from"] == "both"
     assert kept["fine-tuned-noise30"]["lr"] == 1e-3

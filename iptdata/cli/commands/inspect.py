@@ -206,7 +206,7 @@ def _write_page(groups: list[Any], arguments: InspectArguments, path: str, name:
 
 def print_ladder(paths: tuple[str, ...], arguments: InspectArguments) -> None:
     """One clean patch under every shipped recipe."""
-    from iptdata.files.storage import of_file  # noqa: PLC0415
+    from iptdata.files.storage import split_file_path  # noqa: PLC0415
     from iptdata.inspection.choose import find_pair_by_key  # noqa: PLC0415
     from iptdata.inspection.ladder import ladder_of_image, ladder_of_pair  # noqa: PLC0415
     from iptdata.recipe import shipped_recipes  # noqa: PLC0415
@@ -218,7 +218,7 @@ def print_ladder(paths: tuple[str, ...], arguments: InspectArguments) -> None:
             raise InspectError(
                 f"{wanted} is a file, so {paths[0]} has no effect", argument="ladder", hint="Leave one of them out"
             )
-        storage, name = of_file(wanted)
+        storage, name = split_file_path(wanted)
         pairs = ladder_of_image(storage.read(name), wanted, recipes)
     elif paths:
         candidates = find_pair_by_key(find_groups(paths), wanted)

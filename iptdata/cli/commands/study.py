@@ -97,7 +97,7 @@ def _run(plan: "StudyPlan", workers: int | None, address: str | None) -> "dict[s
     """Work through the study here, one part after the other, or on Ray."""
     from iptdata.cli.signals import asked_to_stop  # noqa: PLC0415
     from iptdata.cli.views.study import StudyProgress  # noqa: PLC0415
-    from iptdata.parallel import RayPool, run_here  # noqa: PLC0415
+    from iptdata.parallel import RayPool, serial_map  # noqa: PLC0415
     from iptdata.studies.execute import run_study  # noqa: PLC0415
     from iptdata.studies.part import run_job  # noqa: PLC0415
 
@@ -108,7 +108,7 @@ def _run(plan: "StudyPlan", workers: int | None, address: str | None) -> "dict[s
                 return run_study(plan, pool.map, progress.told)
         with asked_to_stop() as signals:
             work = partial(run_job, observer=progress, stopping=lambda: bool(signals))
-            outcomes = run_study(plan, run_here, progress.told, work)
+            outcomes = run_study(plan, serial_map, progress.told, work)
     if any(outcome.stopped for outcome in outcomes.values()):
         sys.exit(130 if signal.SIGINT in signals else 0)
     return outcomes

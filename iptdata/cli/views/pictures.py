@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from iptdata.cli.console import console, results
 from iptdata.cli.json_output import print_json
 from iptdata.errors import InspectError
-from iptdata.files.storage import of_file
+from iptdata.files.storage import split_file_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,7 +41,7 @@ def write_file(path: str, data: bytes) -> None:
     Raises:
         StorageError: When it cannot be written.
     """
-    storage, name = of_file(path)
+    storage, name = split_file_path(path)
     storage.write(name, data)
 
 

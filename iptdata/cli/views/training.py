@@ -47,7 +47,8 @@ class TrainProgress(Observer):
         epochs = "" if run.epochs is None else f" ({run.epochs:,.4g} epochs)"
         resumed = f", resumed at step {run.step:,}" if run.step else ""
         lines = [
-            f"{run.model}: {run.parameters / 1e6:,.1f} M parameters; {run.setting}, {run.peak / 1e12:,.3g} TFLOP/s in matrix products",
+            f"{run.model}: {run.parameters / 1e6:,.1f} M parameters; {run.setting}, "
+            f"{run.peak / 1e12:,.3g} TFLOP/s in matrix products",
             f"pairs: {pairs}",
             f"{run.steps:,} steps of {run.batch_size:,} pairs{epochs}{resumed}; writing to {run.root}",
             *run.notes,

@@ -119,10 +119,3 @@ def patch_std(patches: np.ndarray) -> np.ndarray:
     total = np.array([cv2.sumElems(patch)[0] for patch in flat])
     squares = np.rint([cv2.norm(patch, cv2.NORM_L2SQR) for patch in flat])
     return np.sqrt(np.maximum(count * squares - total * total, 0)) / count
-
-
-def mean_squared_errors(first: np.ndarray, second: np.ndarray) -> list[float]:
-    """Over all values of each pair of N contiguous uint8 patches, 0..65025, from exact integer sums."""
-    shape = (len(first), 1, math.prod(first.shape[1:]))
-    pairs = zip(first.reshape(shape), second.reshape(shape), strict=True)
-    return [round(cv2.norm(one, two, cv2.NORM_L2SQR)) / one.size for one, two in pairs]

@@ -8,7 +8,8 @@ import numpy as np
 
 from iptdata import rng
 from iptdata.degradations.base import PatchDegradation, Values, needs_image
-from iptdata.pairs.crop import Cropper, Crops, mean_squared_errors
+from iptdata.image.psnr import mean_squared_errors
+from iptdata.pairs.crop import Cropper, Crops
 from iptdata.recipe import Recipe
 from iptdata.rng import Bits
 

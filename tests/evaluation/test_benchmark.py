@@ -10,9 +10,9 @@ from iptdata.degradations.bicubic import imresize
 from iptdata.errors import EvaluateError
 from iptdata.evaluation.benchmark import open_benchmark, pair_of_folders
 from iptdata.evaluation.measurements import plan_measurements
-from iptdata.evaluation.metrics import psnr
 from iptdata.evaluation.protocol import Protocol, protocol_of
 from iptdata.evaluation.score import Score, evaluate
+from iptdata.image.psnr import psnr
 from iptdata.recipe import Recipe, load
 from iptdata.restoration.restorer import Bicubic, Identity
 from tests.conftest import natural_image, save

@@ -141,9 +141,9 @@ def _jobs(work: Survey) -> Iterator[UnitJob]:
     identities = {recipe.task: identity_of(plan, recipe) for recipe in work.recipes}
     for unit, lacking in work.missing:
         yield UnitJob(
-            number=unit.number,
+            unit_index=unit.number,
             images=plan.listing.images(unit.indices),
-            tasks=[
+            shards=[
                 ShardSpec(recipe=recipe, stem=unit.stem(recipe.task), identity=identities[recipe.task]) for recipe in lacking
             ],
             source=plan.source,

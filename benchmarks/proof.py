@@ -25,8 +25,8 @@ import torch
 from webdataset.writer import TarWriter
 
 from iptdata.evaluation.benchmark import open_benchmark
-from iptdata.evaluation.metrics import psnr
 from iptdata.evaluation.protocol import protocol_of
+from iptdata.image.psnr import psnr
 from iptdata.recipe import Recipe, load
 from iptdata.shards.find import find_shards
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from iptdata.evaluation.benchmark import Benchmark, Broken
-from iptdata.evaluation.metrics import luma, psnr, ssim, without_border
 from iptdata.evaluation.paper import paper_psnr
 from iptdata.evaluation.protocol import Protocol
+from iptdata.image.luma import luma
+from iptdata.image.psnr import psnr
+from iptdata.image.ssim import ssim, without_border
 from iptdata.restoration.restorer import Restorer
 
 _MOST_DB = 100.0

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from iptdata.errors import InspectError, ShardError, nearest, one_line
+from iptdata.image.psnr import psnr_sql
 from iptdata.shards.reader import Shard
 
-_PSNR = "CASE WHEN mse > 0 THEN 10 * log10(65025 / mse) END"
+_PSNR = psnr_sql("mse")
 _LOCKED = ("SET python_enable_replacements = false", "SET enable_external_access = false", "SET lock_configuration = true")
 
 

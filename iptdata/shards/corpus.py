@@ -1,7 +1,6 @@
 """What stands at the top of a corpus: `corpus.json`, `rejects.parquet` and `README.md`, all derived from the manifests."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import yaml
 
 import iptdata
 from iptdata.files.storage import Storage
+from iptdata.image.psnr import psnr_from_mse
 from iptdata.shards.card import dataset_card
 from iptdata.shards.index import index_row, write_index
 from iptdata.shards.manifest import ShardInfo, is_manifest, read_info
@@ -61,7 +61,7 @@ class SplitTotals:
     @property
     def psnr(self) -> float | None:
         """10 log10(255^2 / mean mse) in dB over the pairs with an mse above 0; None where there are none."""
-        return 10 * math.log10(65025 * self.compared / self.squared_error) if self.compared else None
+        return psnr_from_mse(self.squared_error / self.compared) if self.compared else None
 
     def plain(self) -> dict[str, Any]:
         """As `corpus.json` holds it."""

@@ -260,7 +260,7 @@ def test_a_read_error_that_may_pass_is_not_a_reject(photos: Path, tmp_path: Path
 
     with monkeypatch.context() as patch:
         patch.setattr("iptdata.source.folder.FolderSource.read", broken)
-        with pytest.raises(BuildFailed, match="Input/output error; finished shards stay"):
+        with pytest.raises(BuildFailed, match=r"Input/output error\. Finished shards are kept"):
             build(photos, tmp_path / "out", ["noise30"], max_rejects="100%")
     assert not manifests(tmp_path / "out")
     assert build(photos, tmp_path / "out", ["noise30"])[0].pairs == 96
@@ -268,5 +268,5 @@ def test_a_read_error_that_may_pass_is_not_a_reject(photos: Path, tmp_path: Path
 
 def test_a_worker_with_other_decoders_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iptdata.builder.driver.decoder_versions", lambda: {"opencv": "0.1"})
-    with pytest.raises(BuildFailed, match="install the same versions everywhere"):
+    with pytest.raises(BuildFailed, match="Install the same versions on every machine"):
         build(photos, tmp_path / "out", ["noise30"])

@@ -141,7 +141,7 @@ def test_recipes() -> None:
     shown = iptdata("recipes", "rain").stdout
     assert re.search(r"taper +0\.599 .*exponent of the profile", shown)
     assert "sr3" in iptdata("recipes", "ipt").stdout
-    assert "there are: noise30" in fails("recipes", "nois30")
+    assert "expected one of noise30" in fails("recipes", "nois30")
 
 
 def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipe", "rian"], "no recipe is called 'rian'; there are: rain"),
+        (["--recipe", "rian"], "found recipe 'rian', expected one of rain"),
         (["--recipe", "none.yaml"], "none.yaml: cannot be read: No such file"),
         (
             ["--recipe", "rain", "--source", "nowhere"],

@@ -10,9 +10,9 @@ from iptdata.degradations.bicubic import imresize
 from iptdata.errors import EvaluateError
 from iptdata.evaluation.benchmark import open_benchmark, pair_of_folders
 from iptdata.evaluation.measurements import plan_measurements
-from iptdata.evaluation.metrics import psnr
 from iptdata.evaluation.protocol import Protocol, protocol_of
 from iptdata.evaluation.score import Score, evaluate
+from iptdata.image.psnr import psnr
 from iptdata.recipe import Recipe, load
 from iptdata.restoration.restorer import Bicubic, Identity
 from tests.conftest import natural_image, save
@@ -204,7 +204,7 @@ def test_folders_that_do_not_say_what_is_clean(tmp_path: Path) -> None:
         ({"baseline": "bicubic", "checkpoint": "x", "benchmarks": ["x"]}, "give either"),
         ({"baseline": "bicubic"}, "there is no benchmark to measure on"),
         ({"baseline": "bicubic", "benchmarks": ["x"]}, "there is no task to measure; give --task NAME, such as ipt, noise10"),
-        ({"baseline": "bicubic", "benchmarks": ["x"], "tasks": ["sr9"]}, "task: no recipe is called 'sr9'; there are: sr"),
+        ({"baseline": "bicubic", "benchmarks": ["x"], "tasks": ["sr9"]}, "task: found recipe 'sr9', expected one of sr"),
         ({"baseline": "bicubic", "benchmarks": ["x"], "tasks": ["ipt"]}, "ipt is a suite; name one of its recipes, sr2"),
         ({"baseline": "bicubic", "benchmarks": ["x"], "tasks": ["rain"]}, "rain does not enlarge; use --baseline identity"),
         ({"baseline": "identity", "benchmarks": ["x"], "tasks": ["sr2"]}, "sr2 enlarges, which --baseline identity does not"),

@@ -121,5 +121,5 @@ def _parameters(step: Any) -> Table:
         shown = value.plain() if isinstance(value, Distribution) else value
         table.add_row(name, escape(str(shown)), parameter.range.removeprefix("from "), parameter.unit, parameter.help)
     for recorded in step.recorded:
-        table.add_row(recorded.name, "stored", f"{recorded.low:g} to {recorded.high:g}", recorded.unit, recorded.meaning)
+        table.add_row(recorded.name, "stored", f"{recorded.low:g} to {recorded.high:g}", recorded.unit, recorded.help)
     return table

@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from iptdata import rng
 from iptdata.errors import StreamError
-from iptdata.shards.locations import split_names
+from iptdata.shards.locations import split_task_paths
 from iptdata.stream.ahead import Ahead
 from iptdata.stream.arena import most_mappings
 from iptdata.stream.batch import Batch
@@ -111,7 +111,7 @@ class PairStream(IterableDataset[Batch]):
         _check("on_error", on_error, get_args(OnError))
         self.share = Share(batch_size=batch_size, rank=rank, world_size=world_size)
         self._seed = seed = operator.index(seed)
-        ours, foreign = split_names(paths)
+        ours, foreign = split_task_paths(paths)
         shards = open_tasks(ours, split, tasks, fraction, foreign, skip=on_error == "skip")
         cache = ShardCache(cache_dir, cache_bytes)
         self.shuffle = choose_shuffle(shuffle, window, shards, cache.most_bytes)

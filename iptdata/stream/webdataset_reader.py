@@ -25,7 +25,7 @@ from webdataset.tariterators import tarfile_to_samples
 from iptdata import rng
 from iptdata.errors import ShardError, one_line
 from iptdata.shards.locations import expand_braces
-from iptdata.shards.tars import find_pair, no_pair
+from iptdata.shards.tars import find_pair, missing_pair
 from iptdata.stream.batch import Batch, orientations, pixels
 from iptdata.stream.share import Share
 
@@ -134,7 +134,7 @@ class WebDatasetReader:
         clean, corrupted = find_pair({key: value for key, value in sample.items() if isinstance(value, np.ndarray)})
         problem = None
         if clean is None or corrupted is None:
-            problem = no_pair(key for key in sample if not key.startswith("__"))
+            problem = missing_pair(key for key in sample if not key.startswith("__"))
         elif any(image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 for image in (clean, corrupted)):
             problem = f"has {clean.dtype} {clean.shape} and {corrupted.dtype} {corrupted.shape}; expected uint8 (H, W, 3)"
         elif self._shapes not in (None, (clean.shape, corrupted.shape)):

@@ -10,7 +10,7 @@ from typing import Any
 
 from iptdata.errors import StudyError, TrainError
 from iptdata.files.storage import Storage
-from iptdata.shards.locations import absolute
+from iptdata.shards.locations import absolute_path
 from iptdata.studies.study import Cell, Study
 from iptdata.training.config import resolve
 from iptdata.training.options import TrainOptions
@@ -111,7 +111,7 @@ def plan_study(
         raise StudyError(f"length: found {length}, expected a number above 0, such as 0.1")
     _check_settings(study, settings)
     places = _places(study, benchmarks)
-    over = [study.smoke if smoke else {}, settings, {"shards": tuple(map(absolute, shards))}]
+    over = [study.smoke if smoke else {}, settings, {"shards": tuple(map(absolute_path, shards))}]
     models = study.smoke_models if smoke else {}
 
     def options(name: str, *layers: Mapping[str, Any]) -> TrainOptions:

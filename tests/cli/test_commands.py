@@ -186,7 +186,7 @@ def test_more_mistakes(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out/noise30/train/noise30-train-000000.parquet").write_bytes(b"no parquet")
     result = iptdata("inspect", tmp_path / "out", "--preview", tmp_path / "x.png")
     assert result.returncode == 0
-    assert "is damaged or no manifest of iptdata" in result.stderr
+    assert "is damaged or not a manifest written by iptdata" in result.stderr
     assert Image.open(tmp_path / "x.png").width > 1000
 
 

@@ -55,8 +55,8 @@ def test_splits_are_kept_apart(photos: Path, tmp_path: Path) -> None:
     ("path", "message"),
     [
         ("{0}/nowhere", "nowhere does not exist; expected a corpus"),
-        ("{0}/rain/train/rain-train-000099.tar", r"rain-train-000099.tar names no .tar that is there"),
-        ("{0}/rain/train/sr*.tar", "names no .tar"),
+        ("{0}/rain/train/rain-train-000099.tar", r"rain-train-000099.tar matches no .tar file"),
+        ("{0}/rain/train/sr*.tar", "matches no .tar file"),
         ("{0}/*/train/*.tar", "in the file name only"),
         ("{0}/../photos", "has no shards of the split train"),
         ("{0}/corpus.json", "is a file"),
@@ -88,7 +88,7 @@ def test_shapes_that_differ_within_a_task(corpus: Path, photos: Path, tmp_path: 
 def test_shards_that_are_not_finished(corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     shutil.copytree(corpus / "rain", tmp_path / "rain")
     (tmp_path / "rain" / "train" / "rain-train-000002.parquet").unlink()
-    with pytest.raises(ShardError, match=r"rain-train-000002\.tar has no manifest beside it, so it is not finished; build it"):
+    with pytest.raises(ShardError, match=r"rain-train-000002\.tar has no manifest, so it is not finished\. Build it"):
         open_stream(str(tmp_path))
     stream = open_stream(str(tmp_path), on_error="skip")
     assert len(stream) == PAIRS - 32

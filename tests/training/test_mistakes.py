@@ -25,10 +25,10 @@ Options = dict[str, Any]
         ({"tasks": ["sr3"]}, ShardError, "task sr3 is not in the shards, found sr2"),
         ({"batch_size": 57}, StreamError, "batch_size: found 57, expected at most 56, the pairs of task noise30"),
         ({"device": "cuda"}, TrainError, "device cuda was asked for, but"),
-        ({"model": "ipt-huge"}, ModelError, "there is no model 'ipt-huge'; expected one of ipt-base"),
-        ({"network": {"n_feat": 8}}, ModelError, "ipt-tiny has no field 'n_feat'; expected one of n_feats"),
-        ({"network": {"n_feats": "8"}}, ModelError, "ipt-tiny.n_feats is '8'; expected a whole number above 0"),
-        ({"network": {"num_heads": 5}}, ModelError, "cannot be shared by 5 heads"),
+        ({"model": "ipt-huge"}, ModelError, "found no model 'ipt-huge', expected one of ipt-base"),
+        ({"network": {"n_feat": 8}}, ModelError, "ipt-tiny has no field 'n_feat', expected one of n_feats"),
+        ({"network": {"n_feats": "8"}}, ModelError, "ipt-tiny.n_feats: found '8', expected a whole number from 1 up"),
+        ({"network": {"num_heads": 5}}, ModelError, "ipt-tiny.num_heads: found 5, expected a divisor of the token width"),
         ({"network": {"patch_size": 9}}, ModelError, "ipt-tiny has no field 'patch_size'"),
         ({"network": {"name": 9}}, ModelError, "ipt-tiny has no field 'name'"),
         ({"batch_size": 1}, ModelError, "the batch has one"),
@@ -39,7 +39,7 @@ Options = dict[str, Any]
         (
             {"checkpoint": "/tmp", "model": None, "network": {}},
             ModelError,
-            "/tmp is a folder; name a checkpoint, such as best.pt",
+            "/tmp is a folder, expected a checkpoint. Pass one such as best.pt",
         ),
     ],
 )

@@ -122,12 +122,12 @@ def _verified(groups: list[Any]) -> list[Any]:
     """The groups without the shards whose bytes are not what the manifest says, with a bar while they are read."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
 
-    from iptdata.shards.verify import verify  # noqa: PLC0415
+    from iptdata.shards.verify import verify_shards  # noqa: PLC0415
 
     columns = (TextColumn("checking"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console(), transient=True) as progress:
         task = progress.add_task("", total=sum(shard.info.bytes for group in groups for shard in group.shards))
-        return verify(groups, lambda size: progress.update(task, advance=size))
+        return verify_shards(groups, lambda size: progress.update(task, advance=size))
 
 
 def print_comparison(paths: tuple[str, ...], arguments: InspectArguments) -> None:

@@ -68,9 +68,10 @@ def test_types_of_the_installed_wheel(packages: Path, tmp_path: Path) -> None:
     site = tmp_path / "site-packages"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", site]
     subprocess.run([*install, next(packages.glob("*.whl"))], check=True)
-    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson"]
-    command += ["--verifytypes", "iptdata", "--ignoreexternal"]
-    environment = os.environ | {"PYTHONPATH": str(site)}
+    command = [sys.executable, "-m", "pyright", "--verifytypes", "iptdata", "--ignoreexternal", "--outputjson"]
+    # --verifytypes ignores --pythonpath: it asks the `python` of PATH where packages are.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PYTHONPATH": str(site), "PATH": path}
     shown = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     completeness = json.loads(shown.stdout)["typeCompleteness"]
     assert Path(completeness["pyTypedPath"]).resolve() == (site / "iptdata" / "py.typed").resolve()

@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -84,9 +85,13 @@ class RayPool:
     def _connect(self, workers: int, address: str | None) -> None:
         quiet = {"logging_level": logging.FATAL, "log_to_driver": False}
         if address is not None:
+            if address == "auto":
+                address = os.environ.get("RAY_ADDRESS") or address
+            _check_reachable(address)
             self._ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **quiet)
             return
         self._ray.init(
+            address="local",  # None would join a Ray that runs on this machine or that RAY_ADDRESS names
             num_cpus=workers,
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,
@@ -144,6 +149,17 @@ class RayPool:
         except errors.RayError as error:
             message = f"Ray failed: {str(error).strip().splitlines()[0]}"
             raise BuildFailed(message, hint="Run the same command again to resume; finished work is kept") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Connect to HOST:PORT once: Ray retries an address where nothing listens for many minutes.
+
+    Raises:
+        OSError: When nothing listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _ray_folder(temporary: str) -> str:

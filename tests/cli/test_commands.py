@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -219,9 +220,14 @@ def test_long_tmpdir(photos: Path, tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 3, result.stderr
 
 
-def test_a_cluster_that_is_not_there(photos: Path, tmp_path: Path) -> None:
-    options = ("--recipe", "noise30", "--source", photos, "--out", tmp_path / "out", "--address", "auto")
-    assert "cannot join the Ray cluster at auto" in fails("build", *options)
+def test_a_cluster_that_does_not_exist(photos: Path, tmp_path: Path) -> None:
+    """RAY_ADDRESS keeps `auto` from finding a Ray that happens to run on this machine."""
+    options = ("--recipe", "noise30", "--source", photos, "--out", tmp_path / "out", "--address")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and nothing listens
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        assert f"cannot join the Ray cluster at {address}" in fails("build", *options, address)
+        assert "cannot join the Ray cluster at auto" in fails("build", *options, "auto", RAY_ADDRESS=address)
 
 
 def test_two_pillows_give_one_warning(tmp_path: Path) -> None:

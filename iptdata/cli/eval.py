@@ -1,7 +1,6 @@
 """`iptdata eval`."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,10 +9,8 @@ from iptdata.cli.complete import complete_paths, complete_recipes
 from iptdata.cli.console import console, results
 from iptdata.cli.network import for_network, network_options
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
-from iptdata.errors import EvaluateError
 
 if TYPE_CHECKING:
-    from iptdata.evaluation.measurements import Measurement
     from iptdata.evaluation.score import Score
 
 _what, _how, _output = section("What to measure"), section("How"), section("Output")
@@ -87,55 +84,24 @@ def command(**options: Any) -> None:
 def _measure(options: dict[str, Any]) -> "list[Score]":
     from rich.progress import track  # noqa: PLC0415
 
-    from iptdata.evaluation.measurements import plan_measurements  # noqa: PLC0415
-    from iptdata.evaluation.score import evaluate  # noqa: PLC0415
+    from iptdata.evaluation.measurements import plan_measurements, run_measurements  # noqa: PLC0415
 
-    jobs = plan_measurements(
-        checkpoint=options["checkpoint"],
+    measurements = plan_measurements(
+        options["checkpoint"],
+        [*options["benchmarks"], *options["more"]],
+        pairs=options["pair"],
+        on_skip=lambda text: console().print(f"left out: {text}", markup=False, soft_wrap=True),
         baseline=options["baseline"],
         tasks=options["tasks"],
-        benchmarks=[*options["benchmarks"], *options["more"]],
-        pairs=options["pair"],
         clip=options["clip"],
         seed=options["seed"],
         head=options["head"],
-        network=for_network(options),
-        skipping=lambda text: console().print(f"left out: {text}", markup=False, soft_wrap=True),
+        save_images=options["save_images"],
+        **for_network(options),
     )
-    if options["save_images"] is not None:
-        _check_names(jobs)
-    total = sum(len(job.benchmark.cases) for job in jobs)
+    total = sum(len(item.benchmark.cases) for item in measurements)
     progress = iter(track(range(total), "measuring", console=console(), transient=True))
-    scores = [
-        evaluate(
-            job.restorer,
-            job.benchmark,
-            job.protocol,
-            done=lambda _: next(progress, None),
-            save=_saver(options["save_images"], job),
-        )
-        for job in jobs
-    ]
+    scores = run_measurements(measurements, on_image=lambda _: next(progress, None))
     for _ in progress:
         pass
     return scores
-
-
-def _check_names(jobs: "list[Measurement]") -> None:
-    """Refuse two benchmarks whose images would lie in one folder."""
-    seen: dict[tuple[str, str], str] = {}
-    for job in jobs:
-        root = job.benchmark.clean.root
-        if (other := seen.setdefault((job.benchmark.name, job.protocol.task), root)) != root:
-            raise EvaluateError(
-                f"--save-images: {other} and {root} are both called {job.benchmark.name}; measure one at a time"
-            )
-
-
-def _saver(folder: str | None, job: "Measurement") -> Any:
-    from iptdata.restoration.photo import write_png  # noqa: PLC0415
-
-    if folder is None:
-        return lambda name, image: None
-    place = Path(folder) / job.benchmark.name / job.protocol.task
-    return lambda name, image: write_png(str(place / f"{name}.png"), image)

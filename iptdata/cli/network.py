@@ -26,6 +26,6 @@ def network_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def for_network(options: dict[str, Any]) -> dict[str, Any]:
-    """What was given of them, as `load_network` takes it."""
-    chosen = {name: options[name] for name in ("device", "overlap", "self_ensemble")} | {"batch": options["batch_size"]}
+    """The options that were given, as `Restorer` takes them."""
+    chosen = {name: options[name] for name in ("device", "overlap", "self_ensemble", "batch_size")}
     return {name: value for name, value in chosen.items() if value is not None}

@@ -1,7 +1,7 @@
 """`iptdata restore`."""
 
+import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -37,27 +37,27 @@ def command(**options: Any) -> None:
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-    from iptdata.restoration.photos import PhotoJob, find_photos, restore_photos  # noqa: PLC0415
-    from iptdata.restoration.restorer import load_network  # noqa: PLC0415
+    from iptdata.restoration.photos import restore  # noqa: PLC0415
 
-    photos = find_photos(options["inputs"], options["out"], compare=options["compare"])
-    network = load_network(options["checkpoint"], options["task"], **for_network(options))
-    failed = skipped = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
     with Progress(*columns, console=console(), transient=True) as progress:
         bar = progress.add_task("", total=None)
 
-        def begun(errand: PhotoJob, tiles: int) -> Callable[[int], None]:
-            progress.reset(bar, total=tiles, description=errand.name)
-            return lambda done: progress.update(bar, advance=done)
-
-        for outcome in restore_photos(photos, network, overwrite=options["overwrite"], begun=begun):
-            skipped += outcome.skipped
-            if outcome.problem:
-                failed += 1
-                console().print(f"! {outcome.problem}", markup=False, soft_wrap=True)
-    done = len(photos) - failed - skipped
+        results = restore(
+            options["inputs"],
+            options["out"],
+            options["checkpoint"],
+            options["task"],
+            on_photo=lambda result: result.problem and console().print(f"! {result.problem}", markup=False, soft_wrap=True),
+            on_tiles=lambda path, done, tiles: progress.update(
+                bar, total=tiles, completed=done, description=os.path.basename(path)
+            ),
+            overwrite=options["overwrite"],
+            compare=options["compare"],
+            **for_network(options),
+        )
+    done, skipped, failed = (sum(result.status == name for result in results) for name in ("done", "skipped", "failed"))
     there = f", {skipped} there already, which --overwrite replaces" if skipped else ""
-    console().print(f"{done} of {len(photos)} restored into {options['out']}{there}", markup=False, soft_wrap=True)
+    console().print(f"{done} of {len(results)} restored into {options['out']}{there}", markup=False, soft_wrap=True)
     if failed:
         sys.exit(1)

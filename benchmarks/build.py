@@ -26,9 +26,10 @@ os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 from floor import Unit, run_floor
 from peers import ray_data, tar_writer_unit
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, BuildPlan, plan_build
-from iptdata.builder.rejects import RejectBudget
+from iptdata.builder.driver import build_missing, survey_corpus
+from iptdata.builder.options import BuildOptions
+from iptdata.builder.plan import BuildPlan, plan_build
+from iptdata.builder.rejects import RejectBudget, RejectLimit
 from iptdata.builder.unit import UnitReport, layout_of
 from iptdata.files.storage import Storage
 from iptdata.parallel import RayPool
@@ -79,8 +80,8 @@ class Bench:
             for stage, seconds in report.seconds.items():
                 stages[stage] += seconds
 
-        work = survey(self.plan, load_recipes(BUILDS[name]), Storage(str(folder)))
-        totals = run(work, pool.map, RejectBudget.parse("100%"), note)
+        work = survey_corpus(self.plan, load_recipes(BUILDS[name]), Storage(str(folder)))
+        totals = build_missing(work, pool.map, RejectBudget(limit=RejectLimit.parse("100%")), note)
         self.stages[name] = stages
         self.bytes_a_pair[name] = sum(total.bytes for total in totals) / sum(total.pairs for total in totals)
 
@@ -88,17 +89,17 @@ class Bench:
         layouts = [layout_of(recipe) for recipe in load_recipes(BUILDS[name])]
         units = []
         for unit in self.plan.units():
-            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.indices)]
+            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.rows)]
             pairs = len(images) * self.plan.options.patches_per_image
-            shards = [(f"{folder}/{unit.number}-{i}.tar", layout.shard_bytes(pairs)) for i, layout in enumerate(layouts)]
+            shards = [(f"{folder}/{unit.index}-{i}.tar", layout.shard_bytes(pairs)) for i, layout in enumerate(layouts)]
             units.append(Unit(images, shards))
         run_floor(pool, units)
 
     def tar_writer(self, kind: str, pool: Any, folder: Path) -> None:
         jobs = []
         for unit in self.plan.units():
-            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.indices)]
-            jobs.append((unit.number, images, f"{folder}/{unit.number}.tar", kind))
+            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.rows)]
+            jobs.append((unit.index, images, f"{folder}/{unit.index}.tar", kind))
         pairs = sum(pool.imap_unordered(tar_writer_unit, jobs))
         size = sum(path.stat().st_size for path in folder.iterdir())
         self.bytes_a_pair[f"pool + TarWriter, {kind}"] = size / pairs

@@ -25,12 +25,7 @@ import stream_cold
 import stream_scale
 import torch
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
-from iptdata.files.storage import Storage
-from iptdata.parallel import RayPool
-from iptdata.recipe import load_recipes
+from iptdata.builder import build
 from iptdata.shards.find import find_shards
 from iptdata.source import open_source
 
@@ -44,11 +39,8 @@ LIMIT_SECONDS = 600
 
 def build_corpus(source: str, count: int, out: Path) -> np.ndarray:
     """A noise30 corpus of at least `count` pairs; returns as many of them, uint8 (N, 2, 48, 48, 3), corrupted then clean."""
-    opened = open_source(source)
-    images = plan_build(opened, BuildOptions()).images
-    plan = plan_build(opened, BuildOptions(patches_per_image=-(-count * 11 // (images * 10)), images_per_shard=64))
-    with RayPool(workers=os.cpu_count() or 1) as pool:
-        run(survey(plan, load_recipes(["noise30"]), Storage(str(out))), pool.map, RejectBudget.parse("100%"), lambda _: None)
+    per_image = -(-count * 11 // (len(open_source(source).list()) * 10))
+    build(source, out, "noise30", patches_per_image=per_image, images_per_shard=64, max_rejects="100%")
     shards = find_shards(str(out))
     return np.concatenate([np.stack([shard.corrupted, shard.clean], 1) for shard in shards])[:count]
 

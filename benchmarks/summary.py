@@ -20,16 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
+from iptdata.builder import build
 from iptdata.files.storage import Storage
-from iptdata.parallel import run_here
 from iptdata.recipe import load_recipes
 from iptdata.shards.corpus import finish_corpus
 from iptdata.shards.find import find_shards
 from iptdata.shards.manifest import write_manifest
-from iptdata.source import open_source
 
 WANTED_SECONDS, WANTED_BYTES = 5.0, 1.5e9
 WANTED_SHARD, WANTED_HELP = 0.7, 0.25
@@ -38,8 +34,7 @@ WANTED_SHARD, WANTED_HELP = 0.7, 0.25
 def make_corpus(folder: Path, shards: int, pairs: int) -> None:
     """Manifests with the columns of a real one, its rows repeated with parameters of other pairs and places of their own."""
     (recipe,) = load_recipes(["rain"])
-    plan = plan_build(open_source("samples"), BuildOptions(patches_per_image=64))
-    run(survey(plan, [recipe], Storage(str(folder / "real"))), run_here, RejectBudget.parse("10%"), lambda _: None)
+    build("samples", folder / "real", recipe, patches_per_image=64, workers=0)
     (real,) = find_shards(str(folder / "real"))
     table = real.rows()
     generator = np.random.default_rng(0)

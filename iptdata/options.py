@@ -82,12 +82,12 @@ class Option:
     @property
     def range(self) -> str:
         """The allowed range in words: `from 1 to 100`, `above 0`."""
-        low = "" if self.min is None else f"from {self.min:,.10g}"
-        low = low if self.above is None else f"above {self.above:g}"
+        low = "" if self.min is None else f"from {_figure(self.min)}"
+        low = low if self.above is None else f"above {_figure(self.above)}"
         if self.max is not None:
-            return f"{low} to {self.max:,.10g}" if self.min is not None else f"{low} and at most {self.max:g}"
+            return f"{low} {'and at most' if self.min is None else 'to'} {_figure(self.max)}"
         if self.below is not None:
-            return f"{low} and below {self.below:g}"
+            return f"{low} and below {_figure(self.below)}"
         return f"{low} up" if self.min is not None else low
 
     def contains(self, low: float, high: float) -> bool:
@@ -103,6 +103,10 @@ class Option:
     def refusal(self, found: object, error: type[IptDataError]) -> IptDataError:
         """The error for a value that is not allowed."""
         return error(f"found {found!r}, expected {self.expected}", argument=self.name)
+
+
+def _figure(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 def option(default: Any = MISSING, **words: Any) -> Any:

@@ -3,7 +3,9 @@
 import importlib
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -63,12 +65,15 @@ class RayPool:
         # Ray has no public switch for what it prints when a worker dies; the job is retried, or `map` says so.
         vars(importlib.import_module("ray._private.worker"))["_worker_logs_enabled"] = False
         self._needs = {"num_cpus": 1, "num_gpus": int(gpus)}
+        sigterm = signal.getsignal(signal.SIGTERM)
         try:
             self._connect(workers, address)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             self._ray.shutdown()
             where = f"cannot join the Ray cluster at {address}" if address else "Ray does not start"
             raise IptDataError(f"{where}: {str(error).strip().splitlines()[0]}") from error
+        if callable(sigterm) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, sigterm)  # Ray replaces it
         if gpus and not self._ray.cluster_resources().get("GPU"):
             self._ray.shutdown()
             raise IptDataError(

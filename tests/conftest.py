@@ -11,14 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
-from iptdata.files.storage import Storage
-from iptdata.parallel import run_here
-from iptdata.recipe import load_recipes
+import iptdata.builder
 from iptdata.shards.corpus import SplitTotals
-from iptdata.source import open_source
 
 Build = Callable[..., list[SplitTotals]]
 
@@ -72,14 +66,7 @@ def photos(tmp_path: Path) -> Path:
 
 def build(source: Path | str, out: Path, recipes: Sequence[str] = ("noise30",), **options: object) -> list[SplitTotals]:
     """Build in this process; returns totals by recipe and split."""
-    budget = RejectBudget.parse(str(options.pop("max_rejects", "10%")))
-    overwrite = bool(options.pop("overwrite", False))
-    patch_size = options.pop("patch_size", None)
-    chosen = [recipe.with_patch_size(patch_size) if isinstance(patch_size, int) else recipe for recipe in load_recipes(recipes)]
-    plan = plan_build(open_source(str(source)), BuildOptions(**options))  # pyright: ignore[reportArgumentType]
-    storage = Storage(str(out))
-    work = survey(plan, chosen, storage, overwrite=overwrite)
-    return run(work, run_here, budget, lambda _: None)
+    return list(iptdata.builder.build(source, out, recipes, workers=0, **options).splits)  # pyright: ignore[reportArgumentType]
 
 
 def corpus_bytes(out: Path) -> dict[str, bytes]:

@@ -27,8 +27,8 @@ class Suite:
     recipes: tuple[Recipe, ...]
 
 
-def load_recipes(names: Iterable[str]) -> list[Recipe]:
-    """Recipes and suites by name or by path of a YAML file, each recipe once, in order.
+def load_recipes(names: Iterable[str | Recipe]) -> list[Recipe]:
+    """Recipes and suites by name or by path of a YAML file, or recipes themselves; each recipe once, in order.
 
     Raises:
         RecipeError: for an unknown name (the nearest ones are shown), an invalid file (file, key, found and allowed
@@ -36,7 +36,7 @@ def load_recipes(names: Iterable[str]) -> list[Recipe]:
     """
     found: dict[str, Recipe] = {}
     for name in names:
-        loaded = load(name)
+        loaded = name if isinstance(name, Recipe) else load(name)
         for recipe in loaded.recipes if isinstance(loaded, Suite) else (loaded,):
             earlier = found.setdefault(recipe.task, recipe)
             if earlier.hash != recipe.hash:

@@ -2,17 +2,13 @@
 
 import os
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
+from iptdata.builder import build
 from iptdata.evaluation.measurements import protocol_for
-from iptdata.files.storage import Storage
-from iptdata.parallel import run_here
 from iptdata.recipe import load_recipes
 from iptdata.restoration.photo import write_png
 from iptdata.shards.find import find_shards
 from iptdata.shards.reader import Shard
-from iptdata.source import SAMPLES, open_source
+from iptdata.source import SAMPLES
 from iptdata.studies.plan import check_folder
 from iptdata.studies.study import Study
 from iptdata.training.config import resolve
@@ -33,10 +29,7 @@ def smoke_inputs(study: Study, out: str) -> tuple[str, str]:
     corpus, benchmarks = os.path.join(out, "smoke", "corpus"), os.path.join(out, "smoke", "benchmarks")
     measured = {task: protocol_for(task, {}) for cell in study.cells for task in cell.measure}
     recipes = load_recipes(dict.fromkeys([*_trained(study), *measured]))
-    storage = Storage(corpus)
-    storage.make_folder()
-    work = survey(plan_build(open_source(SAMPLES), BuildOptions(patches_per_image=8)), recipes, storage)
-    run(work, run_here, RejectBudget.parse("10%"), lambda report: None)
+    build(SAMPLES, corpus, recipes, patches_per_image=8, workers=0)
     for cell in study.cells:
         for task, names in cell.measure.items():
             (shard,) = find_shards(os.path.join(corpus, measured[task].task))

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
+from iptdata.builder.options import BuildOptions
+from iptdata.builder.plan import plan_build
+from iptdata.builder.rejects import RejectLimit
 from iptdata.errors import BuildFailed, IptDataError
 from iptdata.files.storage import Storage
 from iptdata.shards.find import find_shards
@@ -132,12 +133,17 @@ def test_flat_patches_are_drawn_again_then_dropped(tmp_path: Path) -> None:
 def test_budget_of_rejects(tmp_path: Path) -> None:
     source = hard_source(tmp_path / "source")
     for allowed in ("4", "0.2", "20%"):
-        with pytest.raises(BuildFailed, match=r"5 of 8 images were dropped \(.*unreadable 3.*more than --max-rejects"):
+        with pytest.raises(BuildFailed, match=r"5 of 8 images were dropped \(.*unreadable 3.*more than max_rejects"):
             build(source, tmp_path / "out", max_rejects=allowed)
     assert build(source, tmp_path / "out", max_rejects="5")[0].pairs == 24
-    for wrong in ("-1", "many", "2.5", "120%"):
-        with pytest.raises(IptDataError, match="--max-rejects: found"):
-            RejectBudget.parse(wrong)
+    for wrong in ("-1", "many", "2.5", "120%", True, None, -1):
+        with pytest.raises(IptDataError, match="max_rejects: found .*, expected a count such as 100 or a share"):
+            build(source, tmp_path / "out", max_rejects=wrong)
+
+
+def test_a_limit_of_rejects_is_text_or_a_number() -> None:
+    assert RejectLimit.parse("100") == RejectLimit.parse(100) == RejectLimit(count=100)
+    assert RejectLimit.parse("0.05") == RejectLimit.parse(0.05) == RejectLimit.parse("5%") == RejectLimit(share=0.05)
 
 
 def test_no_pair_at_all_is_a_failure(tmp_path: Path) -> None:
@@ -159,8 +165,14 @@ def test_no_pair_at_all_is_a_failure(tmp_path: Path) -> None:
         {"max_pixels": 0},
         {"split": "a/b"},
         {"split": "val", "holdout": 0.1},
+        {"keep_damaged": "no"},
+        {"limit": 1.5},
+        {"holdout": "0.1"},
+        {"seed": True},
+        {"workers": -1},
+        {"patch_size": 0},
     ],
 )
 def test_options_out_of_range(wrong: dict[str, object]) -> None:
-    with pytest.raises(IptDataError, match=f"--{next(iter(wrong)).replace('_', '-')}"):
+    with pytest.raises(IptDataError, match=f"^{next(iter(wrong))}: found "):
         BuildOptions(**wrong)  # pyright: ignore[reportArgumentType]

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
+from iptdata.builder.driver import build_missing, survey_corpus
+from iptdata.builder.options import BuildOptions
+from iptdata.builder.plan import plan_build
+from iptdata.builder.rejects import RejectBudget, RejectLimit
 from iptdata.builder.unit import UnitReport
 from iptdata.errors import BuildFailed, ConflictError, StorageError
 from iptdata.files.storage import Storage
@@ -23,6 +24,7 @@ from iptdata.recipe import load_recipes
 from iptdata.source import open_source
 from tests.conftest import build, corpus_bytes, natural_image, save
 
+NO_REJECTS = RejectLimit(count=0)
 RECIPES = ["noise30", "rain", "sr2"]
 OPTIONS = {"images_per_shard": 3, "seed": 3}
 
@@ -64,14 +66,14 @@ def test_stops_after_some_units_and_goes_on(photos: Path, tmp_path: Path) -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(survey(plan, load_recipes(RECIPES), out), run_here, RejectBudget.parse("0"), interrupted)
-    work = survey(plan, load_recipes(RECIPES), out)
+        build_missing(survey_corpus(plan, load_recipes(RECIPES), out), run_here, RejectBudget(limit=NO_REJECTS), interrupted)
+    work = survey_corpus(plan, load_recipes(RECIPES), out)
     assert (len(work.missing), work.shards_done) == (2, 6)
     reports: list[UnitReport] = []
-    run(work, run_here, RejectBudget.parse("0"), reports.append)
+    build_missing(work, run_here, RejectBudget(limit=NO_REJECTS), reports.append)
     assert len(reports) == 2
     assert corpus_bytes(tmp_path / "whole") == corpus_bytes(tmp_path / "resumed")
-    assert not survey(plan, load_recipes(RECIPES), out).missing
+    assert not survey_corpus(plan, load_recipes(RECIPES), out).missing
 
 
 def test_damage_is_mended(photos: Path, tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_another_content_is_refused(photos: Path, tmp_path: Path, changed: dict[
     out = tmp_path / "corpus"
     build(photos, out, ["noise30"], **OPTIONS)
     before = corpus_bytes(out)
-    with pytest.raises(ConflictError, match=f"{next(iter(changed))}.* there, .* wanted.*--overwrite"):
+    with pytest.raises(ConflictError, match=f"{next(iter(changed))}: found .*, expected .*pass overwrite"):
         build(photos, out, ["noise30"], **(OPTIONS | changed))
     assert corpus_bytes(out) == before
     build(photos, out, ["noise30"], **(OPTIONS | changed), overwrite=True)
@@ -115,10 +117,10 @@ def test_another_source_decoder_or_recipe_is_refused(photos: Path, tmp_path: Pat
         build(photos, out, [str(changed)])
     with monkeypatch.context() as patch:
         patch.setattr("iptdata.builder.driver.decoder_versions", lambda: {"opencv": "0.1"})
-        with pytest.raises(ConflictError, match=r"decoders\.opencv: '.*' there, '0\.1' wanted"):
+        with pytest.raises(ConflictError, match=r"decoders\.opencv: found '.*', expected '0\.1'"):
             build(photos, out)
     save(photos / "n00" / "new.jpg", natural_image(200, 200))
-    with pytest.raises(ConflictError, match=r"source\.images: 12 there, 13 wanted"):
+    with pytest.raises(ConflictError, match=r"source\.images: found 12, expected 13"):
         build(photos, out)
 
 
@@ -220,7 +222,7 @@ def test_interrupt(many: Path, tmp_path: Path, number: int, workers: str) -> Non
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "run the same command again to go on" in errors
+    assert "run the same command again to continue" in errors
     assert "Traceback" not in errors
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers_before), 20)
     assert not list(out.rglob("*.partial")) or workers != "0"
@@ -239,10 +241,15 @@ def test_overwrite_goes_on_after_an_interruption(photos: Path, tmp_path: Path) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(survey(plan, load_recipes(["noise30"]), out, overwrite=True), run_here, RejectBudget.parse("0"), interrupted)
-    work = survey(plan, load_recipes(["noise30"]), out, overwrite=True)
+        build_missing(
+            survey_corpus(plan, load_recipes(["noise30"]), out, overwrite=True),
+            run_here,
+            RejectBudget(limit=NO_REJECTS),
+            interrupted,
+        )
+    work = survey_corpus(plan, load_recipes(["noise30"]), out, overwrite=True)
     assert (len(work.missing), work.shards_done, work.stale) == (3, 1, [])
-    run(work, run_here, RejectBudget.parse("0"), lambda _: None)
+    build_missing(work, run_here, RejectBudget(limit=NO_REJECTS), lambda _: None)
     build(photos, tmp_path / "fresh", ["noise30"], **OPTIONS)
     assert corpus_bytes(tmp_path / "corpus") == corpus_bytes(tmp_path / "fresh")
 

@@ -4,23 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
+from iptdata.builder.driver import build_missing, survey_corpus
+from iptdata.builder.options import BuildOptions
+from iptdata.builder.plan import plan_build
+from iptdata.builder.rejects import RejectBudget, RejectLimit
 from iptdata.files.storage import Storage
 from iptdata.parallel import RayPool
 from iptdata.recipe import load_recipes
 from iptdata.source import open_source
 from tests.conftest import build, corpus_bytes
 
+NO_REJECTS = RejectLimit(count=0)
 OPTIONS = {"images_per_shard": 3, "patches_per_image": 5, "holdout": 0.3, "seed": 7}
 
 
 def build_on_ray(source: Path, out: Path, recipes: list[str], workers: int) -> None:
     plan = plan_build(open_source(str(source)), BuildOptions(**OPTIONS))  # pyright: ignore[reportArgumentType]
-    work = survey(plan, load_recipes(recipes), Storage(str(out)))
+    work = survey_corpus(plan, load_recipes(recipes), Storage(str(out)))
     with RayPool(workers=workers) as pool:
-        run(work, pool.map, RejectBudget.parse("0"), lambda _: None)
+        build_missing(work, pool.map, RejectBudget(limit=NO_REJECTS), lambda _: None)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -16,7 +16,7 @@ from PIL import Image
 
 from iptdata import __version__
 from iptdata.cli import group
-from iptdata.cli.complete import MODELS
+from iptdata.cli.completion import MODELS
 from iptdata.model.presets import PRESETS
 from tests.conftest import corpus_bytes, natural_image, save, small_disk
 

@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from iptdata.cli import group
-from iptdata.cli.blocks import Pictures
+from iptdata.cli.views.blocks import Pictures
 from iptdata.errors import IptDataError, ShardError
 from iptdata.shards.find import find_shards
 from tests.conftest import natural_image, save

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from iptdata.cli.train_progress import TrainProgress
+from iptdata.cli.views.training import TrainProgress
 from tests.cli.test_commands import fails, iptdata
 from tests.training.watch import metrics, reached
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from iptdata.cli.complete import complete_paths, complete_recipes
+from iptdata.cli.completion import complete_paths, complete_recipes
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
 from iptdata.cli.train import WHAT, run_training, shared_options
 

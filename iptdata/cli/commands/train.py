@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from iptdata.cli.complete import MODELS, complete_models, complete_paths, complete_recipes
+from iptdata.cli.completion import MODELS, complete_models, complete_paths, complete_recipes
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
-from iptdata.cli.stopping import asked_to_stop
+from iptdata.cli.signals import asked_to_stop
 from iptdata.training.config import read_config, read_settings
 from iptdata.training.options import TrainOptions
 
@@ -100,7 +100,7 @@ def command(**arguments: Any) -> None:
 
 def run_training(arguments: dict[str, Any], defaults: Mapping[str, Any]) -> None:
     """Train with the options of a command line."""
-    from iptdata.cli.train_progress import TrainProgress  # noqa: PLC0415
+    from iptdata.cli.views.training import TrainProgress  # noqa: PLC0415
     from iptdata.training.run import train  # noqa: PLC0415
 
     out, resume = arguments.pop("out"), arguments.pop("resume")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iptdata.cli.complete import complete_paths, complete_studies
+from iptdata.cli.completion import complete_paths, complete_studies
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
 from iptdata.errors import StudyError
 
@@ -65,7 +65,7 @@ def command(
       iptdata study fraction --shards corpus --benchmarks benchmarks --length 0.1 --dry-run
       iptdata study my-study.yaml --shards corpus --benchmarks benchmarks --out studies/mine
     """
-    from iptdata.cli.study_view import print_estimates, print_report  # noqa: PLC0415
+    from iptdata.cli.views.study import print_estimates, print_report  # noqa: PLC0415
     from iptdata.studies.check import check  # noqa: PLC0415
     from iptdata.studies.plan import plan_study  # noqa: PLC0415
     from iptdata.studies.report import problems  # noqa: PLC0415
@@ -95,8 +95,8 @@ def command(
 
 def _run(plan: "StudyPlan", workers: int | None, address: str | None) -> "dict[str, PartOutcome]":
     """Work through the study here, one part after the other, or on Ray."""
-    from iptdata.cli.stopping import asked_to_stop  # noqa: PLC0415
-    from iptdata.cli.study_view import StudyProgress  # noqa: PLC0415
+    from iptdata.cli.signals import asked_to_stop  # noqa: PLC0415
+    from iptdata.cli.views.study import StudyProgress  # noqa: PLC0415
     from iptdata.parallel import RayPool, run_here  # noqa: PLC0415
     from iptdata.studies.execute import run_study  # noqa: PLC0415
     from iptdata.studies.part import run_job  # noqa: PLC0415

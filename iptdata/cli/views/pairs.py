@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from iptdata.cli.blocks import Pictures
+from iptdata.cli.views.blocks import Pictures
 from iptdata.inspection.choose import Chosen
 from iptdata.inspection.pair import Pair, enlarge
 

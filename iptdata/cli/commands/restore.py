@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from iptdata.cli.complete import complete_paths, complete_recipes
+from iptdata.cli.completion import complete_paths, complete_recipes
 from iptdata.cli.console import console
 from iptdata.cli.network import for_network, network_options
 from iptdata.cli.sections import WIDTH, SectionedCommand, section

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from iptdata.cli.bars import bars
+from iptdata.cli.views.histogram import bars
 from iptdata.inspection.column_stats import ColumnStats
 from iptdata.inspection.compare import Comparison, Comparisons
 from iptdata.units import many

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from iptdata.cli.bars import bars
+from iptdata.cli.views.histogram import bars
 from iptdata.inspection.column_stats import QUANTILES, ColumnStats
 from iptdata.inspection.text import Summary, about, facts, label, spreads, warnings
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from iptdata.cli.pictures import write_file
+from iptdata.cli.views.pictures import write_file
 from iptdata.evaluation.score import ImageScore, Score
 from iptdata.markdown import table
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from iptdata.cli.complete import complete_paths
+from iptdata.cli.completion import complete_paths
 from iptdata.cli.console import console
 
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from iptdata.builder.unit import layout_of
-from iptdata.cli.complete import complete_recipes
+from iptdata.cli.completion import complete_recipes
 from iptdata.cli.console import results
 from iptdata.degradations.distribution import Distribution
 from iptdata.options import options_of
@@ -48,7 +48,7 @@ def command(name: str | None, picture: str | None) -> None:
 
 
 def _draw(recipes: list[Recipe], picture: str) -> None:
-    from iptdata.cli.pictures import show_ladder  # noqa: PLC0415
+    from iptdata.cli.views.pictures import show_ladder  # noqa: PLC0415
     from iptdata.inspection.ladder import ladder_of_image  # noqa: PLC0415
 
     source = open_source(SAMPLES)

@@ -9,10 +9,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from iptdata.cli.complete import complete_paths, complete_sorts
+from iptdata.cli.completion import complete_paths, complete_sorts
 from iptdata.cli.console import console, results
-from iptdata.cli.pictures import PICTURES, check_name, save_picture, show_ladder, write_file
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
+from iptdata.cli.views.pictures import PICTURES, check_name, save_picture, show_ladder, write_file
 from iptdata.errors import InspectError, without_secrets
 
 _COUNT = re.compile(r"[1-9]\d{0,4}")
@@ -81,7 +81,7 @@ def _flag(name: str) -> str:
 
 
 def _summarise(paths: tuple[str, ...], options: dict[str, Any]) -> None:
-    from iptdata.cli.summary_view import print_summaries  # noqa: PLC0415
+    from iptdata.cli.views.summary import print_summaries  # noqa: PLC0415
     from iptdata.inspection.text import summarise_all  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
@@ -108,7 +108,7 @@ def _verified(groups: list[Any]) -> list[Any]:
 
 
 def _compare(paths: tuple[str, ...], options: dict[str, Any]) -> None:
-    from iptdata.cli.compare_view import print_comparisons  # noqa: PLC0415
+    from iptdata.cli.views.comparison import print_comparisons  # noqa: PLC0415
     from iptdata.inspection.compare import compare  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
@@ -120,8 +120,8 @@ def _compare(paths: tuple[str, ...], options: dict[str, Any]) -> None:
 
 
 def _print_pairs(paths: tuple[str, ...], options: dict[str, Any]) -> None:
-    from iptdata.cli.blocks import check_colours  # noqa: PLC0415
-    from iptdata.cli.pair_view import print_pairs  # noqa: PLC0415
+    from iptdata.cli.views.blocks import check_colours  # noqa: PLC0415
+    from iptdata.cli.views.pairs import print_pairs  # noqa: PLC0415
     from iptdata.inspection.choose import Chosen, choose, find_pair_by_key  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iptdata.cli.complete import complete_paths, complete_recipes
+from iptdata.cli.completion import complete_paths, complete_recipes
 from iptdata.cli.console import console, results
 from iptdata.cli.network import for_network, network_options
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
@@ -63,7 +63,7 @@ def command(**options: Any) -> None:
       iptdata eval --checkpoint runs/ipt-base-1/best.pt --task noise50 --benchmark CBSD68
       iptdata eval --checkpoint best.pt --task rain --pair Rain100L/rain Rain100L/norain --markdown
     """
-    from iptdata.cli.eval_view import print_markdown, print_scores, to_json, write_csv  # noqa: PLC0415
+    from iptdata.cli.views.scores import print_markdown, print_scores, to_json, write_csv  # noqa: PLC0415
 
     scores = _measure(options)
     if options["as_json"]:

@@ -50,8 +50,8 @@ def show_ladder(rungs: "list[Pair]", picture: str | None, show: bool) -> None:
     Raises:
         InspectError: when the terminal has no colours to draw with.
     """
-    from iptdata.cli.blocks import check_colours  # noqa: PLC0415
-    from iptdata.cli.pair_view import print_ladder  # noqa: PLC0415
+    from iptdata.cli.views.blocks import check_colours  # noqa: PLC0415
+    from iptdata.cli.views.pairs import print_ladder  # noqa: PLC0415
     from iptdata.inspection.sheet import ladder_sheet  # noqa: PLC0415
 
     if picture is not None:

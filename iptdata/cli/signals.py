@@ -1,0 +1,43 @@
+"""Signals that ask a command to stop: Ctrl-C, and SIGTERM, which schedulers send."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """The stop signals received so far, for a command that stops at the next step; a second Ctrl-C raises KeyboardInterrupt."""
+    received: list[int] = []
+
+    def take(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and number in received:
+            raise KeyboardInterrupt
+        received.append(number)
+        if os.environ.get("RANK", "0") == "0":
+            os.write(
+                2, b"Stopping after this step; a checkpoint will be saved.\n"
+            )  # a handler must not reenter what it interrupts
+
+    earlier = {number: signal.signal(number, take) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)

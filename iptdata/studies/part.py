@@ -10,7 +10,7 @@ from typing import Any
 
 from iptdata.errors import IptDataError, StorageError, TrainFinished
 from iptdata.evaluation.measurements import plan_measurements
-from iptdata.evaluation.score import evaluate
+from iptdata.evaluation.score import score
 from iptdata.files.storage import Storage
 from iptdata.studies.plan import Measure
 from iptdata.training.events import Observer, Observers, RunInfo
@@ -185,19 +185,19 @@ def _measure(job: PartJob, trained: TrainingRecord | None, measure: Measure, sto
     go_on("")
     checkpoint = _checkpoint(job, trained)
     (one,) = plan_measurements(
-        checkpoint=checkpoint,
+        checkpoint,
+        [measure.path],
         tasks=[measure.task],
-        benchmarks=[measure.path],
         head=job.head,
-        network={"device": job.device},
+        device=job.device,
     )
-    score = evaluate(one.restorer, one.benchmark, one.protocol, done=go_on)
+    found = score(one.restorer, one.benchmark, one.protocol, on_image=go_on)
     return MeasureResult(
         **asdict(measure),
         head=job.head,
         checkpoint=os.path.basename(checkpoint),
-        psnr=score.quoted,
-        problems=list(score.problems),
+        psnr=found.quoted,
+        problems=list(found.problems),
     )
 
 

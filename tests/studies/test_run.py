@@ -106,9 +106,9 @@ def test_measured_on_the_device_of_the_trainings(plan: StudyPlan, monkeypatch: p
     devices = []
     real = part.plan_measurements
 
-    def plan_measurements(**options: Any) -> list:
-        devices.append(options["network"]["device"])
-        return real(**options)
+    def plan_measurements(*inputs: Any, **options: Any) -> list:
+        devices.append(options["device"])
+        return real(*inputs, **options)
 
     monkeypatch.setattr(part, "plan_measurements", plan_measurements)
     run_study(plan, serial_map, ignored)

@@ -1,82 +1,92 @@
 """`iptdata eval`."""
 
+import dataclasses
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from iptdata.cli.completion import complete_paths, complete_recipes
+from iptdata.cli.completion import complete_recipes
 from iptdata.cli.console import console, results
-from iptdata.cli.network import for_network, network_options
-from iptdata.cli.sections import WIDTH, SectionedCommand, section
-from iptdata.errors import EvaluateError
+from iptdata.cli.json_output import JsonOption
+from iptdata.cli.options import Command, complete_paths, declared, given
+from iptdata.evaluation.options import EvaluateOptions
+from iptdata.options import option
 
 if TYPE_CHECKING:
-    from iptdata.evaluation.measurements import Measurement
     from iptdata.evaluation.score import Score
 
-_what, _how, _output = section("What to measure"), section("How"), section("Output")
+_FILES = "Inputs and outputs"
 
 
-@click.command(name="eval", cls=SectionedCommand, context_settings=WIDTH)
-@click.argument("more", nargs=-1, metavar="[DIR]...", shell_complete=complete_paths)
-@_what("--checkpoint", metavar="FILE", shell_complete=complete_paths, help="The network to measure.")
-@_what("--baseline", type=click.Choice(["bicubic", "identity"]), help="Measure this instead of a network.")
-@_what(
-    "--task",
-    "tasks",
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    """What to measure."""
+
+    checkpoint: str | None = option(
+        None, help="Checkpoint to measure.", default_help="none, with --baseline", path=True, group=_FILES, metavar="FILE"
+    )
+    benchmarks: tuple[str, ...] = option(
+        (), help="Folder of images; more may follow as arguments.", flag="benchmark", path=True, group=_FILES, metavar="DIR"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Output:
+    """How to print the scores."""
+
+    images: bool = option(False, help="Print a row for each image too.", group="Output")
+    csv: str | None = option(None, help="Write one line per image to this file.", path=True, group="Output", metavar="FILE")
+    markdown: bool = option(False, help="Print the table as Markdown.", group="Output")
+
+
+@click.command(name="eval", cls=Command)
+@click.argument("more_benchmarks", nargs=-1, metavar="[DIR]...", shell_complete=complete_paths)
+@declared(_Inputs)
+@click.option(
+    "--pair",
+    "pairs",
+    nargs=2,
     multiple=True,
-    metavar="NAME",
-    shell_complete=complete_recipes,
-    help="Recipe; may repeat.  [default: the checkpoint's tasks]",
+    metavar="CORRUPTED CLEAN",
+    help="Two folders with the same file names. Repeat it for more.",
 )
-@_what(
-    "--benchmark",
-    "benchmarks",
-    multiple=True,
-    metavar="DIR",
-    shell_complete=complete_paths,
-    help="Images; may repeat, more may follow.",
-)
-@_what("--pair", nargs=2, multiple=True, metavar="CORRUPTED CLEAN", help="Two folders with the same names in both; may repeat.")
-@_how(
-    "--clip/--no-clip",
-    default=True,
-    show_default=True,
-    help="Round and clip noisy images to 0..255, as the corpus and the IPT code do.",
-)
-@_how("--seed", default=0, show_default=True, metavar="N", help="Seed of the noise, which depends on task and image, too.")
-@_how("--head", metavar="NAME", help="Head of the checkpoint to use for every task.  [default: each task's own]")
-@network_options
-@_output("--images", is_flag=True, help="A row for each image as well.")
-@_output("--json", "as_json", is_flag=True, help="JSON instead of tables, with every image.")
-@_output("--csv", metavar="FILE", help="Write a line for each image.")
-@_output("--markdown", is_flag=True, help="The table as Markdown.")
-@_output("--save-images", metavar="DIR", help="Write restored images, DIR/BENCHMARK/TASK/NAME.png.")
-def command(**options: Any) -> None:
-    """Measure a network, or a baseline, on benchmarks as the field does, beside what the paper reports.
+@declared(EvaluateOptions, complete={"tasks": complete_recipes})
+@declared(_Output)
+@declared(JsonOption)
+def command(
+    checkpoint: str | None,
+    benchmarks: tuple[str, ...] | None,
+    more_benchmarks: tuple[str, ...],
+    pairs: tuple[tuple[str, str], ...],
+    images: bool | None,
+    csv: str | None,
+    markdown: bool | None,
+    as_json: bool | None,
+    **options: Any,
+) -> None:
+    """Measure a network, or a baseline, on benchmarks by their standard protocols, and compare it with the paper.
 
     A benchmark is a folder: Set5, Set14, B100, Urban100, Manga109 in EDSR's layout, or any clean images, for super-resolution
-    and denoising; rain-001.png with norain-001.png, or the folders rain and norain, or input and target, for others.
+    and denoising; rain-001.png with norain-001.png, or the folders rain and norain, or input and target, for other tasks.
 
     \b
     Examples:
-      iptdata eval --baseline bicubic --task sr2 --task sr4 --benchmark Set5 Set14
+      iptdata eval --baseline bicubic --task sr2,sr4 --benchmark Set5 Set14
       iptdata eval --checkpoint runs/ipt-base-1/best.pt --task noise50 --benchmark CBSD68
       iptdata eval --checkpoint best.pt --task rain --pair Rain100L/rain Rain100L/norain --markdown
     """
-    from iptdata.cli.views.scores import print_markdown, print_scores, to_json, write_csv  # noqa: PLC0415
+    from iptdata.cli.views.scores import print_markdown, print_scores, print_scores_as_json, write_csv  # noqa: PLC0415
 
-    scores = _measure(options)
-    if options["as_json"]:
-        click.echo(to_json(scores))
-    elif options["markdown"]:
+    scores = _measure(checkpoint, [*(benchmarks or ()), *more_benchmarks], pairs, given(options))
+    if as_json:
+        print_scores_as_json(scores)
+    elif markdown:
         print_markdown(scores)
     else:
-        print_scores(results(), scores, images=options["images"])
-    if options["csv"] is not None:
-        write_csv(options["csv"], scores)
+        print_scores(results(), scores, images=bool(images))
+    if csv is not None:
+        write_csv(csv, scores)
     for score in scores:
         for problem in score.problems:
             console().print(f"! {score.benchmark}: {problem}", markup=False, soft_wrap=True)
@@ -84,58 +94,18 @@ def command(**options: Any) -> None:
         sys.exit(1)
 
 
-def _measure(options: dict[str, Any]) -> "list[Score]":
-    from rich.progress import track  # noqa: PLC0415
+def _measure(
+    checkpoint: str | None, benchmarks: list[str], pairs: tuple[tuple[str, str], ...], options: dict[str, Any]
+) -> "list[Score]":
+    """Measure everything, with a bar over all images."""
+    from rich.progress import Progress  # noqa: PLC0415
 
-    from iptdata.evaluation.measurements import plan_measurements  # noqa: PLC0415
-    from iptdata.evaluation.score import evaluate  # noqa: PLC0415
+    from iptdata.evaluation.measurements import plan_measurements, run_measurements  # noqa: PLC0415
 
-    jobs = plan_measurements(
-        checkpoint=options["checkpoint"],
-        baseline=options["baseline"],
-        tasks=options["tasks"],
-        benchmarks=[*options["benchmarks"], *options["more"]],
-        pairs=options["pair"],
-        clip=options["clip"],
-        seed=options["seed"],
-        head=options["head"],
-        network=for_network(options),
-        skipping=lambda text: console().print(f"left out: {text}", markup=False, soft_wrap=True),
-    )
-    if options["save_images"] is not None:
-        _check_names(jobs)
-    total = sum(len(job.benchmark.cases) for job in jobs)
-    progress = iter(track(range(total), "measuring", console=console(), transient=True))
-    scores = [
-        evaluate(
-            job.restorer,
-            job.benchmark,
-            job.protocol,
-            done=lambda _: next(progress, None),
-            save=_saver(options["save_images"], job),
-        )
-        for job in jobs
-    ]
-    for _ in progress:
-        pass
-    return scores
+    def on_skip(reason: str) -> None:
+        console().print(f"skipped: {reason}", markup=False, soft_wrap=True)
 
-
-def _check_names(jobs: "list[Measurement]") -> None:
-    """Refuse two benchmarks whose images would lie in one folder."""
-    seen: dict[tuple[str, str], str] = {}
-    for job in jobs:
-        root = job.benchmark.clean.root
-        if (other := seen.setdefault((job.benchmark.name, job.protocol.task), root)) != root:
-            raise EvaluateError(
-                f"--save-images: {other} and {root} are both called {job.benchmark.name}; measure one at a time"
-            )
-
-
-def _saver(folder: str | None, job: "Measurement") -> Any:
-    from iptdata.restoration.photo import write_png  # noqa: PLC0415
-
-    if folder is None:
-        return lambda name, image: None
-    place = Path(folder) / job.benchmark.name / job.protocol.task
-    return lambda name, image: write_png(str(place / f"{name}.png"), image)
+    measurements = plan_measurements(checkpoint, benchmarks, pairs=pairs, on_skip=on_skip, **options)
+    with Progress(console=console(), transient=True) as progress:
+        bar = progress.add_task("measuring", total=sum(len(item.benchmark.cases) for item in measurements))
+        return run_measurements(measurements, on_image=lambda _: progress.advance(bar))

@@ -1,9 +1,8 @@
-"""What `iptdata eval` prints and writes of scores."""
+"""What `iptdata eval` prints and writes."""
 
 import csv
 import dataclasses
 import io
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,17 +13,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from iptdata.cli.json_output import print_json
 from iptdata.cli.views.pictures import write_file
 from iptdata.evaluation.score import ImageScore, Score
 from iptdata.markdown import table
 
 _NAMES = ("benchmark", "task")
-_COLUMNS = (*_NAMES, "images", "input", "PSNR Y", "PSNR RGB", "SSIM Y", "SSIM RGB", "paper", "minus paper")
+_COLUMNS = (*_NAMES, "images", "input", "PSNR Y", "PSNR RGB", "SSIM Y", "SSIM RGB", "paper", "difference")
 _NUMBERS = ("input_psnr", "psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb")
 
 
 def print_scores(out: Console, scores: Sequence[Score], images: bool) -> None:
-    """A table of means, with a row for each image before them where that is asked for."""
+    """Print a table of means, with a row for each image before its mean if wanted."""
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in _COLUMNS:
         shown.add_column(name.replace(" ", "\n"), justify="left" if name in _NAMES else "right", no_wrap=True)
@@ -39,20 +39,20 @@ def print_scores(out: Console, scores: Sequence[Score], images: bool) -> None:
 
 
 def print_markdown(scores: Sequence[Score]) -> None:
-    """The table of means for a README."""
+    """Print the table of means for a README."""
     click.echo(table(_COLUMNS, map(_cells, scores), len(_NAMES)))
     click.echo()
     for caption in _captions(scores):
         click.echo(f"- {caption}")
 
 
-def to_json(scores: Sequence[Score]) -> str:
-    """Everything, NaN as null."""
-    return json.dumps([_plain(score) for score in scores], indent=2, ensure_ascii=False)
+def print_scores_as_json(scores: Sequence[Score]) -> None:
+    """Print everything, NaN as null."""
+    print_json([_as_json(score) for score in scores])
 
 
 def write_csv(path: str, scores: Sequence[Score]) -> None:
-    """A line for each image."""
+    """Write one line per image."""
     text = io.StringIO()
     writer = csv.writer(text)
     names = [field.name for field in dataclasses.fields(ImageScore)]
@@ -67,7 +67,9 @@ def write_csv(path: str, scores: Sequence[Score]) -> None:
 
 
 def _captions(scores: Sequence[Score]) -> list[str]:
-    partial = ["* partial: some images could not be measured and are not in the means"] if any(map(_partial, scores)) else []
+    partial = (
+        ["* partial: some images could not be measured and are not part of the means"] if any(map(_partial, scores)) else []
+    )
     return [*dict.fromkeys(score.protocol.caption for score in scores), *partial]
 
 
@@ -93,7 +95,7 @@ def _missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _plain(score: Score) -> dict[str, Any]:
+def _as_json(score: Score) -> dict[str, Any]:
     return {
         "benchmark": score.benchmark,
         "restorer": score.restorer,

@@ -11,7 +11,7 @@ from iptdata.studies.plan import Part, StudyPlan
 from iptdata.training.events import Observer, RunInfo, StepRecord
 from iptdata.training.length import make_length
 from iptdata.training.options import TrainOptions
-from iptdata.training.run import train
+from iptdata.training.run import run_training
 
 _CPU_STEPS, _GPU_STEPS = 6, 60  # of which some start up and compile
 _CPU_BATCH = 8
@@ -84,11 +84,11 @@ class _Probe(Observer):
     def __init__(self) -> None:
         self.seconds: list[float] = []  # a patch
 
-    def started(self, run: RunInfo) -> None:
+    def on_start(self, run: RunInfo) -> None:
         self.setting = run.setting
         self.flops = sum(run.flops.values()) / len(run.flops)
 
-    def stepped(self, step: StepRecord) -> None:
+    def on_step(self, step: StepRecord) -> None:
         self.seconds.append(1 / step.patches_per_s)
 
     @property
@@ -101,5 +101,5 @@ def _probe(options: TrainOptions, steps: int) -> _Probe:
     probe = _Probe()
     with tempfile.TemporaryDirectory(prefix="iptdata-") as folder:
         short = options.plain() | {"steps": steps, "epochs": None, "save_every": 10 * steps, "validate": False}
-        train([short], folder, probe)
+        run_training([short], folder, probe)
     return probe

@@ -14,7 +14,7 @@ from iptdata.evaluation.score import score
 from iptdata.files.storage import Storage
 from iptdata.studies.plan import Measure
 from iptdata.training.events import Observer, Observers, RunInfo
-from iptdata.training.run import train
+from iptdata.training.run import run_training
 from iptdata.training.run_folder import METRICS, RunFolder
 
 _TRAINED, _RESULTS, _SETTING = "trained.json", "results.json", "setting.txt"
@@ -139,7 +139,7 @@ def _train(job: PartJob, storage: Storage, observer: Observer, stopping: Callabl
         return done
     options = dict(job.options or {}) | ({} if job.checkpoint is None else {"checkpoint": job.checkpoint})
     with suppress(TrainFinished):  # and then it was killed
-        if not train([options], job.folder, Observers(_Setting(storage), observer), stopping=stopping):
+        if not run_training([options], job.folder, Observers(_Setting(storage), observer), stop_requested=stopping).finished:
             return None
     step, batch = RunFolder(job.folder).steps()[-1], int(options["batch_size"])
     records = [json.loads(line) for line in storage.read(METRICS).splitlines()]
@@ -207,5 +207,5 @@ class _Setting(Observer):
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def started(self, run: RunInfo) -> None:
+    def on_start(self, run: RunInfo) -> None:
         self._storage.write(_SETTING, run.setting.encode())

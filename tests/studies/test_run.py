@@ -21,6 +21,7 @@ from iptdata.studies.plan import StudyPlan, plan_study
 from iptdata.studies.report import problems
 from iptdata.studies.study import load_study
 from iptdata.training.events import Observer, StepRecord
+from iptdata.training.result import RunResult
 from tests.conftest import natural_image, save
 from tests.studies.conftest import Written
 
@@ -49,7 +50,7 @@ class Countdown(Observer):
     def __init__(self, steps: int) -> None:
         self.left = steps
 
-    def stepped(self, step: StepRecord) -> None:
+    def on_step(self, step: StepRecord) -> None:
         self.left -= 1
 
     def stopping(self) -> bool:
@@ -176,14 +177,14 @@ def test_several_at_once(plan: StudyPlan, written: Written, benchmarks: Path, tr
 
 def fail(monkeypatch: pytest.MonkeyPatch, name: str, problem: str) -> None:
     """From now on the training of that name fails."""
-    real = part.train
+    real = part.run_training
 
-    def train(layers: list, out: str, *rest: object, **options: object) -> bool:
+    def run_training(layers: list, out: str, *rest: object, **options: object) -> RunResult:
         if name in out:
             raise TrainFailed(problem)
         return real(layers, out, *rest, **options)  # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr(part, "train", train)
+    monkeypatch.setattr(part, "run_training", run_training)
 
 
 def test_a_training_that_fails_does_not_hide_the_others(

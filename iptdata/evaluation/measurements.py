@@ -16,8 +16,8 @@ from iptdata.restoration.baselines import Bicubic, Identity, ImageRestorer
 from iptdata.restoration.options import RestorerOptions
 from iptdata.restoration.restorer import Restorer
 
-Path = str | os.PathLike[str]
-Paths = Path | Sequence[Path]
+PathLike = str | os.PathLike[str]
+PathLikes = PathLike | Sequence[PathLike]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,10 @@ class Measurement:
 
 
 def evaluate(
-    checkpoint: Path | None = None,
-    benchmarks: Paths = (),
+    checkpoint: PathLike | None = None,
+    benchmarks: PathLikes = (),
     *,
-    pairs: Sequence[tuple[Path, Path]] = (),
+    pairs: Sequence[tuple[PathLike, PathLike]] = (),
     on_image: Callable[[str], object] | None = None,
     on_skip: Callable[[str], object] | None = None,
     **options: Any,
@@ -88,10 +88,10 @@ def run_measurements(measurements: Sequence[Measurement], *, on_image: Callable[
 
 
 def plan_measurements(
-    checkpoint: Path | None = None,
-    benchmarks: Paths = (),
+    checkpoint: PathLike | None = None,
+    benchmarks: PathLikes = (),
     *,
-    pairs: Sequence[tuple[Path, Path]] = (),
+    pairs: Sequence[tuple[PathLike, PathLike]] = (),
     on_skip: Callable[[str], object] | None = None,
     **options: Any,
 ) -> list[Measurement]:
@@ -101,7 +101,8 @@ def plan_measurements(
         A measurement for each task and benchmark; `measurement.benchmark.cases` are its images.
     """
     chosen: EvaluateOptions = from_arguments(EvaluateOptions, options, EvaluateError)
-    paths = [benchmarks] if isinstance(benchmarks, str | os.PathLike) else benchmarks
+    given = [benchmarks] if isinstance(benchmarks, str | os.PathLike) else benchmarks
+    paths = [os.fspath(path) for path in given]
     _check_inputs(checkpoint, chosen, has_benchmarks=bool(paths or pairs))
     network = None
     if checkpoint is not None:
@@ -110,14 +111,14 @@ def plan_measurements(
     tasks = chosen.tasks or tuple(scales)
     if not tasks:
         raise EvaluateError(f"missing, expected names of recipes, such as {', '.join(sorted(shipped()))}", argument="tasks")
-    given = [pair_of_folders(os.fspath(corrupted), os.fspath(clean)) for corrupted, clean in pairs]
+    paired = [pair_of_folders(os.fspath(corrupted), os.fspath(clean)) for corrupted, clean in pairs]
     measurements: list[Measurement] = []
     skipped: EvaluateError | None = None
     for task in tasks:
         protocol = protocol_for(task, scales, clip=chosen.clip, seed=chosen.seed)
         restorer = _baseline(chosen.baseline, protocol) if network is None else _with_head(network, chosen.head, protocol)
-        opened = list(given)
-        for path in map(os.fspath, paths):
+        opened = list(paired)
+        for path in paths:
             try:
                 opened.append(open_benchmark(path, protocol))
             except EvaluateError as error:
@@ -160,7 +161,7 @@ def protocol_for(task: str, scales: Mapping[str, int], *, clip: bool = True, see
     return protocol_of(recipe, clip=clip, seed=seed)
 
 
-def _check_inputs(checkpoint: Path | None, options: EvaluateOptions, *, has_benchmarks: bool) -> None:
+def _check_inputs(checkpoint: PathLike | None, options: EvaluateOptions, *, has_benchmarks: bool) -> None:
     if (checkpoint is None) == (options.baseline is None):
         found = "neither" if checkpoint is None else "both"
         raise EvaluateError(f"found {found} of `checkpoint` and `baseline`, expected one of them")

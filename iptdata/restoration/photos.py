@@ -18,7 +18,7 @@ from iptdata.source.folder import is_image_name
 
 _COMPARE_GAP = 8
 
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+PathLikes = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class PhotoResult:
 
 
 def restore(
-    inputs: Paths,
+    inputs: PathLikes,
     out: str | os.PathLike[str],
     checkpoint: str | os.PathLike[str],
     task: str | None = None,
@@ -110,7 +110,7 @@ def restore(
     return results
 
 
-def find_photos(inputs: Paths, out: str | os.PathLike[str], *, compare: bool = False) -> list[PhotoJob]:
+def find_photos(inputs: PathLikes, out: str | os.PathLike[str], *, compare: bool = False) -> list[PhotoJob]:
     """Find the photos of inputs, in their order.
 
     Args:
@@ -123,9 +123,9 @@ def find_photos(inputs: Paths, out: str | os.PathLike[str], *, compare: bool = F
     """
     jobs: dict[str, PhotoJob] = {}
     owners: dict[str, str] = {}
-    texts = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    for text in map(os.fspath, texts):
-        for path, relative in _matches(text, os.fspath(out)):
+    given = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    for text in given:
+        for path, relative in _matches(os.fspath(text), os.fspath(out)):
             target = os.path.join(out, relative)
             job = PhotoJob(path, target, os.path.splitext(target)[0] + "-compare.png" if compare else None)
             if os.path.exists(target) and os.path.samefile(path, target):

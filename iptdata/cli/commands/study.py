@@ -1,19 +1,16 @@
 """`iptdata study`."""
 
-import os
 import signal
 import sys
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from iptdata.cli.completion import complete_paths, complete_studies
 from iptdata.cli.sections import WIDTH, SectionedCommand, section
-from iptdata.errors import StudyError
 
 if TYPE_CHECKING:
-    from iptdata.studies.part import PartOutcome
+    from iptdata.studies.part import PartResult
     from iptdata.studies.plan import StudyPlan
 
 _what, _machines, _start = section("What to study, and where it goes"), section("Machines"), section("Before it starts")
@@ -69,46 +66,36 @@ def command(
     from iptdata.studies.check import check  # noqa: PLC0415
     from iptdata.studies.plan import plan_study  # noqa: PLC0415
     from iptdata.studies.report import problems  # noqa: PLC0415
-    from iptdata.studies.smoke import smoke_inputs  # noqa: PLC0415
-    from iptdata.studies.study import load_study  # noqa: PLC0415
     from iptdata.training.config import read_settings  # noqa: PLC0415
 
-    study = load_study(file)
-    out = out or os.path.join("studies", study.name + ("-smoke" if smoke else ""))
-    if smoke and not shards and benchmarks is None:
-        corpus, benchmarks = smoke_inputs(study, out)
-        shards = (corpus,)
-    if not shards or benchmarks is None:
-        raise StudyError("a study needs --shards CORPUS and --benchmarks DIR; with neither, --smoke takes the sample photos")
     plan = plan_study(
-        study, out=out, shards=shards, benchmarks=benchmarks, settings=read_settings(settings), length=length, smoke=smoke
+        file,
+        out,
+        shards=shards,
+        benchmarks=benchmarks,
+        settings=read_settings(settings),
+        length=length,
+        smoke=smoke,
+        workers=workers,
+        address=address,
     )
     if dry_run:
         check(plan)
         print_estimates(plan)
         return
-    outcomes = _run(plan, workers, address)
+    outcomes = _run(plan)
     print_report(plan, outcomes)
     if problems(plan, outcomes):
         sys.exit(1)
 
 
-def _run(plan: "StudyPlan", workers: int | None, address: str | None) -> "dict[str, PartOutcome]":
-    """Work through the study here, one part after the other, or on Ray."""
+def _run(plan: "StudyPlan") -> "dict[str, PartResult]":
     from iptdata.cli.signals import asked_to_stop  # noqa: PLC0415
     from iptdata.cli.views.study import StudyProgress  # noqa: PLC0415
-    from iptdata.parallel import RayPool, run_here  # noqa: PLC0415
     from iptdata.studies.execute import run_study  # noqa: PLC0415
-    from iptdata.studies.part import run_job  # noqa: PLC0415
 
-    count = workers or max(plan.gpus, 1)
-    with StudyProgress(plan) as progress:
-        if count > 1 or address is not None:
-            with RayPool(workers=count, address=address, gpus=plan.gpus > 0 or address is not None) as pool:
-                return run_study(plan, pool.map, progress.told)
-        with asked_to_stop() as signals:
-            work = partial(run_job, observer=progress, stopping=lambda: bool(signals))
-            outcomes = run_study(plan, run_here, progress.told, work)
+    with StudyProgress(plan) as progress, asked_to_stop() as signals:
+        outcomes = run_study(plan, on_part=progress.told, observer=progress, stop_requested=lambda: bool(signals))
     if any(outcome.stopped for outcome in outcomes.values()):
         sys.exit(130 if signal.SIGINT in signals else 0)
     return outcomes

@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from iptdata.cli.console import console, results
+from iptdata.studies.check import estimate
 from iptdata.studies.execute import FIGURE, TABLE
-from iptdata.studies.hours import estimate
-from iptdata.studies.part import PartOutcome
+from iptdata.studies.part import PartResult
 from iptdata.studies.plan import StudyPlan
 from iptdata.studies.report import notes_of, problems, table_of
 from iptdata.training.events import Observer, RunInfo, StepRecord
@@ -45,14 +45,14 @@ class StudyProgress(Observer):
     def stepped(self, step: StepRecord) -> None:
         self._bars.update(self._steps, completed=step.step, description=f"{self._name}  L1 {step.l1:.2f}")
 
-    def told(self, outcome: PartOutcome) -> None:
+    def told(self, outcome: PartResult) -> None:
         """A part is done, failed or was stopped."""
         self._bars.update(self._steps, visible=False)
         if outcome.stopped:
             self._line(f"{outcome.name}: stopped; run the same command again to go on")
             return
         self._bars.advance(self._parts)
-        trained = outcome.trained
+        trained = outcome.training
         found = [] if trained is None else [f"{many(trained.steps, 'step')} in {duration(trained.seconds)}"]
         for result in outcome.results:
             found.append(f"{result.name} {'not measured' if result.psnr is None else f'{result.psnr:.2f} dB'}")
@@ -63,7 +63,7 @@ class StudyProgress(Observer):
         console().print(text, markup=False, soft_wrap=True)
 
 
-def print_report(plan: StudyPlan, outcomes: Mapping[str, PartOutcome]) -> None:
+def print_report(plan: StudyPlan, outcomes: Mapping[str, PartResult]) -> None:
     """The table, what is missing or partial, and where table and figure lie."""
     head, *lines = table_of(plan, outcomes)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=plan.study.question, title_justify="left")

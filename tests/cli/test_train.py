@@ -53,7 +53,7 @@ def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_before_its_first_step_has_nothing_to_tell(capsys: pytest.CaptureFixture[str]) -> None:
-    TrainProgress().ended()
+    TrainProgress().on_end()
     assert capsys.readouterr() == ("", "")
 
 
@@ -104,14 +104,14 @@ def test_a_config_file_says_what_flags_say(training_corpus: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no shards were named; say --shards CORPUS"),
+        ([], "missing, expected corpora, folders, tars, globs or URLs"),
         (["--shards", "nowhere"], "nowhere does not exist; expected a corpus"),
         (["--shards", "x", "--lr", "fast"], "'fast' is not a valid float"),
         (["--shards", "x", "--lr", "-1"], "lr: found -1.0, expected a number above 0"),
-        (["--shards", "x", "--steps", "3", "--epochs", "2"], "say one of them"),
+        (["--shards", "x", "--steps", "3", "--epochs", "2"], "Pass only one of them"),
         (["--shards", "x", "--config", "none.yaml"], "none.yaml: cannot be read: No such file"),
-        (["--shards", "x", "--set", "lrr=3"], "--set lrr: unknown key, expected one of lr"),
-        (["--out", "s3://bucket/run", "--shards", "x"], "s3://bucket/run is a URL"),
+        (["--shards", "x", "--set", "lrr=3"], "set: lrr: unknown key, expected one of lr"),
+        (["--out", "s3://bucket/run", "--shards", "x"], "found the URL s3://bucket/run, expected a local folder"),
     ],
 )
 def test_mistakes(tmp_path: Path, arguments: list[str], message: str) -> None:

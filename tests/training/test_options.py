@@ -27,8 +27,8 @@ def test_an_epoch_is_a_pass_over_the_mean_task() -> None:
     assert make_length(TrainOptions(batch_size=10, epochs=0.01), {"a": 100}).steps == 1
 
 
-def test_a_task_without_end_needs_steps() -> None:
-    with pytest.raises(TrainError, match=r"task b has no known number of pairs.*say --steps"):
+def test_a_task_without_a_known_number_of_pairs_needs_steps() -> None:
+    with pytest.raises(TrainError, match=r"task b has no known number of pairs.*Pass steps"):
         make_length(TrainOptions(), {"a": 100, "b": None})
     length = make_length(TrainOptions(steps=9), {"a": 100, "b": None})
     assert (length.steps, length.epoch_of(3)) == (9, None)
@@ -41,7 +41,7 @@ def test_later_layers_win_and_drop_what_they_exclude() -> None:
     assert resolve({"model": "ipt-tiny"}, {"checkpoint": "x.pt"}).model is None
 
 
-def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
+def test_a_saved_config_reads_back_the_same(tmp_path: Path) -> None:
     options = resolve({"shards": ["a", "b=c"], "model": "ipt-tiny", "network": {"n_feats": 8}, "lr": 3e-7, "tasks": "sr2,rain"})
     (tmp_path / "config.yaml").write_text(config_text(options))
     assert resolve(read_config(str(tmp_path / "config.yaml"))) == options

@@ -101,7 +101,7 @@ def command(**arguments: Any) -> None:
 def run_training(arguments: dict[str, Any], defaults: Mapping[str, Any]) -> None:
     """Train with the options of a command line."""
     from iptdata.cli.views.training import TrainProgress  # noqa: PLC0415
-    from iptdata.training.run import train  # noqa: PLC0415
+    from iptdata.training import run  # noqa: PLC0415
 
     out, resume = arguments.pop("out"), arguments.pop("resume")
     config, settings = arguments.pop("config"), arguments.pop("settings")
@@ -110,6 +110,7 @@ def run_training(arguments: dict[str, Any], defaults: Mapping[str, Any]) -> None
     given = {name: value for name, value in arguments.items() if value is not None}
     layers = [read_config(config) if config else {}, given, read_settings(settings)]
     with asked_to_stop() as signals:
-        finished = train(layers, out, TrainProgress(), defaults=defaults, resume=resume, stopping=lambda: bool(signals))
-    if not finished and signal.SIGINT in signals:
+        watch, stop = TrainProgress(), lambda: bool(signals)
+        result = run.run_training(layers, out, watch, defaults=defaults, resume=resume, stop_requested=stop)
+    if not result.finished and signal.SIGINT in signals:
         sys.exit(130)

@@ -38,11 +38,11 @@ class StudyProgress(Observer):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bars.stop()
 
-    def started(self, run: RunInfo) -> None:
+    def on_start(self, run: RunInfo) -> None:
         self._name = os.path.basename(run.root)
         self._bars.reset(self._steps, total=run.steps, completed=run.step, description=self._name, visible=True)
 
-    def stepped(self, step: StepRecord) -> None:
+    def on_step(self, step: StepRecord) -> None:
         self._bars.update(self._steps, completed=step.step, description=f"{self._name}  L1 {step.l1:.2f}")
 
     def told(self, outcome: PartResult) -> None:

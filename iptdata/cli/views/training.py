@@ -36,7 +36,7 @@ class TrainProgress(Observer):
         self._begun = self._line_at = time.monotonic()
         self._live = Live(console=console(), auto_refresh=False, transient=True)
 
-    def started(self, run: RunInfo) -> None:
+    def on_start(self, run: RunInfo) -> None:
         self._run = run
         pairs = ", ".join(f"{task} {'endless' if count is None else f'{count:,}'}" for task, count in run.pairs.items())
         epochs = "" if run.epochs is None else f" ({run.epochs:,.4g} epochs)"
@@ -54,7 +54,7 @@ class TrainProgress(Observer):
         if console().is_terminal:
             self._live.start()
 
-    def stepped(self, step: StepRecord) -> None:
+    def on_step(self, step: StepRecord) -> None:
         self._recent.append(step)
         self._losses[step.task].add(step.l1)
         self._skipped += step.skipped
@@ -80,15 +80,15 @@ class TrainProgress(Observer):
                 f"{step.step:,}/{self._run.steps:,}  {self._figures(step)}  left {left}", markup=False, soft_wrap=True
             )
 
-    def validated(self, step: int, psnr: Mapping[str, float]) -> None:
+    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
         self._psnr = psnr
         values = ", ".join(f"{task} {value:.2f}" for task, value in psnr.items())
         console().print(f"step {step:,}: held-out PSNR (dB) {values}", markup=False, soft_wrap=True)
 
-    def saved(self, step: int, path: str) -> None:
+    def on_save(self, step: int, path: str) -> None:
         self._path = path
 
-    def ended(self) -> None:
+    def on_end(self) -> None:
         self._live.stop()
         if not self._losses:
             return

@@ -1,63 +1,62 @@
 """`iptdata study`."""
 
-import os
+import dataclasses
 import signal
 import sys
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from iptdata.cli.completion import complete_paths, complete_studies
-from iptdata.cli.sections import WIDTH, SectionedCommand, section
-from iptdata.errors import StudyError
+from iptdata.cli.commands.train import setting_option
+from iptdata.cli.completion import complete_studies
+from iptdata.cli.json_output import JsonOption, print_json
+from iptdata.cli.options import Command, declared, given
+from iptdata.cli.signals import stop_signals
+from iptdata.options import option
+from iptdata.studies.options import StudyOptions
 
 if TYPE_CHECKING:
-    from iptdata.studies.part import PartOutcome
+    from iptdata.studies.part import PartResult
     from iptdata.studies.plan import StudyPlan
 
-_what, _machines, _start = section("What to study, and where it goes"), section("Machines"), section("Before it starts")
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Arguments:
+    """Where a study goes, and whether it is only estimated."""
+
+    out: str | None = option(
+        None,
+        help="Folder of the study.",
+        default_help="studies/<name>",
+        path=True,
+        group="Inputs and outputs",
+        metavar="DIR",
+    )
+    dry_run: bool = option(
+        False, help="Print the trainings and the hours they need at the speed measured here.", group="Output"
+    )
 
 
-@click.command(name="study", cls=SectionedCommand, context_settings=WIDTH)
+@click.command(name="study", cls=Command)
 @click.argument("file", shell_complete=complete_studies)
-@_what("--out", metavar="DIR", shell_complete=complete_paths, help="Folder of the study.  [default: studies/<name>]")
-@_what("--shards", multiple=True, metavar="PATH", shell_complete=complete_paths, help="Corpus to train on; may repeat.")
-@_what("--benchmarks", metavar="DIR", shell_complete=complete_paths, help="The folder in which Set5 and the others lie.")
-@_what(
-    "--smoke",
-    is_flag=True,
-    help="A size that ends within a minute; without --shards and --benchmarks on the sample photos.",
-)
-@_what(
-    "--length",
-    type=click.FloatRange(0, min_open=True),
-    default=1.0,
-    metavar="SHARE",
-    help="Share of the length of every training, such as 0.1.",
-)
-@_what("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of every training, as `iptdata train` has it.")
-@_machines("--workers", type=click.IntRange(1), metavar="N", help="Trainings at the same time.  [default: the GPUs, or 1]")
-@_machines(
-    "--address", metavar="auto|HOST:PORT", help="Join a running Ray cluster and use all of its GPUs, whatever --workers says."
-)
-@_start("--dry-run", is_flag=True, help="Print the trainings and the hours they need at the rate measured here.")
+@declared(_Arguments, only=("out",))
+@declared(StudyOptions, only=("shards", "benchmarks", "smoke", "length"))
+@setting_option("Trainings")
+@declared(StudyOptions, only=("workers", "address"))
+@declared(_Arguments, only=("dry_run",))
+@declared(JsonOption)
 def command(
     file: str,
     out: str | None,
-    shards: tuple[str, ...],
-    benchmarks: str | None,
-    smoke: bool,
-    length: float,
     settings: tuple[str, ...],
-    workers: int | None,
-    address: str | None,
-    dry_run: bool,
+    dry_run: bool | None,
+    as_json: bool | None,
+    **options: Any,
 ) -> None:
     """Answer a question by several trainings: train and measure each, then write a table and a figure.
 
-    FILE is a study that comes with iptdata, contrastive, fraction, multi-task, scratch, unseen-noise, or a YAML file. After an
-    interruption, run the same command again: it goes on.
+    FILE is a study that comes with iptdata (contrastive, fraction, multi-task, scratch, unseen-noise) or a YAML file. After
+    an interruption, run the same command again to continue.
 
     \b
     Examples:
@@ -65,50 +64,41 @@ def command(
       iptdata study fraction --shards corpus --benchmarks benchmarks --length 0.1 --dry-run
       iptdata study my-study.yaml --shards corpus --benchmarks benchmarks --out studies/mine
     """
-    from iptdata.cli.views.study import print_estimates, print_report  # noqa: PLC0415
+    from iptdata.cli.views.study import estimate_with_status, print_estimates, print_report  # noqa: PLC0415
     from iptdata.studies.check import check  # noqa: PLC0415
     from iptdata.studies.plan import plan_study  # noqa: PLC0415
     from iptdata.studies.report import problems  # noqa: PLC0415
-    from iptdata.studies.smoke import smoke_inputs  # noqa: PLC0415
-    from iptdata.studies.study import load_study  # noqa: PLC0415
     from iptdata.training.config import read_settings  # noqa: PLC0415
 
-    study = load_study(file)
-    out = out or os.path.join("studies", study.name + ("-smoke" if smoke else ""))
-    if smoke and not shards and benchmarks is None:
-        corpus, benchmarks = smoke_inputs(study, out)
-        shards = (corpus,)
-    if not shards or benchmarks is None:
-        raise StudyError("a study needs --shards CORPUS and --benchmarks DIR; with neither, --smoke takes the sample photos")
-    plan = plan_study(
-        study, out=out, shards=shards, benchmarks=benchmarks, settings=read_settings(settings), length=length, smoke=smoke
-    )
+    plan = plan_study(file, out, settings=read_settings(settings), **given(options))
     if dry_run:
         check(plan)
-        print_estimates(plan)
+        found = estimate_with_status(plan)
+        if as_json:
+            print_json([{"training": item.part.name, "hours": item.hours, **_without_part(item)} for item in found])
+        else:
+            print_estimates(plan, found)
         return
-    outcomes = _run(plan, workers, address)
-    print_report(plan, outcomes)
-    if problems(plan, outcomes):
+    results = _run(plan)
+    if as_json:
+        print_json(list(results.values()))
+    else:
+        print_report(plan, results)
+    if problems(plan, results):
         sys.exit(1)
 
 
-def _run(plan: "StudyPlan", workers: int | None, address: str | None) -> "dict[str, PartOutcome]":
-    """Work through the study here, one part after the other, or on Ray."""
-    from iptdata.cli.signals import asked_to_stop  # noqa: PLC0415
-    from iptdata.cli.views.study import StudyProgress  # noqa: PLC0415
-    from iptdata.parallel import RayPool, serial_map  # noqa: PLC0415
-    from iptdata.studies.execute import run_study  # noqa: PLC0415
-    from iptdata.studies.part import run_job  # noqa: PLC0415
+def _without_part(item: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(item).items() if name != "part"}
 
-    count = workers or max(plan.gpus, 1)
-    with StudyProgress(plan) as progress:
-        if count > 1 or address is not None:
-            with RayPool(workers=count, address=address, gpus=plan.gpus > 0 or address is not None) as pool:
-                return run_study(plan, pool.map, progress.told)
-        with asked_to_stop() as signals:
-            work = partial(run_job, observer=progress, stopping=lambda: bool(signals))
-            outcomes = run_study(plan, serial_map, progress.told, work)
-    if any(outcome.stopped for outcome in outcomes.values()):
+
+def _run(plan: "StudyPlan") -> "dict[str, PartResult]":
+    """Run what is missing, until it is done or a signal asks to stop."""
+    from iptdata.cli.views.study import StudyProgress  # noqa: PLC0415
+    from iptdata.studies.execute import run_study  # noqa: PLC0415
+
+    with StudyProgress(plan) as progress, stop_signals() as signals:
+        results = run_study(plan, on_part=progress.on_part, observer=progress, stop_requested=lambda: bool(signals))
+    if any(result.stopped for result in results.values()):
         sys.exit(130 if signal.SIGINT in signals else 0)
-    return outcomes
+    return results

@@ -1,7 +1,7 @@
-"""What `iptdata study` shows: how far it is, what it found, and how long it takes."""
+"""What `iptdata study` shows: progress, results, and how long it takes."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich import box
@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from iptdata.cli.console import console, results
+from iptdata.studies.check import TrainingEstimate, estimate
 from iptdata.studies.execute import FIGURE, TABLE
-from iptdata.studies.hours import estimate
-from iptdata.studies.part import PartOutcome
+from iptdata.studies.part import PartResult
 from iptdata.studies.plan import StudyPlan
 from iptdata.studies.report import notes_of, problems, table_of
 from iptdata.training.events import Observer, RunInfo, StepRecord
@@ -22,14 +22,14 @@ _REFERENCE_RATE = 100e12  # operations a second; a round number to scale from
 
 
 class StudyProgress(Observer):
-    """A line for each part that is done, a bar over all of them, and one over the steps of what is trained in this process."""
+    """A line for each finished part, a bar over all parts, and one over the steps of the training in this process."""
 
     def __init__(self, plan: StudyPlan) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bars = Progress(*columns, console=console(), transient=True)
         self._parts = self._bars.add_task("parts", total=len(plan.parts))
         self._steps = self._bars.add_task("steps", visible=False)
-        self._line(f"{plan.study.name}: {many(len(plan.parts), 'part')}, everything goes to {plan.out}")
+        self._line(f"{plan.study.name}: {many(len(plan.parts), 'part')}, writing to {plan.out}")
 
     def __enter__(self) -> "StudyProgress":
         self._bars.start()
@@ -45,14 +45,14 @@ class StudyProgress(Observer):
     def on_step(self, step: StepRecord) -> None:
         self._bars.update(self._steps, completed=step.step, description=f"{self._name}  L1 {step.l1:.2f}")
 
-    def told(self, outcome: PartOutcome) -> None:
-        """A part is done, failed or was stopped."""
+    def on_part(self, outcome: PartResult) -> None:
+        """Show a part that is done, failed or was stopped."""
         self._bars.update(self._steps, visible=False)
         if outcome.stopped:
-            self._line(f"{outcome.name}: stopped; run the same command again to go on")
+            self._line(f"{outcome.name}: stopped; run the same command again to continue")
             return
         self._bars.advance(self._parts)
-        trained = outcome.trained
+        trained = outcome.training
         found = [] if trained is None else [f"{many(trained.steps, 'step')} in {duration(trained.seconds)}"]
         for result in outcome.results:
             found.append(f"{result.name} {'not measured' if result.psnr is None else f'{result.psnr:.2f} dB'}")
@@ -63,8 +63,8 @@ class StudyProgress(Observer):
         console().print(text, markup=False, soft_wrap=True)
 
 
-def print_report(plan: StudyPlan, outcomes: Mapping[str, PartOutcome]) -> None:
-    """The table, what is missing or partial, and where table and figure lie."""
+def print_report(plan: StudyPlan, outcomes: Mapping[str, PartResult]) -> None:
+    """Print the table, what is missing or partial, and the paths of table and figure."""
     head, *lines = table_of(plan, outcomes)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=plan.study.question, title_justify="left")
     for index, name in enumerate(head):
@@ -80,31 +80,31 @@ def print_report(plan: StudyPlan, outcomes: Mapping[str, PartOutcome]) -> None:
         console().print(plan.storage.path(name), markup=False, soft_wrap=True)
 
 
-def print_estimates(plan: StudyPlan) -> None:
+def estimate_with_status(plan: StudyPlan) -> list[TrainingEstimate]:
     """What each training needs, at rates that are measured now."""
     with console().status("Measuring") as status:
-        found = estimate(plan, lambda name: status.update(f"Measuring {name}"))
+        return estimate(plan, lambda name: status.update(f"Measuring {name}"))
+
+
+def print_estimates(plan: StudyPlan, estimates: Sequence[TrainingEstimate]) -> None:
+    """Print a table of what each training needs."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("training", "steps", "patches", "patches/s", "EFLOP", "hours"):
         table.add_column(name, justify="left" if name == "training" else "right")
-    for one in found:
-        numbers = (
-            f"{one.steps:,}",
-            f"{one.patches:,}",
-            f"{one.rate:,.1f}",
-            f"{one.operations / 1e18:,.3g}",
-            f"{one.hours:,.3g}",
-        )
-        table.add_row(one.part.name, *numbers)
+    for item in estimates:
+        counts = (f"{item.steps:,}", f"{item.patches:,}", f"{item.rate:,.1f}")
+        table.add_row(item.part.name, *counts, f"{item.operations / 1e18:,.3g}", f"{item.hours:,.3g}")
     table.add_section()
-    total = sum(one.hours for one in found)
-    operations = sum(one.operations for one in found)
+    total = sum(item.hours for item in estimates)
+    operations = sum(item.operations for item in estimates)
     table.add_row("all", "", "", "", f"{operations / 1e18:,.3g}", f"{total:,.3g}")
     results().print(table)
     kind = "GPU hours" if plan.gpus else "hours on this CPU, at batches of 8"
-    results().print(f"{total:,.3g} {kind}, by the rate of a few steps here: {found[0].setting}", markup=False, soft_wrap=True)
+    results().print(
+        f"{total:,.3g} {kind}, at the speed of a few steps here: {estimates[0].setting}", markup=False, soft_wrap=True
+    )
     if not plan.gpus:
         reference = operations / _REFERENCE_RATE / 3600
         results().print(
-            f"{reference:,.3g} hours on a GPU that reaches 100 TFLOP/s in training, as `iptdata train` shows it", soft_wrap=True
+            f"{reference:,.3g} hours on a GPU that reaches 100 TFLOP/s in training, as shown by `iptdata train`", soft_wrap=True
         )

@@ -8,7 +8,7 @@ from torch import nn
 from iptdata.errors import ModelError, nearest
 from iptdata.model.edsr import EDSR, EDSRConfig
 from iptdata.model.ipt import IPT, IPTConfig
-from iptdata.options import from_mapping, options_of
+from iptdata.options import options_of
 
 Config = IPTConfig | EDSRConfig
 
@@ -46,10 +46,9 @@ def preset(name: str, scales: Mapping[str, int], patch_size: int = 48, /, **chan
     for field in changes:
         if field not in allowed:
             raise ModelError(f"{name} has no field {field!r}, expected one of {nearest(field, allowed)}")
-    changed = from_mapping(make, changes, where=f"{name}.", error=ModelError)
     size: dict[str, Any] = {"patch_size": patch_size} if "patch_size" in options else {}
     try:
-        return make(tasks=tuple(scales), scales=tuple(scales.values()), **(size | fields | changed))
+        return make(tasks=tuple(scales), scales=tuple(scales.values()), **(size | fields | changes))
     except ModelError as error:
         raise ModelError(f"{name}.{error}") from error
 

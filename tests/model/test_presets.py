@@ -69,6 +69,7 @@ def test_input_skip_replaces_the_mean() -> None:
         ("ipt-tiny", {"feats": 3}, "ipt-tiny has no field 'feats', expected one of n_feats"),
         ("edsr-tiny", {"num_heads": 3}, "edsr-tiny has no field 'num_heads'"),
         ("ipt-tiny", {"scales": (4, 1)}, "ipt-tiny has no field 'scales'"),
+        ("ipt-tiny", {"patch_size": 24}, "ipt-tiny has no field 'patch_size'"),
         ("ipt-tiny", {"num_layers": 0}, r"ipt-tiny\.num_layers: found 0, expected a whole number from 1 up"),
         ("ipt-tiny", {"num_layers": 2.5}, r"ipt-tiny\.num_layers: found 2\.5, expected a whole number from 1 up"),
         ("ipt-tiny", {"no_pos": 1}, r"ipt-tiny\.no_pos: found 1, expected true or false"),

@@ -1,7 +1,8 @@
 """Measure networks and baselines on benchmarks: PSNR and SSIM as published papers compute them."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from iptdata.lazy import on_first_use
 
 if TYPE_CHECKING:
     from iptdata.evaluation.measurements import Measurement, evaluate, plan_measurements, run_measurements
@@ -20,20 +21,16 @@ __all__ = [
     "run_measurements",
 ]
 
-_MODULES = {
-    "EvaluateOptions": "options",
-    "ImageScore": "score",
-    "Measurement": "measurements",
-    "Protocol": "protocol",
-    "Score": "score",
-    "evaluate": "measurements",
-    "plan_measurements": "measurements",
-    "run_measurements": "measurements",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that reading `options` does not import torch."""
-    if name in _MODULES:
-        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "EvaluateOptions": "options",
+        "ImageScore": "score",
+        "Measurement": "measurements",
+        "Protocol": "protocol",
+        "Score": "score",
+        "evaluate": "measurements",
+        "plan_measurements": "measurements",
+        "run_measurements": "measurements",
+    },
+)

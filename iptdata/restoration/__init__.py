@@ -1,7 +1,8 @@
 """Restore images and photos of any size with a trained network, tile by tile."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from iptdata.lazy import on_first_use
 
 if TYPE_CHECKING:
     from iptdata.restoration.baselines import Bicubic, Identity, ImageRestorer
@@ -20,20 +21,16 @@ __all__ = [
     "restore",
 ]
 
-_MODULES = {
-    "Bicubic": "baselines",
-    "Identity": "baselines",
-    "ImageRestorer": "baselines",
-    "PhotoResult": "photos",
-    "RestoreOptions": "options",
-    "Restorer": "restorer",
-    "RestorerOptions": "options",
-    "restore": "photos",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that reading `options` does not import torch."""
-    if name in _MODULES:
-        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "Bicubic": "baselines",
+        "Identity": "baselines",
+        "ImageRestorer": "baselines",
+        "PhotoResult": "photos",
+        "RestoreOptions": "options",
+        "Restorer": "restorer",
+        "RestorerOptions": "options",
+        "restore": "photos",
+    },
+)

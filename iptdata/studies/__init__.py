@@ -1,7 +1,8 @@
 """Studies: several trainings that answer one question together, summarized in a table and a figure."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from iptdata.lazy import on_first_use
 
 if TYPE_CHECKING:
     from iptdata.studies.check import TrainingEstimate, estimate
@@ -26,24 +27,20 @@ __all__ = [
     "shipped_studies",
 ]
 
-_MODULES = {
-    "MeasureResult": "part",
-    "Part": "plan",
-    "PartResult": "part",
-    "Study": "study",
-    "StudyOptions": "options",
-    "StudyPlan": "plan",
-    "TrainingEstimate": "check",
-    "estimate": "check",
-    "load_study": "study",
-    "plan_study": "plan",
-    "run_study": "execute",
-    "shipped_studies": "study",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that reading `options` does not import torch."""
-    if name in _MODULES:
-        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "MeasureResult": "part",
+        "Part": "plan",
+        "PartResult": "part",
+        "Study": "study",
+        "StudyOptions": "options",
+        "StudyPlan": "plan",
+        "TrainingEstimate": "check",
+        "estimate": "check",
+        "load_study": "study",
+        "plan_study": "plan",
+        "run_study": "execute",
+        "shipped_studies": "study",
+    },
+)

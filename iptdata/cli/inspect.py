@@ -122,7 +122,7 @@ def _compare(paths: tuple[str, ...], options: dict[str, Any]) -> None:
 def _print_pairs(paths: tuple[str, ...], options: dict[str, Any]) -> None:
     from iptdata.cli.blocks import check_colours  # noqa: PLC0415
     from iptdata.cli.pair_view import print_pairs  # noqa: PLC0415
-    from iptdata.inspection.choose import Chosen, choose, find_pair_by_key  # noqa: PLC0415
+    from iptdata.inspection.choose import PairSelection, choose, find_pair_by_key  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
     out = results()
@@ -130,7 +130,7 @@ def _print_pairs(paths: tuple[str, ...], options: dict[str, Any]) -> None:
         check_colours(out)
     groups, sample, notes = find_groups(paths), options["sample"], []
     if not _is_count(sample):
-        chosen = [Chosen(pair.title, "", [pair]) for pair in find_pair_by_key(groups, sample)]
+        chosen = [PairSelection(pair.title, "", [pair]) for pair in find_pair_by_key(groups, sample)]
     else:
         count = int(sample) if sample else options["pairs"] or _OF_SHOW
         chosen, notes = choose(groups, where=options["where"], sort=options["sort"], count=count)
@@ -155,12 +155,12 @@ def _write(paths: tuple[str, ...], options: dict[str, Any]) -> None:
         save_picture(contact_sheet(chosen), preview)
         _print_notes(notes)
     if html is not None:
-        from iptdata.inspection.page import MOST_BYTES, page  # noqa: PLC0415
+        from iptdata.inspection.page import MAX_BYTES, page  # noqa: PLC0415
         from iptdata.inspection.text import summarise_all  # noqa: PLC0415
 
         chosen, notes = choose(groups, **question, count=options["pairs"] or _OF_PAGE)
-        name, most = without_secrets(", ".join(paths)), None if options["pairs"] else MOST_BYTES
-        text = page(name, summarise_all(groups), chosen, notes, most)
+        name, most = without_secrets(", ".join(paths)), None if options["pairs"] else MAX_BYTES
+        text = page(name, summarise_all(groups), chosen, notes, most, options["sort"])
         write_file(html, text.encode("utf-8", "backslashreplace"))
         console().print(f"{html}: {len(text) / 1e6:.1f} MB", markup=False)
 

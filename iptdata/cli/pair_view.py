@@ -9,13 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from iptdata.cli.blocks import Pictures
-from iptdata.inspection.choose import Chosen
+from iptdata.inspection.choose import PairSelection
 from iptdata.inspection.pair import Pair, enlarge
 
 _THREE_PICTURES = 3 * 48 + 4
 
 
-def print_pairs(out: Console, chosen: Sequence[Chosen], show: bool) -> None:
+def print_pairs(out: Console, chosen: Sequence[PairSelection], show: bool) -> None:
     """Print pairs with what is known of them.
 
     Args:
@@ -25,7 +25,7 @@ def print_pairs(out: Console, chosen: Sequence[Chosen], show: bool) -> None:
         out.print(f"[bold]{escape(title)}[/]" + (f": {escape(about)}" if about else ""), soft_wrap=True)
         for pair in pairs:
             out.print()
-            out.print(f"[bold]{escape(pair.key)}[/]  {escape('  '.join(pair.numbers))}", soft_wrap=True)
+            out.print(f"[bold]{escape(pair.key)}[/]  {escape('  '.join(pair.captions))}", soft_wrap=True)
             if show:
                 out.print(Pictures(_pictures(pair, out.width)))
             out.print(_facts(pair))
@@ -45,7 +45,7 @@ def print_ladder(out: Console, rungs: Sequence[Pair], show: bool) -> None:
         out.print(table)
         return
     for rung in rungs:
-        out.print(f"\n[bold]{escape(rung.task)}[/]  {escape('  '.join(rung.numbers))}", soft_wrap=True)
+        out.print(f"\n[bold]{escape(rung.task)}[/]  {escape('  '.join(rung.captions))}", soft_wrap=True)
         out.print(Pictures([rung.clean, enlarge(rung.corrupted, rung.scale or 1)]))
 
 

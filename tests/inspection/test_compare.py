@@ -92,5 +92,5 @@ def test_what_is_damaged_is_told(looked_at: Path, tmp_path: Path) -> None:
 
 def test_tars_without_manifests(looked_at: Path, tmp_path: Path) -> None:
     write_tar(tmp_path / "mine-0.tar", [sample(0)])
-    with pytest.raises(InspectError, match="mine: no manifests to compare; expected shards of iptdata"):
+    with pytest.raises(InspectError, match="found no manifests for mine, expected shards written by iptdata"):
         compared(looked_at, tmp_path)

@@ -1,4 +1,4 @@
-"""The numbers of a summary are those of the manifests."""
+"""Summaries agree with the manifests."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_what_is_wrong_is_told(corpus: Path) -> None:
     assert twice.repeated == twice.pairs // 2 == 32
     shown = CliRunner().invoke(group, ["inspect", str(folder)], catch_exceptions=False, env={"COLUMNS": "200"}).stdout
     assert "2 units are missing (1, 2); run the same build again" in shown
-    assert "images that gave no pair: 1 too small" in shown
+    assert "images dropped: 1 too small" in shown
     assert "rain-train-000002.tar is 0 bytes long" in shown
     (folder / "rain-train-000000.parquet").write_bytes(b"no parquet")
     (folder / "rain-train-000003.parquet").unlink()
@@ -95,4 +95,4 @@ def test_rows_can_read_nothing_else(corpus: Path, tmp_path: Path) -> None:
         "SELECT * FROM rows",
     ):
         with pytest.raises(ShardError):
-            rows._ask(query)
+            rows._query(query)

@@ -79,7 +79,7 @@ def test_invalid_conditions(looked_at: Path) -> None:
         choose(groups, where="psnr < 0", count=1)
 
 
-def test_a_condition_can_read_nothing_else(looked_at: Path, tmp_path: Path) -> None:
+def test_conditions_are_sandboxed(looked_at: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("a\n1\n")
     rain = ManifestTable(find_groups([str(looked_at / "rain")])[0].shards)
     secret = f"'{tmp_path}/secret.csv'"
@@ -88,7 +88,7 @@ def test_a_condition_can_read_nothing_else(looked_at: Path, tmp_path: Path) -> N
             rain.select(f"exists(SELECT 1 FROM {source})", "random", 1)
 
 
-def test_recipes_without_a_column_are_left_out_and_named(looked_at: Path) -> None:
+def test_recipes_without_a_column_are_skipped_and_named(looked_at: Path) -> None:
     found, notes = choose(find_groups([str(looked_at)]), where="params.sigma > 40", count=2)
     assert [title for title, _, _ in found] == ["drawn/train", "noise50/train"]
     assert notes == ["skipped because they lack a requested column: rain/train, sr2/train"]
@@ -120,7 +120,7 @@ def test_a_pair_by_its_key(looked_at: Path) -> None:
         find_pair_by_key(find_groups([str(looked_at)]), "it's none")
 
 
-def test_of_a_remote_tar_the_pairs_alone_are_read(looked_at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_pairs_of_a_remote_tar_are_read(looked_at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = []
     read = Storage.read
 
@@ -134,7 +134,7 @@ def test_of_a_remote_tar_the_pairs_alone_are_read(looked_at: Path, monkeypatch: 
     assert lengths == [16384] * 3
 
 
-def test_shards_of_another_make(tmp_path: Path) -> None:
+def test_shards_not_written_by_iptdata(tmp_path: Path) -> None:
     write_tar(tmp_path / "pairs-0.tar", [sample(number) for number in range(5)])
     write_tar(tmp_path / "pairs-1.tar", [sample(number, "target.npy", "input.npy") for number in range(5, 8)], first=5)
     for folder in (str(tmp_path), f"file://{tmp_path}"):
@@ -149,7 +149,7 @@ def test_shards_of_another_make(tmp_path: Path) -> None:
             choose([group], where="true", count=1)
 
 
-def test_of_a_remote_tar_of_another_make_the_beginning_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_beginning_of_a_remote_foreign_tar_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tar(tmp_path / "pairs-0.tar", [sample(number) for number in range(50)])
     monkeypatch.setattr("iptdata.shards.tars._REMOTE_BYTES", path.stat().st_size // 2)
     (group,) = find_groups([f"file://{tmp_path}"])
@@ -164,7 +164,7 @@ def test_of_a_remote_tar_of_another_make_the_beginning_is_read(tmp_path: Path, m
     assert len(group.tars[0].contents.samples) == 50
 
 
-def test_what_a_damaged_shard_still_has_is_shown(looked_at: Path, tmp_path: Path) -> None:
+def test_readable_samples_of_a_damaged_shard_are_shown(looked_at: Path, tmp_path: Path) -> None:
     whole = (looked_at / "rain" / "train" / "rain-train-000000.tar").read_bytes()
     (tmp_path / "rain-train-000000.tar").write_bytes(whole[:100_000])
     (tmp_path / "rain-train-000000.parquet").write_bytes(

@@ -45,7 +45,7 @@ def test_in_a_notebook(looked_at: Path) -> None:
     assert "<rect" in html
 
 
-def test_of_another_make(tmp_path: Path) -> None:
+def test_tars_not_written_by_iptdata(tmp_path: Path) -> None:
     write_tar(tmp_path / "mine-0.tar", [sample(number) for number in range(3)])
     corpus = iptdata.Corpus(tmp_path)
     assert len(corpus) == 0

@@ -1,4 +1,4 @@
-"""The sigma that is measured is the one that was drawn, whatever the pictures."""
+"""The measured sigma is the drawn one, whatever the images."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_measured_over_shards(looked_at: Path) -> None:
 
 
 def test_chance_is_no_warning(tmp_path: Path) -> None:
-    """Few values scatter by more than 2 %; the standard error says so, and holds."""
+    """Few values scatter by more than 2 %, within the standard error."""
     for number in range(6):
         save(tmp_path / "photos" / f"{number}.png", natural_image(60, 60, number))
     recipe = tmp_path / "few.yaml"

@@ -89,7 +89,7 @@ def test_nothing_from_outside_is_allowed(tab: Page, html: Path) -> None:
     assert set(re.findall(r'(?:src|href)="([^#"][^",]*)', html.read_text())) == {"data:", "data:image/png;base64"}
 
 
-def test_pictures_are_seen(tab: Page) -> None:
+def test_pictures_are_visible(tab: Page) -> None:
     tab.locator(".pair").last.scroll_into_view_if_needed()
     sizes = tab.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
     assert set(sizes) == {48}
@@ -116,7 +116,7 @@ def test_the_wipe_moves(tab: Page) -> None:
     assert share(tab, 1) == "50%"
 
 
-def test_filters_filter_and_sorts_sort(tab: Page) -> None:
+def test_filter_and_sort(tab: Page) -> None:
     assert shown(tab) == ["noise30/train"] * 8 + ["rain/train"] * 8
     tab.select_option("select[name=recipe]", "rain/train")
     assert shown(tab) == ["rain/train"] * 8

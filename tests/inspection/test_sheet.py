@@ -1,4 +1,4 @@
-"""Sheets show the pixels themselves, each as a square, and the ladder what recipes do to one patch."""
+"""Sheets show each pixel as a square; ladders show one patch under many recipes."""
 
 from pathlib import Path
 
@@ -37,14 +37,14 @@ def test_the_sheet_holds_every_pixel(looked_at: Path) -> None:
             assert holds(sheet, enlarge(pair.difference[0], zoom))
 
 
-def test_text_that_no_font_has_and_long_names(looked_at: Path) -> None:
+def test_letters_without_a_glyph_and_long_names(looked_at: Path) -> None:
     pair = find_pair_by_key(find_groups([str(looked_at / "rain")]), choose_key(looked_at))[0]
     long = Pair(task="rain", split="", key="k" * 500, clean=pair.clean, corrupted=pair.corrupted, params=pair.params)
     sheet = contact_sheet([PairSelection("雨", "дождь " * 100, [long])])
     assert sheet.width < 700
 
 
-def test_a_sheet_that_no_picture_can_hold() -> None:
+def test_a_sheet_larger_than_a_jpeg() -> None:
     pair = Pair(task="t", split="", key="k", clean=natural_image(48, 48), corrupted=natural_image(48, 48))
     with pytest.raises(InspectError, match=r"the sheet would be .* at most 65,500 per side\. Pass a smaller number of pairs"):
         contact_sheet([PairSelection("t", "", [pair] * 1000)])
@@ -104,7 +104,7 @@ def test_the_ladder_of_a_pair(looked_at: Path) -> None:
     assert all(np.array_equal(step.clean, pair.clean) for step in steps)
 
 
-def test_what_has_no_ladder(tmp_path: Path) -> None:
+def test_images_without_a_ladder(tmp_path: Path) -> None:
     with pytest.raises(InspectError, match=r"ladder: x.jpg is unreadable, expected an image or the key of a pair"):
         ladder_of_image(b"no image", "x.jpg", shipped_recipes())
     small = save(tmp_path / "small.png", natural_image(20, 30))

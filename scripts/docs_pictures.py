@@ -18,7 +18,7 @@ from iptdata.cli.views.pairs import print_pairs
 from iptdata.cli.views.summary import print_summaries
 from iptdata.inspection.choose import choose
 from iptdata.inspection.ladder import ladder_of_image
-from iptdata.inspection.page import MOST_BYTES, page
+from iptdata.inspection.page import MAX_BYTES, page
 from iptdata.inspection.sheet import contact_sheet, ladder_sheet
 from iptdata.inspection.text import summarise_all
 from iptdata.recipe import shipped_recipes
@@ -47,7 +47,7 @@ def main() -> None:
         save(ladder_sheet(ladder_of_image(PHOTO.read_bytes(), PHOTO.name, shipped_recipes())), "recipes.jpg")
         html = Path(folder) / "page.html"
         of_page, notes = choose(groups, count=40)
-        html.write_text(page("corpus", summarise_all(groups), of_page, notes, MOST_BYTES))
+        html.write_text(page("corpus", summarise_all(groups), of_page, notes, MAX_BYTES))
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             rain = find_groups([str(corpus / "rain")])

@@ -140,7 +140,7 @@ def test_recipes() -> None:
     assert re.search(r"sr4 +192x192 +48x48 +120,320 +1\.23 TB", listed)
     assert re.search(r"ipt +278,528 +2\.85 TB", listed)
     shown = iptdata("recipes", "rain").stdout
-    assert re.search(r"taper +0\.599 .*exponent of the profile", shown)
+    assert re.search(r"taper +0\.599 .*Exponent of the profile", shown)
     assert "sr3" in iptdata("recipes", "ipt").stdout
     assert "expected one of noise30" in fails("recipes", "nois30")
 

@@ -44,7 +44,9 @@ def refused(*arguments: object, **environment: str) -> str:
 def test_summary_in_a_narrow_terminal(looked_at: Path) -> None:  # noqa: F811
     lines = shown(looked_at / "rain", COLUMNS="80").splitlines()
     assert lines[0] == "rain/train: light rain, as in Rain100L"
-    assert lines[1].startswith("80 pairs of 48x48 and 48x48; 3 classes; 3 shards, 1.3 MB; 3 of 3 units done; seed 0")
+    assert lines[1].startswith(
+        "80 pairs, 48x48 clean and 48x48 corrupted; 3 classes; 3 shards, 1.3 MB; 3/3 units complete; seed 0"
+    )
     table = [line for line in lines if "layer_mean" in line or "PSNR" in line]
     assert len(table) == 2
     assert all(len(line.rstrip()) <= 80 and len(line.split()) >= 8 for line in table)
@@ -107,7 +109,7 @@ def test_show(looked_at: Path) -> None:  # noqa: F811
 def test_files(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811
     sheet, page = tmp_path / "sheet.jpg", tmp_path / "page.html"
     result = inspect(looked_at, "--preview", sheet, "--html", page, "--pairs", 3, "--where", "params.sigma > 0")
-    assert "left out, since they lack a column that is asked for: rain/train, sr2/train" in result.stderr
+    assert "skipped because they lack a requested column: rain/train, sr2/train" in result.stderr
     assert Image.open(sheet).width > 1200
     assert page.read_text().count('<article class="pair"') == 6
     assert "expected a name that ends in .html, .htm" in refused(looked_at, "--html", "page.txt")
@@ -171,10 +173,10 @@ def test_check_finds_a_flipped_bit(looked_at: Path, tmp_path: Path) -> None:  # 
     data = bytearray(tar.read_bytes())
     data[70_000] ^= 1
     tar.write_bytes(data)
-    assert "other bytes" not in shown(tmp_path)
+    assert "does not match its manifest" not in shown(tmp_path)
     text = shown(tmp_path, "--check")
     assert "! " + str(tar) + " does not match its manifest" in text
-    assert "48 pairs of" in text
+    assert "48 pairs, " in text
     assert "1 unit is missing (1)" in text
     (found,) = json.loads(shown(tmp_path, "--check", "--json"))
     assert found["shards"] == 2

@@ -148,7 +148,7 @@ def print_pairs(paths: tuple[str, ...], arguments: InspectArguments) -> None:
     from iptdata.cli.views.blocks import check_colours  # noqa: PLC0415
     from iptdata.cli.views.pairs import pairs_as_json  # noqa: PLC0415
     from iptdata.cli.views.pairs import print_pairs as print_chosen  # noqa: PLC0415
-    from iptdata.inspection.choose import Chosen, choose, find_pair_by_key  # noqa: PLC0415
+    from iptdata.inspection.choose import PairSelection, choose, find_pair_by_key  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
     out = results()
@@ -156,7 +156,7 @@ def print_pairs(paths: tuple[str, ...], arguments: InspectArguments) -> None:
         check_colours(out)
     groups, sample, notes = find_groups(paths), arguments.sample, []
     if sample is not None and not _is_count(sample):
-        chosen = [Chosen(pair.title, "", [pair]) for pair in find_pair_by_key(groups, sample)]
+        chosen = [PairSelection(pair.title, "", [pair]) for pair in find_pair_by_key(groups, sample)]
     else:
         count = int(sample) if sample else arguments.pairs or _SHOWN_PAIRS
         chosen, notes = choose(groups, where=arguments.where, sort=arguments.sort, count=count)
@@ -194,12 +194,13 @@ def _write_sheet(groups: list[Any], arguments: InspectArguments, path: str) -> N
 
 def _write_page(groups: list[Any], arguments: InspectArguments, path: str, name: str) -> None:
     from iptdata.inspection.choose import choose  # noqa: PLC0415
-    from iptdata.inspection.page import MOST_BYTES, page  # noqa: PLC0415
+    from iptdata.inspection.page import MAX_BYTES, page  # noqa: PLC0415
     from iptdata.inspection.text import summarise_all  # noqa: PLC0415
 
     count = arguments.pairs or _PAGE_PAIRS
     chosen, notes = choose(groups, where=arguments.where, sort=arguments.sort, count=count)
-    text = page(name, summarise_all(groups), chosen, notes, None if arguments.pairs else MOST_BYTES)
+    max_bytes = None if arguments.pairs else MAX_BYTES
+    text = page(name, summarise_all(groups), chosen, notes, max_bytes, arguments.sort)
     write_file(path, text.encode("utf-8", "backslashreplace"))
     console().print(f"{path}: {len(text) / 1e6:.1f} MB", markup=False)
 

@@ -10,13 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from iptdata.cli.views.blocks import Pictures
-from iptdata.inspection.choose import Chosen
+from iptdata.inspection.choose import PairSelection
 from iptdata.inspection.pair import Pair, enlarge
 
 _THREE_PICTURES = 3 * 48 + 4
 
 
-def print_pairs(out: Console, chosen: Sequence[Chosen], show: bool) -> None:
+def print_pairs(out: Console, chosen: Sequence[PairSelection], show: bool) -> None:
     """Print pairs with everything known about them.
 
     Args:
@@ -24,11 +24,11 @@ def print_pairs(out: Console, chosen: Sequence[Chosen], show: bool) -> None:
         chosen: Pairs by recipe and split.
         show: Draw them: clean, corrupted and, in a wide terminal, their difference.
     """
-    for title, about, pairs in chosen:
-        out.print(f"[bold]{escape(title)}[/]" + (f": {escape(about)}" if about else ""), soft_wrap=True)
+    for title, description, pairs in chosen:
+        out.print(f"[bold]{escape(title)}[/]" + (f": {escape(description)}" if description else ""), soft_wrap=True)
         for pair in pairs:
             out.print()
-            out.print(f"[bold]{escape(pair.key)}[/]  {escape('  '.join(pair.numbers))}", soft_wrap=True)
+            out.print(f"[bold]{escape(pair.key)}[/]  {escape('  '.join(pair.captions))}", soft_wrap=True)
             if show:
                 out.print(Pictures(_pictures(pair, out.width)))
             out.print(_facts(pair))
@@ -57,7 +57,7 @@ def print_ladder(out: Console, pairs: Sequence[Pair], show: bool) -> None:
         out.print(table)
         return
     for pair in pairs:
-        out.print(f"\n[bold]{escape(pair.task)}[/]  {escape('  '.join(pair.numbers))}", soft_wrap=True)
+        out.print(f"\n[bold]{escape(pair.task)}[/]  {escape('  '.join(pair.captions))}", soft_wrap=True)
         out.print(Pictures([pair.clean, enlarge(pair.corrupted, pair.scale or 1)]))
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from iptdata.cli.views.histogram import bars
 from iptdata.inspection.column_stats import QUANTILES, ColumnStats
-from iptdata.inspection.text import Summary, about, facts, label, spreads, warnings
+from iptdata.inspection.text import Summary, column_label, description, facts, shown_columns, warnings
 
 _WIDE = 100
 
@@ -17,9 +17,9 @@ _WIDE = 100
 def print_summaries(out: Console, summaries: Sequence[Summary]) -> None:
     """Print the summaries, one below the other."""
     for summary in summaries:
-        out.print(f"[bold]{escape(summary.title)}[/]: {escape(about(summary))}", soft_wrap=True)
+        out.print(f"[bold]{escape(summary.title)}[/]: {escape(description(summary))}", soft_wrap=True)
         out.print(escape("; ".join(facts(summary))), soft_wrap=True)
-        found = spreads(summary)
+        found = shown_columns(summary)
         if found:
             out.print(_table(found, wide=out.width >= _WIDE))
         for warning in warnings(summary):
@@ -39,5 +39,5 @@ def _table(found: Sequence[ColumnStats], wide: bool) -> Table:
         quantiles = [value for quantile, value in zip(QUANTILES, spread.quantiles, strict=True) if quantile in shown]
         bins = spread.bins if wide else [sum(both) for both in zip(spread.bins[::2], spread.bins[1::2], strict=True)]
         numbers = (spread.mean, spread.low, *quantiles, spread.high)
-        table.add_row(escape(label(spread)), *map(spread.text, numbers), bars(bins))
+        table.add_row(escape(column_label(spread)), *map(spread.text, numbers), bars(bins))
     return table

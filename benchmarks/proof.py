@@ -27,8 +27,8 @@ from iptdata.builder import build
 from iptdata.errors import TrainFinished
 from iptdata.evaluation import evaluate
 from iptdata.evaluation.benchmark import open_benchmark
-from iptdata.evaluation.metrics import psnr
 from iptdata.evaluation.protocol import protocol_of
+from iptdata.image.psnr import psnr
 from iptdata.recipe import Recipe, load
 from iptdata.shards.find import find_shards
 from iptdata.training.events import Observer, StepRecord

@@ -1,8 +1,8 @@
-"""Bytes, seconds and counts as people write them."""
+"""Format bytes, seconds and counts for people."""
 
 
 def amount(size: float) -> str:
-    """Bytes for people: `67.1 MB`."""
+    """Format bytes: `67.1 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -11,7 +11,7 @@ def amount(size: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: `42 s`, `3 min 20 s`, `5 h 12 min`."""
+    """Format seconds: `4.2 s`, `42 s`, `3 min 20 s`, `5 h 12 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -22,5 +22,11 @@ def duration(seconds: float) -> str:
 
 
 def many(count: int, noun: str, plural: str = "") -> str:
-    """A count with its noun: `1 pair`, `2,000 pairs`."""
+    """Format a count with its noun: `1 pair`, `2,000 pairs`.
+
+    Args:
+        count: The count.
+        noun: Singular of the noun.
+        plural: Plural of the noun; adds an `s` by default.
+    """
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

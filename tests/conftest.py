@@ -1,11 +1,13 @@
 """Fixtures: small sources made on the spot, builds in this process, and real data where `IPTDATA_SHARED` names it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +17,8 @@ import iptdata.builder
 from iptdata.shards.corpus import SplitTotals
 
 Build = Callable[..., list[SplitTotals]]
+
+os.environ.pop("RAY_ADDRESS", None)  # tests start clusters of their own
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +42,22 @@ def save(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image[..., ::-1])
     return path
+
+
+def start_iptdata(*arguments: object, **options: Any) -> "subprocess.Popen[str]":
+    """Start a command that SIGINT can interrupt, also where this process ignores SIGINT, as jobs started with `&` do.
+
+    A child inherits ignored signals, but gets the default action of those that its parent handles.
+
+    Args:
+        arguments: The command and its arguments.
+        options: Further arguments of `subprocess.Popen`.
+    """
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen([sys.executable, "-m", "iptdata", *map(str, arguments)], text=True, **options)
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from iptdata.builder.rejects import RejectBudget
 from iptdata.builder.unit import UnitReport
 from iptdata.files.storage import Storage
 from iptdata.options import from_arguments
-from iptdata.parallel import RayPool, run_here
+from iptdata.parallel import RayPool, serial_map
 from iptdata.recipe import Recipe, load_recipes
 from iptdata.shards.corpus import SplitTotals
 from iptdata.source import open_source
@@ -155,7 +155,7 @@ def _unit_map(survey: Survey, options: BuildOptions) -> Iterator[UnitMap]:
     """
     units = len(survey.missing)
     if options.address is None and (options.workers == 0 or units == 0 or (options.workers is None and units == 1)):
-        yield run_here
+        yield serial_map
         return
     with RayPool(workers=min(options.worker_count, units), address=options.address) as pool:
         yield pool.map

@@ -154,9 +154,9 @@ def _jobs(survey: Survey) -> Iterator[UnitJob]:
     identities = {recipe.task: identity_of(plan, recipe) for recipe in survey.recipes}
     for unit, lacking in survey.missing:
         yield UnitJob(
-            number=unit.index,
+            unit_index=unit.index,
             images=plan.listing.images(unit.rows),
-            tasks=[
+            shards=[
                 ShardSpec(recipe=recipe, stem=unit.stem(recipe.task), identity=identities[recipe.task]) for recipe in lacking
             ],
             source=plan.source,

@@ -57,8 +57,8 @@ def _metavar(item: Option) -> str | None:
 
 
 def _help(item: Option) -> str:
-    words = "; ".join(f"{value}: {meaning}" for value, meaning in item.choices.items() if meaning)
-    parts = [item.help + (f" {words[:1].upper()}{words[1:]}." if words else "")]
+    meanings = "; ".join(f"{value}: {meaning}" for value, meaning in item.choices.items() if meaning)
+    parts = [f"{item.help.removesuffix('.')} ({meanings})." if meanings else item.help]
     if item.kind is tuple:
         parts.append("Repeat it, or separate by commas.")
     if default := default_text(item):

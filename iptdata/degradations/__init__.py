@@ -1,13 +1,31 @@
-"""Degradations by name. A package of one's own adds some through the entry point group `iptdata.degradations`."""
+"""Degradations by name. Other packages add theirs through the entry point group `iptdata.degradations`."""
 
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from iptdata.degradations.bicubic import BicubicShrink
+from iptdata.degradations.base import Degradation, ImageDegradation, PatchDegradation, Recorded, Values, needs_image
+from iptdata.degradations.bicubic import BicubicShrink, imresize
+from iptdata.degradations.distribution import Distribution
 from iptdata.degradations.noise import GaussianNoise
 from iptdata.degradations.rain import RainStreaks
 from iptdata.errors import RecipeError, nearest
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "BicubicShrink",
+    "Degradation",
+    "Distribution",
+    "GaussianNoise",
+    "ImageDegradation",
+    "PatchDegradation",
+    "RainStreaks",
+    "Recorded",
+    "Values",
+    "degradation",
+    "imresize",
+    "needs_image",
+]
 
 ENTRY_POINT_GROUP = "iptdata.degradations"
 
@@ -26,8 +44,11 @@ def _installed() -> dict[str, Any]:
 def degradation(name: str) -> type:
     """The class of a degradation.
 
+    Args:
+        name: Its name in recipes, such as `gaussian_noise`.
+
     Raises:
-        RecipeError: when no degradation has that name; the message lists those that exist, nearest first.
+        RecipeError: When no degradation has that name; the message lists those that exist, nearest first.
     """
     if name in _BUILT_IN:
         return _BUILT_IN[name]

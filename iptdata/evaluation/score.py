@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from iptdata.evaluation.benchmark import Benchmark, ImageError
-from iptdata.evaluation.metrics import luma, psnr, ssim, without_border
 from iptdata.evaluation.paper import paper_psnr
 from iptdata.evaluation.protocol import Protocol
+from iptdata.image.luma import luma
+from iptdata.image.psnr import MAX_DB, psnr
+from iptdata.image.ssim import ssim, without_border
 from iptdata.restoration.baselines import ImageRestorer
 from iptdata.restoration.photo import write_png
-
-_MAX_DB = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ def score_image(name: str, corrupted: np.ndarray, restored: np.ndarray, clean: n
 
 
 def _psnr(first: np.ndarray, second: np.ndarray) -> float:
-    return min(psnr(first, second), _MAX_DB)
+    return min(psnr(first, second), MAX_DB)
 
 
 def _size(image: np.ndarray) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from iptdata.errors import InspectError
 from iptdata.image.decode import Unusable, decode
 from iptdata.inspection.pair import Pair
-from iptdata.pairs.crop import Cropper, Crops
-from iptdata.pairs.make import begin, finish
+from iptdata.pairs.crop import CropSpec, crop_at
+from iptdata.pairs.make import begin_pairs, finish_pairs
 from iptdata.recipe import Recipe
 from iptdata.recipe.recipe import MAX_PATCH
 
@@ -71,7 +71,8 @@ def ladder(
         if side % recipe.scale or corner[0] % recipe.scale or corner[1] % recipe.scale:
             continue
         sized = recipe.with_patch_size(side // recipe.scale)
-        (made,) = finish([begin(_OneBox(image, key, seed, corner), sized, seed)], sized, seed)
+        crops = crop_at(image, CropSpec.of(sized), key, np.array([corner]) // recipe.scale)
+        (made,) = finish_pairs([begin_pairs(image, crops, sized, key, seed)], sized, seed)
         params = {name: float(values[0]) for name, values in made.values.items()}
         rungs.append(
             Pair(task=recipe.task, split="", key=key, clean=made.crops.clean[0], corrupted=made.corrupted[0], params=params)
@@ -83,18 +84,3 @@ def ladder(
 
 def _names(recipes: Sequence[Recipe]) -> str:
     return ", ".join(recipe.task for recipe in recipes)
-
-
-class _OneBox(Cropper):
-    """Cuts one patch, at a place that was chosen."""
-
-    def __init__(self, image: np.ndarray, key: str, seed: int, corner: tuple[int, int]) -> None:
-        super().__init__(image, key, seed, 1)
-        self._corner = corner
-
-    def crops(self, recipe: Recipe) -> Crops:
-        """The patch for a recipe."""
-        corners = np.array([self._corner]) // recipe.scale
-        clean = np.empty((1, recipe.clean_size, recipe.clean_size, 3), np.uint8)
-        self._cut_patches(clean, corners * recipe.scale, [0])
-        return Crops([0], corners, clean, np.zeros(1), [0], 0)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from iptdata.degradations.bicubic import imresize
-from iptdata.pairs.crop import mean_squared_errors
+from iptdata.image.psnr import mean_squared_errors, psnr_from_mse
 from iptdata.shards.find import title_of
 
 _PEAK_PERCENTILE = 99.5
@@ -62,7 +62,7 @@ class Pair:
         if self.enlarged is None:
             return None
         (error,) = mean_squared_errors(self.clean[None], self.enlarged[None])
-        return 10 * math.log10(65025 / error) if error else math.inf
+        return psnr_from_mse(error)
 
     @cached_property
     def difference(self) -> tuple[np.ndarray, int] | None:

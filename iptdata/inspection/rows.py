@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from iptdata.errors import InspectError, ShardError, nearest, one_line
+from iptdata.image.psnr import psnr_sql
 from iptdata.shards.reader import Shard
 
-_PSNR = "CASE WHEN mse > 0 THEN 10 * log10(65025 / mse) END"
+_PSNR = psnr_sql("mse")
 _LOCKED = ("SET python_enable_replacements = false", "SET enable_external_access = false", "SET lock_configuration = true")
 
 
@@ -53,7 +54,7 @@ class ManifestTable:
             root = shards[0].storage.root
             if root != root.encode("utf-8", "replace").decode():
                 raise ShardError(f"{root} has a name that is not UTF-8, which Arrow cannot open; give it another one")
-            filesystem, paths = shards[0].storage.arrow([f"{shard.stem}.parquet" for shard in shards])
+            filesystem, paths = shards[0].storage.for_arrow([f"{shard.stem}.parquet" for shard in shards])
             dataset = pads.dataset(paths, filesystem=filesystem, format="parquet", schema=shards[0].schema)
             parts.append((dataset, dict(zip(paths, shards, strict=True))))
         return parts

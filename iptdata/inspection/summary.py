@@ -95,7 +95,7 @@ def summarise(group: ShardGroup) -> SplitSummary:
         rejected=dict(totals.rejected.most_common()),
         examples=tuple((reject.source, reject.reason, reject.detail) for reject in dropped[:_EXAMPLES]),
         lost_flat=totals.flat,
-        missing=missing_units(infos) if group.whole else (),
+        missing=missing_units(infos) if group.whole_folders else (),
         problems=tuple(map(str, group.problems)),
     )
 

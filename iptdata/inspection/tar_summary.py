@@ -72,7 +72,7 @@ def summarise_tars(group: ShardGroup) -> TarsSummary:
         tars=len(group.tars),
         bytes=sum(tar.storage.size(tar.name) or 0 for tar in group.tars),
         samples=sum(len(content.samples) for content in contents),
-        whole=all(content.whole for content in contents),
+        whole=all(content.complete for content in contents),
         members=dict(members),
         sampled=shapes.total(),
         shapes=dict(shapes.most_common()),

@@ -1,4 +1,4 @@
-"""A recipe says what is done to a clean patch; a suite is a list of recipes that are built together."""
+"""Recipes: what is done to a clean patch; and suites: lists of recipes that are built together."""
 
 from iptdata.recipe.load import Suite, load, load_recipes, shipped, shipped_recipes
 from iptdata.recipe.recipe import Recipe

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from iptdata.degradations.bicubic import imresize
 from iptdata.errors import EvaluateError, StorageError, one_line
-from iptdata.files.storage import of_file
+from iptdata.files.storage import split_file_path
 
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _JPEG_QUALITY = 95
@@ -41,7 +41,7 @@ def read_photo(path: str) -> Photo:
     Raises:
         EvaluateError: When the file cannot be read as an image, is damaged or animated, or has more than 8 bits per channel.
     """
-    storage, name = of_file(path)
+    storage, name = split_file_path(path)
     try:
         data = storage.read(name)
         with Image.open(io.BytesIO(data)) as image:
@@ -119,7 +119,7 @@ def write_photo(path: str, photo: Photo) -> None:
         image.save(data, kind, **photo.metadata, **options)
     except (OSError, ValueError, KeyError) as error:  # KeyError: Pillow was built without the format
         raise EvaluateError(f"{path} cannot be written as {kind}: {one_line(error, 200)}") from error
-    storage, name = of_file(path)
+    storage, name = split_file_path(path)
     storage.make_folder()
     storage.write(name, data.getvalue())
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
-from iptdata.parallel import RayPool, run_here
+from iptdata.parallel import RayPool, serial_map
 from iptdata.studies.check import check
 from iptdata.studies.figure import svg
 from iptdata.studies.part import PartResult, finished_part, run_part
@@ -48,7 +48,7 @@ def run_study(
         with RayPool(workers=count, address=options.address, gpus=plan.gpus > 0 or options.address is not None) as pool:
             return run_parts(plan, pool.map, run_part, on_part)
     work = partial(run_part, observer=observer, stop_requested=stop_requested)
-    return run_parts(plan, run_here, work, on_part)
+    return run_parts(plan, serial_map, work, on_part)
 
 
 def run_parts(

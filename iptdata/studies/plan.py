@@ -10,7 +10,7 @@ from typing import Any
 from iptdata.errors import StudyError, TrainError
 from iptdata.files.storage import Storage
 from iptdata.options import from_arguments
-from iptdata.shards.locations import absolute
+from iptdata.shards.locations import absolute_path
 from iptdata.studies.options import StudyOptions
 from iptdata.studies.smoke import smoke_inputs
 from iptdata.studies.study import Cell, Study, load_study
@@ -203,7 +203,7 @@ def _cells(study: Study, out: str, options: StudyOptions, pretrainings: Mapping[
 
 def _resolver(study: Study, options: StudyOptions) -> Callable[..., TrainOptions]:
     """A function from the name of a training and layers of options to its options, those of the call on top."""
-    top = (study.smoke if options.smoke else {}, options.settings, {"shards": tuple(map(absolute, options.shards))})
+    top = (study.smoke if options.smoke else {}, options.settings, {"shards": tuple(map(absolute_path, options.shards))})
     models = study.smoke_models if options.smoke else {}
     if not options.shards:
         raise _missing("shards", "one or several corpora")

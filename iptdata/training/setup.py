@@ -11,7 +11,7 @@ from iptdata.errors import ModelError, TrainError
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint
 from iptdata.model.presets import Config, make_model, preset
 from iptdata.model.transfer import for_tasks, freeze_body
-from iptdata.shards.locations import absolute, split_names
+from iptdata.shards.locations import absolute_path, split_task_paths
 from iptdata.stream import DeviceStream, PairStream, Preparation
 from iptdata.stream.device import Augment
 from iptdata.training.compiled import compile_error, compile_in_place
@@ -91,7 +91,7 @@ def prepare(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | None) 
     return TrainingSetup(
         options=replace(
             options,
-            shards=tuple(map(absolute, options.shards)),
+            shards=tuple(map(absolute_path, options.shards)),
             tasks=config.tasks,
             contrastive=contrast.weight,
             precision="bf16" if learner.bf16 else "fp32",
@@ -148,7 +148,7 @@ def _held_out_pairs(options: TrainOptions, ranks: Ranks, trained: PairStream) ->
     Raises:
         TrainError: When no pairs are held out, or the held-out pairs are also trained on.
     """
-    ours, foreign = split_names(options.shards)
+    ours, foreign = split_task_paths(options.shards)
     if not ours:
         raise TrainError(
             "shards not written by iptdata have no split, so nothing is held out",

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import torch
 
+from iptdata.image.psnr import MAX_DB, psnr_from_mse_tensor
 from iptdata.stream import PairStream
 from iptdata.training.ranks import Ranks
 
-_MAX_DB = 100.0
 Restore = Callable[[torch.Tensor, str], torch.Tensor]
 
 
@@ -23,7 +23,7 @@ def psnr(restored: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
     """
     difference = restored.double().round().clamp(0, 255) - clean.double()
     error = difference.square().mean((1, 2, 3))
-    return (10 * (255.0**2 / error).log10()).clamp(max=_MAX_DB)
+    return psnr_from_mse_tensor(error).clamp(max=MAX_DB)
 
 
 def validate(restore: Restore, stream: PairStream, ranks: Ranks, max_pairs: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The same inputs give the same bytes: any worker count, recipes together or one by one, again and again."""
+"""The same inputs give the same bytes: for any worker count, with recipes built together or one at a time."""
 
 from pathlib import Path
 
@@ -33,21 +33,29 @@ def test_worker_count(photos: Path, tmp_path: Path, workers: int) -> None:
     assert corpus_bytes(tmp_path / "here") == corpus_bytes(tmp_path / "ray")
 
 
-def test_together_or_one_by_one(photos: Path, tmp_path: Path) -> None:
+def test_local_workers_ignore_a_running_ray(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only `address` joins a cluster, not the RAY_ADDRESS of the environment."""
+    monkeypatch.setenv("RAY_ADDRESS", "no cluster")
+    build_on_ray(photos, tmp_path / "ray", ["noise30"], 1)
+    build(photos, tmp_path / "here", ["noise30"], **OPTIONS)
+    assert corpus_bytes(tmp_path / "here") == corpus_bytes(tmp_path / "ray")
+
+
+def test_recipes_together_or_one_at_a_time(photos: Path, tmp_path: Path) -> None:
     build(photos, tmp_path / "together", ["noise30", "noise50"], **OPTIONS)
     build(photos, tmp_path / "single", ["noise50"], **OPTIONS)
     build(photos, tmp_path / "single", ["noise30"], **OPTIONS)
     assert corpus_bytes(tmp_path / "together") == corpus_bytes(tmp_path / "single")
 
 
-def test_another_seed_is_another_corpus(photos: Path, tmp_path: Path) -> None:
+def test_a_different_seed_gives_different_bytes(photos: Path, tmp_path: Path) -> None:
     build(photos, tmp_path / "a", seed=1)
     build(photos, tmp_path / "b", seed=2)
     stem = "noise30/train/noise30-train-000000.tar"
     assert (tmp_path / "a" / stem).read_bytes() != (tmp_path / "b" / stem).read_bytes()
 
 
-def test_where_the_source_lies_does_not_matter(photos: Path, tmp_path: Path) -> None:
+def test_the_path_of_the_source_does_not_matter(photos: Path, tmp_path: Path) -> None:
     build(photos, tmp_path / "a")
     moved = tmp_path / "elsewhere" / photos.name
     moved.parent.mkdir()

@@ -46,6 +46,6 @@ def test_in_and_out_again(released: Path, tmp_path: Path) -> None:
 def test_names_of_heads(released: Path, tmp_path: Path) -> None:
     shown = run("checkpoint", "import", released, "--out", tmp_path / "ours.pt", "--tasks", "a,b,c,d,e,f")
     assert "head 3       d, scale 1" in shown
-    with pytest.raises(ModelError, match=r"2 tasks were named"):
+    with pytest.raises(ModelError, match=r"found 2 names"):
         run("checkpoint", "import", released, "--out", tmp_path / "other.pt", "--tasks", "a,b")
     assert not (tmp_path / "other.pt").exists()

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -141,7 +142,7 @@ def test_recipes() -> None:
     shown = iptdata("recipes", "rain").stdout
     assert re.search(r"taper +0\.599 .*exponent of the profile", shown)
     assert "sr3" in iptdata("recipes", "ipt").stdout
-    assert "there are: noise30" in fails("recipes", "nois30")
+    assert "expected one of noise30" in fails("recipes", "nois30")
 
 
 def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
@@ -155,11 +156,11 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipe", "rian"], "no recipe is called 'rian'; there are: rain"),
+        (["--recipe", "rian"], "found recipe 'rian', expected one of rain"),
         (["--recipe", "none.yaml"], "none.yaml: cannot be read: No such file"),
         (
             ["--recipe", "rain", "--source", "nowhere"],
-            "source nowhere does not exist; give a directory of images, or `samples`",
+            "source: nowhere does not exist. Pass a directory of images, or samples",
         ),
         (["--recipe", "rain", "--source", "."], "holds no image; looked for .jpg"),
         (["--recipe", "rain", "--holdout", "2"], "--holdout: found 2.0, allowed is 0.0 to 0.999"),
@@ -186,7 +187,7 @@ def test_more_mistakes(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out/noise30/train/noise30-train-000000.parquet").write_bytes(b"no parquet")
     result = iptdata("inspect", tmp_path / "out", "--preview", tmp_path / "x.png")
     assert result.returncode == 0
-    assert "is damaged or no manifest of iptdata" in result.stderr
+    assert "is damaged or not a manifest written by iptdata" in result.stderr
     assert Image.open(tmp_path / "x.png").width > 1000
 
 
@@ -219,9 +220,14 @@ def test_long_tmpdir(photos: Path, tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 3, result.stderr
 
 
-def test_a_cluster_that_is_not_there(photos: Path, tmp_path: Path) -> None:
-    options = ("--recipe", "noise30", "--source", photos, "--out", tmp_path / "out", "--address", "auto")
-    assert "cannot join the Ray cluster at auto" in fails("build", *options)
+def test_a_cluster_that_does_not_exist(photos: Path, tmp_path: Path) -> None:
+    """RAY_ADDRESS keeps `auto` from finding a Ray that happens to run on this machine."""
+    options = ("--recipe", "noise30", "--source", photos, "--out", tmp_path / "out", "--address")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and nothing listens
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        assert f"cannot join the Ray cluster at {address}" in fails("build", *options, address)
+        assert "cannot join the Ray cluster at auto" in fails("build", *options, "auto", RAY_ADDRESS=address)
 
 
 def test_two_pillows_give_one_warning(tmp_path: Path) -> None:

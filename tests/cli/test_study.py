@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from click.testing import CliRunner
 from iptdata.cli import group
 from iptdata.errors import IptDataError
 from iptdata.studies.study import load_study, shipped_studies
+from tests.conftest import start_iptdata
 from tests.studies.conftest import Written, benchmarks, written  # noqa: F401
 
 
@@ -69,8 +69,7 @@ def test_an_image_that_cannot_be_measured(small: list[object], tmp_path: Path) -
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_stopped(number: int, status: int, small: list[object], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "iptdata", "study", *map(str, small), "--length", "1e6"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = start_iptdata("study", *small, "--length", "1e6", stderr=subprocess.PIPE)
     both = tmp_path / "out" / "parts" / "both"
     for _ in range(600):
         if (both / "metrics.jsonl").exists() and (both / "metrics.jsonl").stat().st_size:

@@ -1,24 +1,22 @@
 """`iptdata train` and `iptdata finetune` as a user meets them: results, signals, and one clear line for each mistake."""
 
-import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from iptdata.cli.views.training import TrainProgress
 from tests.cli.test_commands import fails, iptdata
+from tests.conftest import start_iptdata
 from tests.training.watch import metrics, reached
 
 SMALL = ("--model", "ipt-tiny", "--set", "network={n_feats: 8, num_heads: 2, num_layers: 1}", "--batch-size", 4)
 
 
 def begun(*arguments: object, cwd: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "iptdata", "train", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    return start_iptdata("train", *arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from iptdata.degradations.bicubic import imresize
 from iptdata.errors import EvaluateError
 from iptdata.evaluation import plan_measurements
 from iptdata.evaluation.benchmark import open_benchmark, pair_of_folders
-from iptdata.evaluation.metrics import psnr
 from iptdata.evaluation.protocol import Protocol, protocol_of
 from iptdata.evaluation.score import Score, score
+from iptdata.image.psnr import psnr
 from iptdata.recipe import Recipe, load
 from iptdata.restoration import Bicubic, Identity
 from tests.conftest import natural_image, save
@@ -202,7 +202,7 @@ def test_ambiguous_folders(tmp_path: Path) -> None:
         ({"baseline": "bicubic", "checkpoint": "x", "benchmarks": ["x"]}, "found both of checkpoint and baseline"),
         ({"baseline": "bicubic"}, "found no benchmark to measure on. Pass benchmarks or pairs"),
         ({"baseline": "bicubic", "benchmarks": ["x"]}, "tasks: missing, expected names of recipes, such as ipt, noise10"),
-        ({"baseline": "bicubic", "benchmarks": ["x"], "tasks": ["sr9"]}, "tasks: no recipe is called 'sr9'; there are: sr"),
+        ({"baseline": "bicubic", "benchmarks": ["x"], "tasks": ["sr9"]}, "tasks: found recipe 'sr9', expected one of sr"),
         (
             {"baseline": "bicubic", "benchmarks": ["x"], "tasks": ["ipt"]},
             "tasks: ipt is a suite, expected one of its recipes: sr2",

@@ -180,9 +180,9 @@ def test_what_a_damaged_shard_still_has_is_shown(looked_at: Path, tmp_path: Path
         for number, pair in enumerate(found.pairs):
             assert np.array_equal(pair.corrupted, wanted.corrupted[number])
             assert pair.params == pytest.approx(wanted.row(number)["params"])
-        assert any("is no sound tar behind its first" in note for note in notes)
+        assert any("is not a valid tar after its first" in note for note in notes)
     (tmp_path / "rain-train-000000.tar").write_bytes(b"no tar at all" * 100)
     with pytest.raises(
-        InspectError, match=r"is no sound tar behind its first 0 samples: .*; no sample of rain/train can be shown"
+        InspectError, match=r"is not a valid tar after its first 0 samples: .*; no sample of rain/train can be shown"
     ):
         choose(find_groups([str(tmp_path)]), count=100)

@@ -71,10 +71,12 @@ def test_what_is_wrong_is_told(corpus: Path) -> None:
     (left,) = summarise_all(find_groups([str(folder)]))
     assert isinstance(left, TarsSummary)
     assert left.samples == 32
-    assert any("rain-train-000000.parquet is damaged or no manifest of iptdata" in problem for problem in left.problems)
+    assert any(
+        "rain-train-000000.parquet is damaged or not a manifest written by iptdata" in problem for problem in left.problems
+    )
     for tar in folder.glob("*.tar"):
         tar.unlink()
-    with pytest.raises(ShardError, match="is damaged or no manifest of iptdata"):
+    with pytest.raises(ShardError, match="is damaged or not a manifest written by iptdata"):
         summarise_all(find_groups([str(folder)]))
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from iptdata.errors import DiskFull, EvaluateError, StudyError, TrainFailed
 from iptdata.files.storage import Storage
-from iptdata.parallel import RayPool, run_here
+from iptdata.parallel import RayPool, serial_map
 from iptdata.studies import execute, part
 from iptdata.studies.check import estimate
 from iptdata.studies.execute import run_parts, run_study
@@ -73,7 +73,7 @@ def test_each_part_once_then_a_table_and_a_figure(plan: StudyPlan, tmp_path: Pat
     def never(part: Part) -> PartResult:
         raise AssertionError(part.name)
 
-    again = run_parts(plan, run_here, never)
+    again = run_parts(plan, serial_map, never)
     assert again == results
 
 
@@ -135,7 +135,7 @@ def test_a_second_ctrl_c_still_writes_the_table(plan: StudyPlan, tmp_path: Path)
         return run_part(part)
 
     with pytest.raises(KeyboardInterrupt):
-        run_parts(plan, run_here, work)
+        run_parts(plan, serial_map, work)
     table = (tmp_path / "out" / "table.md").read_text()
     assert "| pre-training both | 3 |" in table
     assert "from-scratch-noise30: not done" in table
@@ -313,7 +313,7 @@ def test_several_workers_or_an_address_run_on_ray(
     pools: list[dict[str, Any]] = []
 
     class Pool:
-        map = staticmethod(run_here)
+        map = staticmethod(serial_map)
 
         def __init__(self, **arguments: Any) -> None:
             pools.append(arguments)

@@ -119,7 +119,7 @@ def test_mistakes_found_by_check(written: Written, benchmarks: Path, training_co
     scratch = {"x": 1, "train": {"tasks": ["noise30"]}}
     with pytest.raises(IptDataError, match="Kodak has no images for rain"):
         checked(cells=[{"x": 1, "train": {"tasks": None}, "measure": {"rain": ["Kodak"]}}], pretrain=None)
-    with pytest.raises(IptDataError, match="no model 'ipt-bace'; expected one of ipt-base"):
+    with pytest.raises(IptDataError, match="no model 'ipt-bace', expected one of ipt-base"):
         checked(cells=[scratch | {"train": {"model": "ipt-bace"}}], pretrain=None)
     options = {"model": "edsr-tiny", "contrastive": 0.1}
     with pytest.raises(IptDataError, match=r"1-noise30: contrastive is 0\.1, but edsr-tiny has no tokens"):

@@ -22,13 +22,13 @@ Options = dict[str, Any]
     [
         ({"shards": []}, TrainError, "shards: missing, expected corpora"),
         ({"shards": ["nowhere"]}, ShardError, "nowhere does not exist"),
-        ({"tasks": ["sr3"]}, ShardError, "task sr3 is not in the shards; there is: sr2"),
-        ({"batch_size": 57}, StreamError, "batch_size 57 is larger than task noise30, which has 56 pairs"),
+        ({"tasks": ["sr3"]}, ShardError, "task sr3 is not in the shards, found sr2"),
+        ({"batch_size": 57}, StreamError, "batch_size: found 57, expected at most 56, the pairs of task noise30"),
         ({"device": "cuda"}, TrainError, "device: found cuda, but .* Leave out device to train on the CPU"),
-        ({"model": "ipt-huge"}, ModelError, "there is no model 'ipt-huge'; expected one of ipt-base"),
-        ({"network": {"n_feat": 8}}, ModelError, "ipt-tiny has no field 'n_feat'; expected one of n_feats"),
-        ({"network": {"n_feats": "8"}}, ModelError, "ipt-tiny.n_feats is '8'; expected a whole number above 0"),
-        ({"network": {"num_heads": 5}}, ModelError, "cannot be shared by 5 heads"),
+        ({"model": "ipt-huge"}, ModelError, "found no model 'ipt-huge', expected one of ipt-base"),
+        ({"network": {"n_feat": 8}}, ModelError, "ipt-tiny has no field 'n_feat', expected one of n_feats"),
+        ({"network": {"n_feats": "8"}}, ModelError, "ipt-tiny.n_feats: found '8', expected a whole number from 1 up"),
+        ({"network": {"num_heads": 5}}, ModelError, "ipt-tiny.num_heads: found 5, expected a divisor of the token width"),
         ({"network": {"patch_size": 9}}, ModelError, "ipt-tiny has no field 'patch_size'"),
         ({"network": {"name": 9}}, ModelError, "ipt-tiny has no field 'name'"),
         (
@@ -51,7 +51,7 @@ Options = dict[str, Any]
         (
             {"checkpoint": "/tmp", "model": None, "network": {}},
             ModelError,
-            "/tmp is a folder; name a checkpoint, such as best.pt",
+            "/tmp is a folder, expected a checkpoint. Pass one such as best.pt",
         ),
     ],
 )
@@ -70,7 +70,7 @@ def test_another_network_or_other_shards_are_refused(tmp_path: Path, options: Op
         trained(tmp_path / "run", options | {"network": {"num_layers": 2}, "steps": 8})
     with pytest.raises(ModelError, match=r"tasks: found \('noise30', 'rain', 'sr2'\), expected \('rain',\)"):
         trained(tmp_path / "run", {"tasks": ["rain"], "steps": 8})
-    with pytest.raises(StreamError, match="batch_size: 4 there, 5 here"):
+    with pytest.raises(StreamError, match="batch_size: 4 in the state, 5 here"):
         trained(tmp_path / "run", {"batch_size": 5, "steps": 8})
     with pytest.raises(TrainError, match="out: found the URL s3://bucket/run, expected a local folder"):
         run_training([options], "s3://bucket/run", Watch())
@@ -94,5 +94,5 @@ def test_ranks_with_other_shards_are_refused(options: Options) -> None:
         def agreed(self, value: Any) -> Any:
             return value | {"data": "0123456789abcdef"}
 
-    with pytest.raises(StreamError, match="data: '0123456789abcdef' there"):
+    with pytest.raises(StreamError, match="data: '0123456789abcdef' in the state"):
         prepare(resolve(options), Other(), None)

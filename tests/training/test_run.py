@@ -175,7 +175,7 @@ def test_weights_for_another_task(tmp_path: Path, options: Options) -> None:
     assert not weights["head.2.0.weight"].equal(source.weights["head.0.0.weight"])
     swapped, _ = for_tasks(source, {"noise30": 1, "rain": 1}, SIZE)
     assert swapped.state_dict()["head.0.0.weight"].equal(source.weights["head.1.0.weight"])
-    with pytest.raises(ModelError, match="is for patches of 24x24, the shards hold 48x48"):
+    with pytest.raises(ModelError, match="expects patches of 24x24, found 48x48 in the shards"):
         for_tasks(source, {"rain": 1}, 48)
     tuned: Options = {"checkpoint": path, "freeze": "body", "tasks": ["sr2"], "model": None, "network": {}}
     watch = trained(tmp_path / "tuned", options | tuned)

@@ -1,17 +1,58 @@
 """`iptdata checkpoint`. PyTorch is imported by the commands when they run, so that `--help` is quick."""
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from iptdata.cli.completion import complete_paths
-from iptdata.cli.console import console
+from iptdata.cli.json_output import JsonOption, print_json
+from iptdata.cli.options import Command, complete_paths, declared, given
+from iptdata.options import option
+
+if TYPE_CHECKING:
+    from iptdata.model.checkpoint import Checkpoint
+
+_NETWORK = "Network"
 
 
-@click.group(name="checkpoint")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ImportArguments:
+    """What a released checkpoint does not store, and where the result goes."""
+
+    out: str = option(help="Checkpoint to write.", path=True, group="Output", metavar="FILE")
+    tasks: tuple[str, ...] | None = option(
+        None,
+        help="Names of the heads, in order.",
+        default_help="the paper's, or derived from the scales",
+        flag="task",
+        group=_NETWORK,
+        metavar="NAME",
+    )
+    num_heads: int = option(
+        12, help="Number of attention heads (not stored in released checkpoints).", min=1, group=_NETWORK, metavar="N"
+    )
+    pos_every: bool = option(
+        False, help="The network adds positions in every layer (not stored in released checkpoints).", group=_NETWORK
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ExportArguments:
+    """Where the weights go."""
+
+    out: str = option(
+        help="Weights to write: .safetensors, or .pt in the released layout.", path=True, group="Output", metavar="FILE"
+    )
+
+
+class _CheckpointGroup(click.Group):
+    command_class = Command
+
+
+@click.group(name="checkpoint", cls=_CheckpointGroup)
 def command() -> None:
-    """Show checkpoints, read released ones, write weights for others.
+    """Show checkpoints, import released ones, export weights.
 
     \b
     Examples:
@@ -23,43 +64,36 @@ def command() -> None:
 
 @command.command(name="import")
 @click.argument("file", shell_complete=complete_paths)
-@click.option("--out", required=True, metavar="FILE", shell_complete=complete_paths, help="Checkpoint to write.")
-@click.option(
-    "--tasks", metavar="A,B,...", help="Names of the heads in their order.  [default: the paper's, or made of scales]"
-)
-@click.option("--num-heads", default=12, show_default=True, type=click.IntRange(min=1), help="Attention heads; no file tells.")
-@click.option("--pos-every", is_flag=True, help="The network adds positions in every layer; no file tells.")
-def import_(file: str, out: str, tasks: str | None, num_heads: int, pos_every: bool) -> None:
-    """Turn a checkpoint that the authors released, pre-trained or fine-tuned, into one of ours.
+@declared(_ImportArguments, aliases={"tasks": ("--tasks",)})
+@declared(JsonOption)
+def import_(file: str, as_json: bool | None, **options: Any) -> None:
+    """Convert a checkpoint released by the IPT authors, pre-trained or fine-tuned.
 
-    Nothing in the file is run. Every name and shape has to fit; what does not is listed.
+    No code in the file is executed. Every name and shape must match; mismatches are listed.
 
     \b
     Examples:
       iptdata checkpoint import IPT_pretrain.pt --out ipt.pt
-      iptdata checkpoint import IPT_sr3.pt --tasks sr3 --out sr3.pt
+      iptdata checkpoint import IPT_sr3.pt --task sr3 --out sr3.pt
     """
     from iptdata.model.checkpoint import Checkpoint, save_checkpoint  # noqa: PLC0415
     from iptdata.model.released import load_released  # noqa: PLC0415
 
-    model = load_released(file, tasks.split(",") if tasks else None, num_heads=num_heads, pos_every=pos_every)
-    save_checkpoint(out, Checkpoint(config=model.config, weights=model.state_dict()))
-    _print(out, vars(model.config), model.state_dict())
-    if tasks is None and len(model.config.tasks) > 1:
-        click.echo("The names of heads of the same scale are in the paper's order; --tasks gives others.", err=True)
+    arguments = _ImportArguments(**given(options))
+    model = load_released(file, arguments.tasks, num_heads=arguments.num_heads, pos_every=arguments.pos_every)
+    checkpoint = Checkpoint(config=model.config, weights=model.state_dict())
+    save_checkpoint(arguments.out, checkpoint)
+    _print(arguments.out, checkpoint, as_json)
+    if arguments.tasks is None and len(model.config.tasks) > 1:
+        click.echo("Heads of the same scale are named in the paper's order; --task overrides the names.", err=True)
 
 
 @command.command()
 @click.argument("file", shell_complete=complete_paths)
-@click.option(
-    "--out",
-    required=True,
-    metavar="FILE",
-    shell_complete=complete_paths,
-    help="Weights to write: .safetensors, or .pt in the released layout.",
-)
-def export(file: str, out: str) -> None:
-    """Write the weights alone, for other programs: as safetensors, or as the authors' code reads them.
+@declared(_ExportArguments)
+@declared(JsonOption)
+def export(file: str, out: str, as_json: bool | None) -> None:
+    """Write only the weights, for other programs: as safetensors, or in the layout of the authors' code.
 
     \b
     Examples:
@@ -70,13 +104,17 @@ def export(file: str, out: str) -> None:
 
     checkpoint = load_checkpoint(file)
     export_weights(out, checkpoint.weights)
-    console().print(f"{out}: {len(checkpoint.weights)} tensors", markup=False)
+    if as_json:
+        print_json({"path": out, "tensors": len(checkpoint.weights)})
+    else:
+        click.echo(f"{out}: {len(checkpoint.weights)} tensors", err=True)
 
 
 @command.command()
 @click.argument("file", shell_complete=complete_paths)
-def show(file: str) -> None:
-    """Print what a checkpoint holds.
+@declared(JsonOption)
+def show(file: str, as_json: bool | None) -> None:
+    """Print what a checkpoint contains.
 
     \b
     Example:
@@ -85,17 +123,24 @@ def show(file: str) -> None:
     from iptdata.model.checkpoint import load_checkpoint  # noqa: PLC0415
 
     checkpoint = load_checkpoint(file)
-    _print(file, vars(checkpoint.config), checkpoint.weights)
-    training = checkpoint.training
-    step = "none" if training is None else f"step {training.get('step')}"
-    click.echo(f"training     {step}")
-    click.echo(f"written by   iptdata {checkpoint.package}")
+    _print(file, checkpoint, as_json)
+    if not as_json:
+        training = checkpoint.training
+        step = "none" if training is None else f"step {training.get('step')}"
+        click.echo(f"training     {step}")
+        click.echo(f"written by   iptdata {checkpoint.package}")
 
 
-def _print(path: str, config: dict[str, Any], weights: Mapping[str, Any]) -> None:
-    numbers = sum(tensor.numel() for tensor in weights.values())
-    click.echo(f"{path}: {numbers / 1e6:.1f} M numbers in {len(weights)} tensors")
-    for head, (task, scale) in enumerate(zip(config["tasks"], config["scales"], strict=True)):
-        click.echo(f"head {head}       {task}, scale {scale}")
+def _print(path: str, checkpoint: "Checkpoint", as_json: bool | None) -> None:
+    config: Mapping[str, Any] = vars(checkpoint.config)
+    parameters = sum(tensor.numel() for tensor in checkpoint.weights.values())
+    if as_json:
+        step = None if checkpoint.training is None else checkpoint.training.get("step")
+        found = {"path": path, "parameters": parameters, "tensors": len(checkpoint.weights), "network": config}
+        print_json(found | {"step": step, "written_by": checkpoint.package})
+        return
+    click.echo(f"{path}: {parameters / 1e6:.1f} M numbers in {len(checkpoint.weights)} tensors")
+    for index, (task, scale) in enumerate(zip(config["tasks"], config["scales"], strict=True)):
+        click.echo(f"head {index}       {task}, scale {scale}")
     shape = ", ".join(f"{name} {value}" for name, value in config.items() if name not in ("tasks", "scales"))
     click.echo(f"network      {shape}")

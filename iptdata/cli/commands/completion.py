@@ -3,14 +3,16 @@
 import click
 from click.shell_completion import get_completion_class
 
+from iptdata.cli.options import Command
+
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command(name="completion")
+@click.command(name="completion", cls=Command)
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print the script that makes a shell complete commands, options, recipes and paths.
+    """Print the script that lets a shell complete commands, options, recipes and paths.
 
     \b
     Examples:

@@ -1,56 +1,89 @@
-"""`iptdata inspect`."""
+"""`iptdata inspect`: a summary, a comparison, pairs, files to look at, or one patch under every recipe."""
 
 import dataclasses
-import json
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from iptdata.cli.completion import complete_paths, complete_sorts
+from iptdata.cli.completion import complete_sorts
 from iptdata.cli.console import console, results
-from iptdata.cli.sections import WIDTH, SectionedCommand, section
-from iptdata.cli.views.pictures import PICTURES, check_name, save_picture, show_ladder, write_file
+from iptdata.cli.json_output import JsonOption, print_json
+from iptdata.cli.options import Command, complete_paths, declared, given
+from iptdata.cli.views.pictures import PICTURES, check_suffix, save_picture, show_ladder, write_file
 from iptdata.errors import InspectError, without_secrets
+from iptdata.options import option, validate
 
+_VIEW, _PAIRS, _FILES = "What to show instead of the summary", "Which pairs", "Files to write"
 _COUNT = re.compile(r"[1-9]\d{0,4}")
-_OF_PREVIEW, _OF_PAGE, _OF_SHOW = 6, 40, 2
-
-_view, _choice, _pairs = section("What to see, instead of the summary"), section("Which pairs"), section("Files to write")
+_SHEET_PAIRS, _PAGE_PAIRS, _SHOWN_PAIRS = 6, 40, 2
 
 
-@click.command(name="inspect", cls=SectionedCommand, context_settings=WIDTH)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InspectArguments(JsonOption):
+    """Options of `iptdata inspect`, each with its words beside it."""
+
+    sample: str | None = option(
+        None,
+        help="The pair with this key, or N pairs of each recipe, with everything known about them.",
+        group=_VIEW,
+        metavar="KEY|N",
+    )
+    show: bool = option(False, help="Draw pairs in the terminal.", group=_VIEW)
+    ladder: str | None = option(
+        None, help="One clean patch under every shipped recipe, mildest first.", group=_VIEW, metavar="KEY|IMAGE"
+    )
+    compare: str | None = option(
+        None, help="Compare PATH with this corpus: differences, and shared pairs.", path=True, group=_VIEW, metavar="CORPUS"
+    )
+    check: bool = option(False, help="Read every tar, compare it with its SHA-256, then print the summary.", group=_VIEW)
+    preview: str | None = option(
+        None,
+        help="A contact sheet, .png or .jpg: clean, corrupted, amplified difference.",
+        path=True,
+        group=_FILES,
+        metavar="FILE",
+    )
+    html: str | None = option(
+        None,
+        help="A self-contained page for a browser: the summary, and pairs to compare, filter and sort.",
+        path=True,
+        group=_FILES,
+        metavar="FILE",
+    )
+    where: str | None = option(
+        None,
+        help="Pairs that meet an SQL condition on the manifest columns, psnr and params.NAME.",
+        group=_PAIRS,
+        metavar="SQL",
+    )
+    sort: str = option(
+        "random", help="random, psnr, key or a parameter; -NAME sorts in descending order.", group=_PAIRS, metavar="NAME"
+    )
+    pairs: int | None = option(
+        None,
+        help="Pairs of each recipe.",
+        min=1,
+        max=10_000,
+        default_help=f"{_SHEET_PAIRS} on a sheet, {_PAGE_PAIRS} on a page, fewer above 10 MB",
+        group=_PAIRS,
+        metavar="N",
+    )
+
+    def __post_init__(self) -> None:
+        validate(self, InspectError)
+
+
+@click.command(name="inspect", cls=Command)
 @click.argument("paths", nargs=-1, metavar="PATH...", shell_complete=complete_paths)
-@_view("--sample", metavar="KEY|N", help="The pair with this key, or N pairs of each recipe, with all that is known of them.")
-@_view("--show", is_flag=True, help="Draw pairs in the terminal.")
-@_view("--ladder", metavar="KEY|IMAGE", help="One clean patch under every shipped recipe, mildest first.")
-@_view("--compare", metavar="CORPUS", help="PATH beside this one: what they differ in, which pairs are the same.")
-@_view("--check", is_flag=True, help="The summary after every tar was read and compared with its SHA-256.")
-@_view("--json", "as_json", is_flag=True, help="The summary or comparison as JSON.")
-@_pairs("--preview", metavar="FILE", help="A contact sheet, .png or .jpg: clean, corrupted, amplified difference.")
-@_pairs("--html", metavar="FILE", help="A page for a browser, with all in it: summary and pairs to wipe, filter, sort.")
-@_choice("--where", metavar="SQL", help="Pairs that meet a condition on the manifests' columns, psnr and params.NAME.")
-@_choice(
-    "--sort",
-    default="random",
-    show_default=True,
-    metavar="NAME",
-    shell_complete=complete_sorts,
-    help="random, psnr, key or a parameter; -NAME turns it round.",
-)
-@_choice(
-    "--pairs",
-    type=click.IntRange(1, 10_000),
-    metavar="N",
-    help=f"Pairs of each recipe.  [default: {_OF_PREVIEW} on a sheet, {_OF_PAGE} on a page as long as it stays below 10 MB]",
-)
-@click.pass_context
-def command(ctx: click.Context, paths: tuple[str, ...], **options: Any) -> None:
-    """Look at corpora, folders in them, shards, or WebDataset tars of another make: what is in there, and what is wrong.
+@declared(InspectArguments, without=("as_json",), complete={"sort": complete_sorts})
+@declared(InspectArguments, only=("as_json",))
+def command(paths: tuple[str, ...], **options: Any) -> None:
+    """Show what is in corpora, folders of them, shards, or WebDataset tars not written by iptdata, and what is wrong.
 
-    PATH may be a URL such as s3://bucket/corpus; manifests and the pairs that are shown are read, nothing else.
+    PATH may be a URL such as s3://bucket/corpus; only manifests and the pairs shown are read.
 
     \b
     Examples:
@@ -61,129 +94,138 @@ def command(ctx: click.Context, paths: tuple[str, ...], **options: Any) -> None:
       iptdata inspect corpus --compare other-corpus
       iptdata inspect --ladder photo.jpg --preview ladder.png
     """
-    given = {name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    run, allowed = next((run, names) for run, asked, names in _VIEWS if not asked or given & asked)
-    if odd := sorted(given - allowed):
-        raise InspectError(f"{_flag(odd[0])} has no meaning with {_flag(min(given & allowed))}; leave one of them out")
-    if run is _print_pairs and not _is_count(options["sample"]) and (odd := sorted(given & {"where", "sort", "pairs"})):
-        raise InspectError(f"{_flag(odd[0])} has no meaning with --sample KEY, which names one pair; leave one of them out")
-    if not paths and run is not _ladder:
-        raise click.MissingParameter(param_hint="'PATH...'", param_type="argument")
-    run(paths, options)
+    chosen = given(options)
+    arguments = InspectArguments(**chosen)
+    mode = _choose_mode(set(chosen), arguments)
+    if not paths and mode is not print_ladder:
+        raise InspectError("missing, expected a corpus, a folder of one, or shards", argument="paths")
+    mode(paths, arguments)
 
 
-def _is_count(sample: str | None) -> bool:
-    return sample is None or _COUNT.fullmatch(sample) is not None
-
-
-def _flag(name: str) -> str:
-    return "--" + name.removeprefix("as_")
-
-
-def _summarise(paths: tuple[str, ...], options: dict[str, Any]) -> None:
+def print_summary(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+    """What is in each recipe and split, in numbers."""
     from iptdata.cli.views.summary import print_summaries  # noqa: PLC0415
     from iptdata.inspection.text import summarise_all  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
     groups = find_groups(paths)
-    if options["check"]:
+    if arguments.check:
         groups = _verified(groups)
     summaries = summarise_all(groups)
-    if options["as_json"]:
-        _print_json([dataclasses.asdict(summary) for summary in summaries])
+    if arguments.as_json:
+        print_json(summaries)
     else:
         print_summaries(results(), summaries)
 
 
 def _verified(groups: list[Any]) -> list[Any]:
-    """The groups without the shards that hold other bytes, with a bar while they are read."""
+    """The groups without the shards whose bytes are not what the manifest says, with a bar while they are read."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
 
-    from iptdata.shards.verify import verify  # noqa: PLC0415
+    from iptdata.shards.verify import verify_shards  # noqa: PLC0415
 
     columns = (TextColumn("checking"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console(), transient=True) as progress:
         task = progress.add_task("", total=sum(shard.info.bytes for group in groups for shard in group.shards))
-        return verify(groups, lambda size: progress.update(task, advance=size))
+        return verify_shards(groups, lambda size: progress.update(task, advance=size))
 
 
-def _compare(paths: tuple[str, ...], options: dict[str, Any]) -> None:
+def print_comparison(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+    """Two corpora side by side."""
     from iptdata.cli.views.comparison import print_comparisons  # noqa: PLC0415
     from iptdata.inspection.compare import compare  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
-    found = compare(find_groups(paths), find_groups([options["compare"]]))
-    if options["as_json"]:
-        _print_json(dataclasses.asdict(found))
+    found = compare(find_groups(paths), find_groups([str(arguments.compare)]))
+    if arguments.as_json:
+        print_json(found)
     else:
         print_comparisons(results(), found)
 
 
-def _print_pairs(paths: tuple[str, ...], options: dict[str, Any]) -> None:
+def print_pairs(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+    """Pairs with everything known about them."""
     from iptdata.cli.views.blocks import check_colours  # noqa: PLC0415
-    from iptdata.cli.views.pairs import print_pairs  # noqa: PLC0415
+    from iptdata.cli.views.pairs import pairs_as_json  # noqa: PLC0415
+    from iptdata.cli.views.pairs import print_pairs as print_chosen  # noqa: PLC0415
     from iptdata.inspection.choose import Chosen, choose, find_pair_by_key  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
     out = results()
-    if options["show"]:
+    if arguments.show:
         check_colours(out)
-    groups, sample, notes = find_groups(paths), options["sample"], []
-    if not _is_count(sample):
+    groups, sample, notes = find_groups(paths), arguments.sample, []
+    if sample is not None and not _is_count(sample):
         chosen = [Chosen(pair.title, "", [pair]) for pair in find_pair_by_key(groups, sample)]
     else:
-        count = int(sample) if sample else options["pairs"] or _OF_SHOW
-        chosen, notes = choose(groups, where=options["where"], sort=options["sort"], count=count)
-    print_pairs(out, chosen, show=options["show"])
+        count = int(sample) if sample else arguments.pairs or _SHOWN_PAIRS
+        chosen, notes = choose(groups, where=arguments.where, sort=arguments.sort, count=count)
+    if arguments.as_json:
+        print_json([pair for entry in chosen for pair in pairs_as_json(entry.pairs)])
+    else:
+        print_chosen(out, chosen, show=arguments.show)
     _print_notes(notes)
 
 
-def _write(paths: tuple[str, ...], options: dict[str, Any]) -> None:
-    from iptdata.inspection.choose import choose  # noqa: PLC0415
+def write_files(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+    """A contact sheet, a page, or both."""
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
-    preview, html = options["preview"], options["html"]
-    if preview is not None:
-        check_name("--preview", preview, PICTURES)
-    if html is not None:
-        check_name("--html", html, (".html", ".htm"))
-    groups, question = find_groups(paths), {"where": options["where"], "sort": options["sort"]}
-    if preview is not None:
-        from iptdata.inspection.sheet import contact_sheet  # noqa: PLC0415
-
-        chosen, notes = choose(groups, **question, count=options["pairs"] or _OF_PREVIEW)
-        save_picture(contact_sheet(chosen), preview)
-        _print_notes(notes)
-    if html is not None:
-        from iptdata.inspection.page import MOST_BYTES, page  # noqa: PLC0415
-        from iptdata.inspection.text import summarise_all  # noqa: PLC0415
-
-        chosen, notes = choose(groups, **question, count=options["pairs"] or _OF_PAGE)
-        name, most = without_secrets(", ".join(paths)), None if options["pairs"] else MOST_BYTES
-        text = page(name, summarise_all(groups), chosen, notes, most)
-        write_file(html, text.encode("utf-8", "backslashreplace"))
-        console().print(f"{html}: {len(text) / 1e6:.1f} MB", markup=False)
+    if arguments.preview is not None:
+        check_suffix("preview", arguments.preview, PICTURES)
+    if arguments.html is not None:
+        check_suffix("html", arguments.html, (".html", ".htm"))
+    groups = find_groups(paths)
+    if arguments.preview is not None:
+        _write_sheet(groups, arguments, arguments.preview)
+    if arguments.html is not None:
+        _write_page(groups, arguments, arguments.html, name=without_secrets(", ".join(paths)))
 
 
-def _ladder(paths: tuple[str, ...], options: dict[str, Any]) -> None:
-    from iptdata.files.storage import of_file  # noqa: PLC0415
+def _write_sheet(groups: list[Any], arguments: InspectArguments, path: str) -> None:
+    from iptdata.inspection.choose import choose  # noqa: PLC0415
+    from iptdata.inspection.sheet import contact_sheet  # noqa: PLC0415
+
+    count = arguments.pairs or _SHEET_PAIRS
+    chosen, notes = choose(groups, where=arguments.where, sort=arguments.sort, count=count)
+    save_picture(contact_sheet(chosen), path)
+    _print_notes(notes)
+
+
+def _write_page(groups: list[Any], arguments: InspectArguments, path: str, name: str) -> None:
+    from iptdata.inspection.choose import choose  # noqa: PLC0415
+    from iptdata.inspection.page import MOST_BYTES, page  # noqa: PLC0415
+    from iptdata.inspection.text import summarise_all  # noqa: PLC0415
+
+    count = arguments.pairs or _PAGE_PAIRS
+    chosen, notes = choose(groups, where=arguments.where, sort=arguments.sort, count=count)
+    text = page(name, summarise_all(groups), chosen, notes, None if arguments.pairs else MOST_BYTES)
+    write_file(path, text.encode("utf-8", "backslashreplace"))
+    console().print(f"{path}: {len(text) / 1e6:.1f} MB", markup=False)
+
+
+def print_ladder(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+    """One clean patch under every shipped recipe."""
+    from iptdata.files.storage import split_file_path  # noqa: PLC0415
     from iptdata.inspection.choose import find_pair_by_key  # noqa: PLC0415
     from iptdata.inspection.ladder import ladder_of_image, ladder_of_pair  # noqa: PLC0415
     from iptdata.recipe import shipped_recipes  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
-    wanted, recipes = options["ladder"], shipped_recipes()
+    wanted, recipes = str(arguments.ladder), shipped_recipes()
     if os.path.isfile(wanted):
         if paths:
-            raise InspectError(f"--ladder: {wanted} is a file, so {paths[0]} has no meaning; leave one of them out")
-        storage, name = of_file(wanted)
-        rungs = ladder_of_image(storage.read(name), wanted, recipes)
+            raise InspectError(
+                f"{wanted} is a file, so {paths[0]} has no effect", argument="ladder", hint="Leave one of them out"
+            )
+        storage, name = split_file_path(wanted)
+        pairs = ladder_of_image(storage.read(name), wanted, recipes)
     elif paths:
-        pairs = find_pair_by_key(find_groups(paths), wanted)
-        rungs = ladder_of_pair(max(pairs, key=lambda pair: pair.clean.size), recipes)
+        candidates = find_pair_by_key(find_groups(paths), wanted)
+        pairs = ladder_of_pair(max(candidates, key=lambda pair: pair.clean.size), recipes)
     else:
-        raise InspectError(f"--ladder: {wanted!r} is no file; expected an image, or a PATH with a pair of that key")
-    show_ladder(rungs, options["preview"], show=options["show"])
+        raise InspectError(f"found {wanted!r}, expected an image file, or a PATH with a pair of that key", argument="ladder")
+    show_ladder(pairs, arguments.preview, show=arguments.show, as_json=arguments.as_json)
 
 
 def _print_notes(notes: list[str]) -> None:
@@ -191,15 +233,34 @@ def _print_notes(notes: list[str]) -> None:
         console().print(f"! {note}", markup=False, soft_wrap=True)
 
 
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-# The options that ask for a view, and all that it understands. The first that is asked for is meant.
-_VIEWS = (
-    (_ladder, {"ladder"}, {"ladder", "show", "preview"}),
-    (_compare, {"compare"}, {"compare", "as_json"}),
-    (_write, {"preview", "html"}, {"preview", "html", "where", "sort", "pairs"}),
-    (_print_pairs, {"sample", "show", "where", "sort", "pairs"}, {"sample", "show", "where", "sort", "pairs"}),
-    (_summarise, set(), {"as_json", "check"}),
+# For each mode the options that select it, and all that it understands. The first that is selected runs.
+_MODES: tuple[tuple[Callable[[tuple[str, ...], InspectArguments], None], set[str], set[str]], ...] = (
+    (print_ladder, {"ladder"}, {"ladder", "show", "preview", "as_json"}),
+    (print_comparison, {"compare"}, {"compare", "as_json"}),
+    (write_files, {"preview", "html"}, {"preview", "html", "where", "sort", "pairs"}),
+    (print_pairs, {"sample", "show", "where", "sort", "pairs"}, {"sample", "show", "where", "sort", "pairs", "as_json"}),
+    (print_summary, set(), {"as_json", "check"}),
 )
+
+
+def _choose_mode(names: set[str], arguments: InspectArguments) -> Callable[[tuple[str, ...], InspectArguments], None]:
+    """The mode that the given options select.
+
+    Raises:
+        InspectError: When one of them has no effect in that mode.
+    """
+    mode, allowed = next((mode, allowed) for mode, selecting, allowed in _MODES if not selecting or names & selecting)
+    if useless := sorted(names - allowed):
+        raise _no_effect(useless[0], f"`{min(names & allowed)}`")
+    by_key = mode is print_pairs and arguments.sample is not None and not _is_count(arguments.sample)
+    if by_key and (useless := sorted(names & {"where", "sort", "pairs"})):
+        raise _no_effect(useless[0], "`sample=KEY`, which selects one pair")
+    return mode
+
+
+def _no_effect(name: str, other: str) -> InspectError:
+    return InspectError(f"has no effect with {other}", argument=name, hint="Leave one of them out")
+
+
+def _is_count(sample: str) -> bool:
+    return _COUNT.fullmatch(sample) is not None

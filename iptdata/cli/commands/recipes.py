@@ -1,5 +1,7 @@
 """`iptdata recipes`."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -11,8 +13,10 @@ from rich.table import Table
 from iptdata.builder.unit import layout_of
 from iptdata.cli.completion import complete_recipes
 from iptdata.cli.console import results
+from iptdata.cli.json_output import JsonOption, print_json
+from iptdata.cli.options import Command, declared
 from iptdata.degradations.distribution import Distribution
-from iptdata.options import options_of
+from iptdata.options import option, options_of
 from iptdata.recipe import Recipe, Suite, load, load_recipes, shipped, shipped_recipes
 from iptdata.source import SAMPLES, open_source
 from iptdata.units import amount
@@ -21,11 +25,26 @@ _IMAGENET_PAIRS = 1_281_167 * 8
 _PHOTO = "samples/chelsea.jpg"
 
 
-@click.command(name="recipes")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Arguments:
+    """What to write."""
+
+    picture: str | None = option(
+        None,
+        help="Draw a sample photo under each recipe, mildest first, into this .png or .jpg file.",
+        default_help="no picture",
+        path=True,
+        group="Output",
+        metavar="FILE",
+    )
+
+
+@click.command(name="recipes", cls=Command)
 @click.argument("name", required=False, shell_complete=complete_recipes)
-@click.option("--picture", metavar="FILE", help="Draw a sample photo under each recipe, .png or .jpg, mildest first.")
-def command(name: str | None, picture: str | None) -> None:
-    """List the recipes and suites, or show one with its parameters explained.
+@declared(_Arguments)
+@declared(JsonOption)
+def command(name: str | None, picture: str | None, as_json: bool | None) -> None:
+    """List the recipes and suites, or explain the parameters of one.
 
     \b
     Examples:
@@ -36,15 +55,23 @@ def command(name: str | None, picture: str | None) -> None:
     """
     if picture is not None:
         _draw(shipped_recipes() if name is None else load_recipes([name]), picture)
-        return
-    out = results()
-    if name is None:
+    elif as_json:
+        print_json([_as_json(recipe) for recipe in (shipped_recipes() if name is None else _members(load(name)))])
+    elif name is None:
+        out = results()
         out.print(_list())
-        out.print("`iptdata recipes NAME` explains one; bytes are for all of ImageNet-1k with 8 patches an image.")
-        return
-    found = load(name)
-    for recipe in found.recipes if isinstance(found, Suite) else (found,):
-        _explain(out, recipe)
+        out.print("`iptdata recipes NAME` explains one; bytes are for all of ImageNet-1k with 8 patches per image.")
+    else:
+        for recipe in _members(load(name)):
+            _explain(results(), recipe)
+
+
+def _members(entry: Recipe | Suite) -> Sequence[Recipe]:
+    return entry.recipes if isinstance(entry, Suite) else (entry,)
+
+
+def _as_json(recipe: Recipe) -> dict[str, Any]:
+    return recipe.plain() | {"clean_size": recipe.clean_size, "bytes_per_pair": layout_of(recipe).stride, "hash": recipe.hash}
 
 
 def _draw(recipes: list[Recipe], picture: str) -> None:
@@ -59,9 +86,9 @@ def _draw(recipes: list[Recipe], picture: str) -> None:
 
 def _list() -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("recipe", "clean", "corrupted", "bytes a pair", "ImageNet"):
+    for column in ("recipe", "clean", "corrupted", "bytes/pair", "ImageNet"):
         table.add_column(column, justify="left" if column == "recipe" else "right", no_wrap=True)
-    table.add_column("what it is")
+    table.add_column("description")
     for recipe in shipped_recipes():
         stride = layout_of(recipe).stride
         sides = [f"{side}x{side}" for side in (recipe.clean_size, recipe.patch_size)]
@@ -92,7 +119,7 @@ def _parameters(step: Any) -> Table:
     for name, parameter in options_of(type(step)).items():
         value = getattr(step, name)
         shown = value.plain() if isinstance(value, Distribution) else value
-        table.add_row(name, escape(str(shown)), parameter.range, parameter.unit, parameter.help)
+        table.add_row(name, escape(str(shown)), parameter.range.removeprefix("from "), parameter.unit, parameter.help)
     for recorded in step.recorded:
-        table.add_row(recorded.name, "stored", f"{recorded.low:g} to {recorded.high:g}", recorded.unit, recorded.meaning)
+        table.add_row(recorded.name, "stored", f"{recorded.low:g} to {recorded.high:g}", recorded.unit, recorded.help)
     return table

@@ -16,7 +16,7 @@ _GAP = 2
 
 
 class Pictures:
-    """Pictures of one height side by side, shrunken to the width of the terminal where they are wider.
+    """Pictures of one height side by side, shrunk to the width of the terminal where they are wider.
 
     Args:
         images: uint8 RGB, (H, W, 3) each.
@@ -28,30 +28,31 @@ class Pictures:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         room = (options.max_width - _GAP * (len(self._images) - 1)) // len(self._images)
         widest = max(image.shape[1] for image in self._images)
-        shown = [_shrunken(image, min(1.0, room / widest)) for image in self._images]
+        shown = [_shrunk(image, min(1.0, room / widest)) for image in self._images]
         for top in range(0, max(len(image) for image in shown), 2):
-            for number, image in enumerate(shown):
-                if number:
+            for index, image in enumerate(shown):
+                if index:
                     yield Segment(" " * _GAP)
                 yield from _line(image, top)
             yield Segment.line()
 
 
 def check_colours(console: Console) -> None:
-    """Refuse to draw where colours do not come out.
+    """Refuse to draw where colours cannot be shown.
 
     Raises:
-        InspectError: when standard output is a file, a pipe, or a terminal of fewer than 256 colours.
+        InspectError: When standard output is a file, a pipe, or a terminal of fewer than 256 colours.
     """
     if console.no_color or console.color_system not in ("truecolor", "256", "windows"):
         found = "no" if console.no_color or console.color_system is None else console.color_system
         raise InspectError(
-            f"--show: standard output has {found} colours, expected a terminal with 256 or more; "
-            "--preview FILE draws into a file, FORCE_COLOR=1 TERM=xterm-256color draws all the same"
+            f"standard output has {found} colours, expected a terminal with 256 or more",
+            argument="show",
+            hint="Pass `preview=FILE` to draw into a file, or set FORCE_COLOR=1 TERM=xterm-256color to draw anyway",
         )
 
 
-def _shrunken(image: np.ndarray, factor: float) -> np.ndarray:
+def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:
     if factor >= 1:
         return image
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])

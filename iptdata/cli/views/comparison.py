@@ -20,7 +20,7 @@ def print_comparisons(out: Console, found: Comparisons) -> None:
             out.print(_differences(comparison))
         out.print(_spreads(comparison))
     for side, titles, problems in (("A", found.only_a, found.problems_a), ("B", found.only_b, found.problems_b)):
-        for text in ([f"in {side} alone: {', '.join(titles)}"] if titles else []) + [f"{side}: {text}" for text in problems]:
+        for text in ([f"only in {side}: {', '.join(titles)}"] if titles else []) + [f"{side}: {text}" for text in problems]:
             out.print(f"[yellow]! {escape(text)}[/]", soft_wrap=True)
 
 
@@ -42,7 +42,7 @@ def _differences(comparison: Comparison) -> Table:
 
 def _spreads(comparison: Comparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("", "", "mean", "5%", "50%", "95%", "least to most of both"):
+    for name in ("", "", "mean", "5%", "50%", "95%", "min to max of both"):
         table.add_column(name, justify="right" if name[:1].isdigit() or name == "mean" else "left", no_wrap=True)
     for name, a, b in comparison.spreads:
         low = min(spread.low for spread in (a, b) if spread is not None)

@@ -6,7 +6,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 def bars(counts: Sequence[int]) -> str:
-    """One character a count; what is not zero is seen."""
-    most = max(counts, default=0) or 1
+    """One character per count; every count above zero is visible."""
+    highest = max(counts, default=0) or 1
     steps = len(_BARS) - 1
-    return "".join(_BARS[-(-count * steps // most)] for count in counts)
+    return "".join(_BARS[-(-count * steps // highest)] for count in counts)

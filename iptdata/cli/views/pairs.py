@@ -1,6 +1,7 @@
-"""What `iptdata inspect` prints of single pairs."""
+"""What `iptdata inspect` prints about single pairs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -16,10 +17,12 @@ _THREE_PICTURES = 3 * 48 + 4
 
 
 def print_pairs(out: Console, chosen: Sequence[Chosen], show: bool) -> None:
-    """Print pairs with what is known of them.
+    """Print pairs with everything known about them.
 
     Args:
-        show: draw them: clean, corrupted and, in a wide terminal, their difference.
+        out: Where to print.
+        chosen: Pairs by recipe and split.
+        show: Draw them: clean, corrupted and, in a wide terminal, their difference.
     """
     for title, about, pairs in chosen:
         out.print(f"[bold]{escape(title)}[/]" + (f": {escape(about)}" if about else ""), soft_wrap=True)
@@ -32,21 +35,30 @@ def print_pairs(out: Console, chosen: Sequence[Chosen], show: bool) -> None:
         out.print()
 
 
-def print_ladder(out: Console, rungs: Sequence[Pair], show: bool) -> None:
+def pairs_as_json(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Everything known about pairs, without their pixels."""
+    return [
+        {"recipe": pair.task, "split": pair.split, "key": pair.key, "psnr": pair.psnr, "params": pair.params}
+        | {"shapes": {"clean": pair.clean.shape, "corrupted": pair.corrupted.shape}, "facts": pair.facts, "shard": pair.shard}
+        for pair in pairs
+    ]
+
+
+def print_ladder(out: Console, pairs: Sequence[Pair], show: bool) -> None:
     """Print what each recipe makes of one patch, mildest first."""
-    out.print(f"[bold]{escape(rungs[0].key)}[/] under {len(rungs)} recipes, mildest first", soft_wrap=True)
+    out.print(f"[bold]{escape(pairs[0].key)}[/] under {len(pairs)} recipes, mildest first", soft_wrap=True)
     if not show:
         table = Table(box=box.SIMPLE_HEAD)
         for name in ("recipe", "PSNR (dB)", "drawn"):
             table.add_column(name, justify="right" if "PSNR" in name else "left")
-        for rung in rungs:
-            drawn = "  ".join(f"{name} {value:g}" for name, value in rung.params.items())
-            table.add_row(rung.task, "" if rung.psnr is None else f"{rung.psnr:.2f}", escape(drawn))
+        for pair in pairs:
+            drawn = "  ".join(f"{name} {value:g}" for name, value in pair.params.items())
+            table.add_row(pair.task, "" if pair.psnr is None else f"{pair.psnr:.2f}", escape(drawn))
         out.print(table)
         return
-    for rung in rungs:
-        out.print(f"\n[bold]{escape(rung.task)}[/]  {escape('  '.join(rung.numbers))}", soft_wrap=True)
-        out.print(Pictures([rung.clean, enlarge(rung.corrupted, rung.scale or 1)]))
+    for pair in pairs:
+        out.print(f"\n[bold]{escape(pair.task)}[/]  {escape('  '.join(pair.numbers))}", soft_wrap=True)
+        out.print(Pictures([pair.clean, enlarge(pair.corrupted, pair.scale or 1)]))
 
 
 def _pictures(pair: Pair, width: int) -> list[np.ndarray]:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iptdata.cli.console import console, results
+from iptdata.cli.json_output import print_json
 from iptdata.errors import InspectError
-from iptdata.files.storage import of_file
+from iptdata.files.storage import split_file_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -16,48 +17,52 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".jpg", ".jpeg")
 
 
-def check_name(option: str, name: str, endings: tuple[str, ...]) -> None:
-    """Refuse a file name that does not say what is to be written.
+def check_suffix(argument: str, path: str, suffixes: tuple[str, ...]) -> None:
+    """Refuse a file name whose suffix does not tell what to write.
 
     Raises:
-        InspectError: when it has another ending.
+        InspectError: When it has another suffix.
     """
-    if Path(name).suffix.lower() not in endings:
-        raise InspectError(f"{option}: found {name!r}, expected a name that ends in {', '.join(endings)}")
+    if Path(path).suffix.lower() not in suffixes:
+        raise InspectError(f"found {path!r}, expected a name that ends in {', '.join(suffixes)}", argument=argument)
 
 
-def save_picture(picture: "Image", name: str) -> None:
-    """Write a picture whose name was checked, and say so."""
+def save_picture(picture: "Image", path: str) -> None:
+    """Write a picture whose suffix was checked, and print its size."""
     data = io.BytesIO()
-    picture.save(data, "PNG" if name.lower().endswith(".png") else "JPEG", quality=95)
-    write_file(name, data.getvalue())
-    console().print(f"{name}: {picture.width}x{picture.height} pixels", markup=False, soft_wrap=True)
+    picture.save(data, "PNG" if path.lower().endswith(".png") else "JPEG", quality=95)
+    write_file(path, data.getvalue())
+    console().print(f"{path}: {picture.width}x{picture.height} pixels", markup=False, soft_wrap=True)
 
 
-def write_file(name: str, data: bytes) -> None:
-    """Write a file, or leave the one that is there as it was.
+def write_file(path: str, data: bytes) -> None:
+    """Write a file; an existing one stays as it was until the new one is complete.
 
     Raises:
-        StorageError: when it cannot be written.
+        StorageError: When it cannot be written.
     """
-    storage, base = of_file(name)
-    storage.write(base, data)
+    storage, name = split_file_path(path)
+    storage.write(name, data)
 
 
-def show_ladder(rungs: "list[Pair]", picture: str | None, show: bool) -> None:
+def show_ladder(pairs: "list[Pair]", picture: str | None, *, show: bool, as_json: bool = False) -> None:
     """Print what recipes make of one patch, draw it in the terminal, or into a file.
 
     Raises:
-        InspectError: when the terminal has no colours to draw with.
+        InspectError: When the terminal does not have the colours to draw with.
     """
     from iptdata.cli.views.blocks import check_colours  # noqa: PLC0415
-    from iptdata.cli.views.pairs import print_ladder  # noqa: PLC0415
+    from iptdata.cli.views.pairs import pairs_as_json, print_ladder  # noqa: PLC0415
     from iptdata.inspection.sheet import ladder_sheet  # noqa: PLC0415
 
     if picture is not None:
-        save_picture(ladder_sheet(rungs), picture)
+        check_suffix("preview", picture, PICTURES)
+        save_picture(ladder_sheet(pairs), picture)
         return
     out = results()
     if show:
         check_colours(out)
-    print_ladder(out, rungs, show)
+    if as_json:
+        print_json(pairs_as_json(pairs))
+    else:
+        print_ladder(out, pairs, show)

@@ -1,4 +1,4 @@
-"""What `iptdata inspect` prints of a corpus: a table of its numbers for each recipe and split, and what is wrong, in words."""
+"""What `iptdata inspect` prints about a corpus: a table of numbers for each recipe and split, and warnings."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _WIDE = 100
 
 
 def print_summaries(out: Console, summaries: Sequence[Summary]) -> None:
-    """Print them one below the other."""
+    """Print the summaries, one below the other."""
     for summary in summaries:
         out.print(f"[bold]{escape(summary.title)}[/]: {escape(about(summary))}", soft_wrap=True)
         out.print(escape("; ".join(facts(summary))), soft_wrap=True)
@@ -32,9 +32,9 @@ def _table(found: Sequence[ColumnStats], wide: bool) -> Table:
     shown = [quantile for quantile in QUANTILES if wide or quantile not in (0.25, 0.75)]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
-    for name in ("mean", "least", *(f"{quantile:.0%}" for quantile in shown), "most"):
+    for name in ("mean", "min", *(f"{quantile:.0%}" for quantile in shown), "max"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("least to most", no_wrap=True)
+    table.add_column("min to max", no_wrap=True)
     for spread in found:
         quantiles = [value for quantile, value in zip(QUANTILES, spread.quantiles, strict=True) if quantile in shown]
         bins = spread.bins if wide else [sum(both) for both in zip(spread.bins[::2], spread.bins[1::2], strict=True)]

@@ -1,4 +1,4 @@
-"""What `iptdata train` shows: how it begins, a live line, and what came of it."""
+"""What `iptdata train` shows: how it is set up, a live line, and a table at the end."""
 
 import math
 import shlex
@@ -24,27 +24,33 @@ _RECENT, _ENDS = 50, 100
 
 
 class TrainProgress(Observer):
-    """A banner, a live line on a terminal or else one every 10 seconds, and a table at the end."""
+    """A banner, a live line on a terminal or else one every 10 seconds, and a table at the end.
 
-    def __init__(self) -> None:
+    Args:
+        show_table: Print the table on standard output at the end.
+    """
+
+    def __init__(self, *, show_table: bool = True) -> None:
+        self._show_table = show_table
         self._recent: deque[StepRecord] = deque(maxlen=_RECENT)
         self._losses: dict[str, _Losses] = defaultdict(_Losses)
         self._psnr: Mapping[str, float] = {}
         self._path: str | None = None
         self._skipped = 0
         self._predicted = False
-        self._begun = self._line_at = time.monotonic()
+        self._started_at = self._line_at = time.monotonic()
         self._live = Live(console=console(), auto_refresh=False, transient=True)
 
     def on_start(self, run: RunInfo) -> None:
         self._run = run
-        pairs = ", ".join(f"{task} {'endless' if count is None else f'{count:,}'}" for task, count in run.pairs.items())
+        pairs = ", ".join(f"{task} {'unknown' if count is None else f'{count:,}'}" for task, count in run.pairs.items())
         epochs = "" if run.epochs is None else f" ({run.epochs:,.4g} epochs)"
-        begins = f", from step {run.step:,}" if run.step else ""
+        resumed = f", resumed at step {run.step:,}" if run.step else ""
         lines = [
-            f"{run.model}: {run.parameters / 1e6:,.1f} M parameters; {run.setting}, {run.peak / 1e12:,.3g} TFLOP/s in products",
+            f"{run.model}: {run.parameters / 1e6:,.1f} M parameters; {run.setting}, "
+            f"{run.peak / 1e12:,.3g} TFLOP/s in matrix products",
             f"pairs: {pairs}",
-            f"{run.steps:,} steps of {run.batch_size:,} pairs{epochs}{begins}; everything goes to {run.root}",
+            f"{run.steps:,} steps of {run.batch_size:,} pairs{epochs}{resumed}; writing to {run.root}",
             *run.notes,
         ]
         for line in lines:
@@ -61,7 +67,7 @@ class TrainProgress(Observer):
         self._last = step.step
         done = step.step - self._run.step
         if done == 1:
-            self._recent.clear()  # what starts up, and compiles, tells nothing about the rest
+            self._recent.clear()  # the first step starts up and compiles
             return
         if not self._predicted and done >= _PREDICT_AFTER_STEPS and self._warm():
             self._predicted = True
@@ -98,15 +104,16 @@ class TrainProgress(Observer):
         for task, losses in sorted(self._losses.items()):
             row = [task, f"{losses.count:,}", *(f"{_mean(values):.2f}" for values in losses.ends())]
             table.add_row(*row, *([f"{self._psnr[task]:.2f}" if task in self._psnr else "-"] if self._psnr else []))
-        results().print(table)
+        if self._show_table:
+            results().print(table)
         if self._skipped:
             console().print(
-                f"{self._skipped:,} steps were skipped: their loss or gradient was infinite or undefined", soft_wrap=True
+                f"{self._skipped:,} steps were skipped because their loss or gradient was infinite or NaN", soft_wrap=True
             )
         if self._path is not None:
-            console().print(f"The checkpoint is {self._path}", markup=False, soft_wrap=True)
+            console().print(f"Last checkpoint: {self._path}", markup=False, soft_wrap=True)
         more = " --steps N" if self._last == self._run.steps else ""
-        console().print(f"Go on: iptdata train --out {shlex.quote(self._run.root)}{more}", markup=False, soft_wrap=True)
+        console().print(f"Continue: iptdata train --out {shlex.quote(self._run.root)}{more}", markup=False, soft_wrap=True)
 
     def _figures(self, step: StepRecord) -> str:
         recent = self._recent
@@ -126,12 +133,12 @@ class TrainProgress(Observer):
         return "  ".join(parts)
 
     def _warm(self) -> bool:
-        """Whether each task had its first step, which compiles its part of the network, or it has taken long enough."""
+        """Whether each task had its first step, which compiles its part of the network, or enough time has passed."""
         seen = [losses.count > 1 for losses in self._losses.values()]
-        return (len(seen) == len(self._run.pairs) and all(seen)) or time.monotonic() - self._begun > _PREDICT_AFTER_SECONDS
+        return (len(seen) == len(self._run.pairs) and all(seen)) or time.monotonic() - self._started_at > _PREDICT_AFTER_SECONDS
 
     def _rate(self) -> float:
-        """Patches a second of the recent steps, but for the few that something delayed."""
+        """Median patches per second of the recent steps, which a few delayed ones do not move."""
         return statistics.median(one.patches_per_s for one in self._recent)
 
     def _left(self, step: StepRecord) -> float:
@@ -139,7 +146,7 @@ class TrainProgress(Observer):
 
 
 class _Losses:
-    """The first and the last losses of a task, so many that neither a long run nor a short one needs more."""
+    """The first and the last losses of a task, as many as the table needs."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -153,7 +160,7 @@ class _Losses:
             self._first.append(value)
 
     def ends(self) -> tuple[list[float], list[float]]:
-        """The first and the last tenth, or hundred."""
+        """The first and the last tenth of the losses, at most 100 each."""
         some = min(max(1, self.count // 10), _ENDS)
         return self._first[:some], list(self._last)[-some:]
 

@@ -1,4 +1,4 @@
-"""Shards brought near before they are needed: into the cache when they are remote, into memory when they are on a disk."""
+"""Background threads that fetch remote shards and read local ones into memory before they are needed."""
 
 import itertools
 import os
@@ -7,39 +7,39 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-_PIECE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
 
 
-class Ahead:
-    """Runs jobs in background threads that end with the process.
+class Prefetcher:
+    """Runs jobs in daemon threads.
 
-    What goes wrong in a job is not told here: whoever needs the shard tries again and meets the same error.
+    A job must not raise: whoever needs its shard tries again and raises the error there.
 
     Args:
-        threads: how many jobs run at a time.
+        threads: Number of jobs that run at a time.
     """
 
     def __init__(self, threads: int) -> None:
         self._jobs: queue.PriorityQueue[tuple[int, int, Iterator[Callable[[], Any]]]] = queue.PriorityQueue()
-        self._count = itertools.count()
+        self._sequence = itertools.count()
         self._closed = threading.Event()
-        self._wanted = threads
+        self._thread_count = threads
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Begin with the jobs; nothing happens when that was done before."""
-        while len(self._threads) < self._wanted:
-            name = f"iptdata-ahead-{len(self._threads)}"
+        """Start the threads unless they run already."""
+        while len(self._threads) < self._thread_count:
+            name = f"iptdata-prefetch-{len(self._threads)}"
             self._threads.append(threading.Thread(target=self._work, daemon=True, name=name))
             self._threads[-1].start()
 
     def submit(self, jobs: Iterable[Callable[[], Any]], *, urgent: bool) -> None:
-        """Jobs to run one after the other in one thread, before those that are not urgent."""
-        self._jobs.put((0 if urgent else 1, next(self._count), iter(jobs)))
+        """Queue jobs to run one after the other in one thread; urgent ones go before the others."""
+        self._jobs.put((0 if urgent else 1, next(self._sequence), iter(jobs)))
 
     def close(self) -> None:
-        """Drop the jobs that have not begun."""
+        """Drop the jobs that have not started."""
         self._closed.set()
         for _ in self._threads:
             self.submit((), urgent=True)
@@ -52,16 +52,16 @@ class Ahead:
                 job()
 
 
-def read_ahead(descriptor: int) -> None:
-    """Read what of a file is not in the page cache, a mebibyte at a time."""
-    buffer = bytearray(_PIECE)
-    for offset in range(0, os.fstat(descriptor).st_size, _PIECE):
+def read_into_memory(descriptor: int) -> None:
+    """Read the parts of a file that are not in the page cache, one MiB at a time."""
+    buffer = bytearray(_CHUNK_BYTES)
+    for offset in range(0, os.fstat(descriptor).st_size, _CHUNK_BYTES):
         if not _in_memory(descriptor, offset):
             os.preadv(descriptor, [buffer], offset)
 
 
 def _in_memory(descriptor: int, offset: int) -> bool:
-    """Whether a byte can be had without waiting for the disk; False where the system does not tell."""
+    """Whether a byte can be read without waiting for the disk; False where the system cannot tell."""
     if _NO_WAIT is None:
         return False
     try:

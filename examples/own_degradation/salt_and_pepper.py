@@ -5,10 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from iptdata.degradations import Distribution, Recorded, Values
-from iptdata.errors import RecipeError
-from iptdata.options import option, validate
-from iptdata.rng import Bits, quarters
+from iptdata.degradations import Bits, Distribution, RecipeError, Recorded, Values, option, validate
+from iptdata.rng import quarters
 
 _DECIMALS = 3
 

@@ -3,5 +3,15 @@
 from iptdata.builder.build import BuildObserver, BuildResult, build, estimate
 from iptdata.builder.estimate import BuildEstimate, RecipeEstimate
 from iptdata.builder.options import BuildOptions
+from iptdata.shards.corpus import SplitTotals
 
-__all__ = ["BuildEstimate", "BuildObserver", "BuildOptions", "BuildResult", "RecipeEstimate", "build", "estimate"]
+__all__ = [
+    "BuildEstimate",
+    "BuildObserver",
+    "BuildOptions",
+    "BuildResult",
+    "RecipeEstimate",
+    "SplitTotals",
+    "build",
+    "estimate",
+]

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +16,11 @@ from iptdata.builder.unit import UnitReport
 from iptdata.files.storage import Storage
 from iptdata.options import from_arguments
 from iptdata.parallel import RayPool, serial_map
-from iptdata.recipe import Recipe, load_recipes
+from iptdata.recipe import Recipe, RecipeNames, load_recipes
 from iptdata.shards.corpus import SplitTotals
 from iptdata.source import open_source
 
-Recipes = str | os.PathLike[str] | Recipe | Sequence[str | os.PathLike[str] | Recipe]
+_FEW_IMAGES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class BuildObserver:
 def build(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    recipes: Recipes,
+    recipes: RecipeNames,
     *,
     observer: BuildObserver | None = None,
     **options: Any,
@@ -123,7 +123,7 @@ def build(
 def estimate(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    recipes: Recipes,
+    recipes: RecipeNames,
     *,
     observer: BuildObserver | None = None,
     **options: Any,
@@ -140,10 +140,9 @@ def estimate(
     return estimate_build(survey, chosen.worker_count)
 
 
-def _load(recipes: Recipes, patch_size: int | None) -> list[Recipe]:
+def _load(recipes: RecipeNames, patch_size: int | None) -> list[Recipe]:
     """The recipes, with another patch size where one is given."""
-    given = [recipes] if isinstance(recipes, str | os.PathLike | Recipe) else recipes
-    loaded = load_recipes([entry if isinstance(entry, Recipe) else os.fspath(entry) for entry in given])
+    loaded = load_recipes(recipes)
     return loaded if patch_size is None else [recipe.with_patch_size(patch_size) for recipe in loaded]
 
 
@@ -151,10 +150,11 @@ def _load(recipes: Recipes, patch_size: int | None) -> list[Recipe]:
 def _unit_map(survey: Survey, options: BuildOptions) -> Iterator[UnitMap]:
     """Where units are built: in this process, or on Ray with no more local workers than there are units.
 
-    Unless `workers` is given, a single unit is built in this process too, since Ray takes seconds to start.
+    Unless `workers` is given, a single unit or a few images are built in this process too, since Ray takes seconds to start.
     """
     units = len(survey.missing)
-    if options.address is None and (options.workers == 0 or units == 0 or (options.workers is None and units == 1)):
+    small = options.workers is None and (units == 1 or survey.images <= _FEW_IMAGES)
+    if options.address is None and (options.workers == 0 or units == 0 or small):
         yield serial_map
         return
     with RayPool(workers=min(options.worker_count, units), address=options.address) as pool:

@@ -192,7 +192,7 @@ def _refuse_conflict(path: str, found: dict[str, Any], wanted: dict[str, Any]) -
     changes = "; ".join(f"{key}: found {found.get(key)!r}, expected {wanted.get(key)!r}" for key in keys)
     raise ConflictError(
         f"{path} was built with different content ({changes})",
-        hint="Choose another `out` or `split`, or pass `overwrite` to replace it",
+        hint="Choose another `out` or `split`, or pass `overwrite=True` to replace it",
     )
 
 

@@ -87,7 +87,7 @@ def check_space(survey: Survey) -> None:
     if free is not None and needed > free:
         raise StorageError(
             f"the build needs {amount(needed)}, {survey.out.root} has {amount(free)} free",
-            hint="Free some space, build fewer recipes at a time, lower `limit`, or pass `force` to start anyway",
+            hint="Free some space, build fewer recipes at a time, lower `limit`, or pass `force=True` to start anyway",
         )
 
 

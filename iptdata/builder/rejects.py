@@ -102,5 +102,5 @@ class RejectBudget:
             reasons = ", ".join(f"{reason} {number:,}" for reason, number in dropped.most_common())
             raise BuildFailed(
                 f"{name}: {count:,} of {images:,} images were dropped ({reasons}), more than `max_rejects` {self.limit}",
-                hint="See rejects.parquet; raise the limit, or fix the source and rebuild with `overwrite`",
+                hint="See rejects.parquet; raise the limit, or fix the source and rebuild with `overwrite=True`",
             )

@@ -21,12 +21,13 @@ class DeclaredOption(click.Option):
         self.heading: str = item.group
         if item.kind is bool and item.default is not False:
             flag = f"{flag}/--no-{flag.removeprefix('--')}"
+        required = item.default is MISSING
         super().__init__(
             [flag, *aliases, item.name],
             help=_help(item),
             metavar=_metavar(item),
-            required=item.default is MISSING,
-            default=None,
+            required=required,
+            **({} if required else {"default": None}),
             multiple=item.kind is tuple,
             type=None if item.kind is bool else _Value(item),
             is_flag=item.kind is bool,
@@ -168,7 +169,7 @@ class Command(click.Command):
         """An argument as it is typed: `--batch-size 8`, or the placeholder of a positional one."""
         for parameter in self.params:
             if parameter.name == name and isinstance(parameter, click.Option):
-                flag = parameter.opts[0]
+                flag = (parameter.secondary_opts or parameter.opts)[0] if value == "False" else parameter.opts[0]
                 return flag if value is None or parameter.is_flag else f"{flag} {value}"
             if parameter.name == name:
                 return (parameter.metavar or name.upper()).strip("[].")

@@ -1,4 +1,4 @@
-"""Degradations by name. Other packages add theirs through the entry point group `iptdata.degradations`."""
+"""Degradations by name, and what a package needs to add its own through the entry point group `iptdata.degradations`."""
 
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -10,21 +10,27 @@ from iptdata.degradations.distribution import Distribution
 from iptdata.degradations.noise import GaussianNoise
 from iptdata.degradations.rain import RainStreaks
 from iptdata.errors import RecipeError, nearest
+from iptdata.options import option, validate
+from iptdata.rng import Bits
 
 __all__ = [
     "ENTRY_POINT_GROUP",
     "BicubicShrink",
+    "Bits",
     "Degradation",
     "Distribution",
     "GaussianNoise",
     "ImageDegradation",
     "PatchDegradation",
     "RainStreaks",
+    "RecipeError",
     "Recorded",
     "Values",
     "degradation",
     "imresize",
     "needs_image",
+    "option",
+    "validate",
 ]
 
 ENTRY_POINT_GROUP = "iptdata.degradations"
@@ -55,4 +61,7 @@ def degradation(name: str) -> type:
     if name in _installed():
         return _installed()[name].load()
     names = nearest(name, [*_BUILT_IN, *_installed()])
-    raise RecipeError(f"found degradation {name!r}, expected one of {names}")
+    raise RecipeError(
+        f"found degradation {name!r}, expected one of {names}",
+        hint="If a package of your own provides it, install that package",
+    )

@@ -34,10 +34,10 @@ class Pair:
     task: str
     split: str
     key: str
-    clean: np.ndarray
-    corrupted: np.ndarray
+    clean: np.ndarray = field(repr=False)
+    corrupted: np.ndarray = field(repr=False)
     params: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict, repr=False)
     shard: str = ""
 
     @property

@@ -14,6 +14,8 @@ from iptdata.errors import RecipeError, nearest
 from iptdata.recipe.recipe import Recipe
 from iptdata.yaml_file import check_keys, read_mapping
 
+RecipeNames = str | os.PathLike[str] | Recipe | Iterable[str | os.PathLike[str] | Recipe]
+
 _RECIPE_KEYS = {field.name for field in dataclasses.fields(Recipe)}
 _SUITE_KEYS = {"suite", "description", "recipes"}
 
@@ -33,11 +35,11 @@ class Suite:
     recipes: tuple[Recipe, ...]
 
 
-def load_recipes(names: Iterable[str | Recipe]) -> list[Recipe]:
+def load_recipes(names: RecipeNames) -> list[Recipe]:
     """Load recipes and the recipes of suites.
 
     Args:
-        names: Names of shipped recipes and suites, paths of YAML files, or recipes.
+        names: Names of shipped recipes and suites, paths of YAML files, or recipes; one or several.
 
     Returns:
         Each recipe once, in order.
@@ -47,8 +49,8 @@ def load_recipes(names: Iterable[str | Recipe]) -> list[Recipe]:
             key, found and allowed values), or two different recipes have the same task name.
     """
     found: dict[str, Recipe] = {}
-    for name in names:
-        loaded = name if isinstance(name, Recipe) else load(name)
+    for name in [names] if isinstance(names, str | os.PathLike | Recipe) else names:
+        loaded = name if isinstance(name, Recipe) else load(os.fspath(name))
         for recipe in loaded.recipes if isinstance(loaded, Suite) else (loaded,):
             earlier = found.setdefault(recipe.task, recipe)
             if earlier.hash != recipe.hash:

@@ -97,6 +97,8 @@ class Restorer:
             EvaluateError: When the array is not such an image.
             EvaluateFailed: When the GPU runs out of memory.
         """
+        if not isinstance(image, np.ndarray):
+            raise EvaluateError(f"found {type(image).__name__}, expected an array (H, W, 3)", argument="image")
         known = image.dtype == np.uint8 or image.dtype.kind == "f"
         if not known or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise EvaluateError(

@@ -47,7 +47,7 @@ class SplitTotals:
 
     task: str
     split: str
-    identity: dict[str, Any]
+    identity: dict[str, Any] = field(repr=False)
     shards: int = 0
     pairs: int = 0
     bytes: int = 0

@@ -177,6 +177,8 @@ class DeviceStream:
         *,
         compiled: bool | None = None,
     ) -> None:
+        if not isinstance(stream, PairStream):
+            raise StreamError(f"found {type(stream).__name__}, expected a PairStream", argument="stream")
         self.stream = stream
         self.device: torch.device = torch.device(device)
         self._cuda = self.device.type == "cuda"

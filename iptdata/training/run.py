@@ -113,7 +113,7 @@ def run_training(
         if setup.start >= setup.length.steps:
             raise TrainFinished(
                 f"{folder.root} is already finished (step {setup.start:,} of {setup.length.steps:,})",
-                hint="Pass larger `steps` or `epochs` to continue",
+                hint="Pass larger `steps` or `epochs` to continue, or `resume=False` to start over",
             )
         observers = Observer()
         peak = matmul_rate(ranks.device, torch.bfloat16 if setup.learner.bf16 else torch.float32)

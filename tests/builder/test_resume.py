@@ -97,7 +97,7 @@ def test_different_content_is_refused(photos: Path, tmp_path: Path, changed: dic
     out = tmp_path / "corpus"
     build(photos, out, ["noise30"], **OPTIONS)
     before = corpus_bytes(out)
-    with pytest.raises(ConflictError, match=f"{next(iter(changed))}: found .*, expected .*pass overwrite"):
+    with pytest.raises(ConflictError, match=f"{next(iter(changed))}: found .*, expected .*pass overwrite=True"):
         build(photos, out, ["noise30"], **(OPTIONS | changed))
     assert corpus_bytes(out) == before
     build(photos, out, ["noise30"], **(OPTIONS | changed), overwrite=True)

@@ -78,7 +78,7 @@ def test_stopped(number: int, status: int, small: list[object], tmp_path: Path) 
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == status
-    assert "both: stopped; run the same command again to go on" in said
+    assert "both: stopped; run the same command again to continue" in said
     assert "both: not done" in (tmp_path / "out" / "table.md").read_text()
     assert list((both / "checkpoints").iterdir())
 

@@ -9,7 +9,7 @@ from iptdata.errors import StorageError
 from iptdata.image.decode import Unusable, decode
 from iptdata.pairs.crop import TooSmall
 from iptdata.pairs.make import make_pairs
-from iptdata.units import amount
+from iptdata.units import format_bytes
 
 _PROBED_IMAGES = 12
 _HASHED_AND_WRITTEN_PER_SECOND = 500e6
@@ -86,7 +86,7 @@ def check_space(survey: Survey) -> None:
     needed, free = _bytes_needed(survey), survey.out.free_bytes()
     if free is not None and needed > free:
         raise StorageError(
-            f"the build needs {amount(needed)}, {survey.out.root} has {amount(free)} free",
+            f"the build needs {format_bytes(needed)}, {survey.out.root} has {format_bytes(free)} free",
             hint="Free some space, build fewer recipes at a time, lower `limit`, or pass `force` to start anyway",
         )
 

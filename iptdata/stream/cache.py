@@ -17,7 +17,7 @@ from pathlib import Path
 from iptdata.errors import ShardError, StorageError
 from iptdata.files.storage import TEMPORARY_SUFFIX, Storage
 from iptdata.shards.index import IndexEntry
-from iptdata.units import amount
+from iptdata.units import format_bytes
 
 _CHUNK_BYTES = 8 << 20
 _DEFAULT_BYTES = 64 << 30
@@ -52,7 +52,7 @@ class ShardCache:
                 return os.open(path, os.O_RDONLY)
         raise StorageError(
             f"{storage.path(entry.name)}.tar was evicted from the cache {self.folder} {_ATTEMPTS} times before it could be "
-            f"read: {amount(self.max_bytes)} is too small for the shards that are read at the same time",
+            f"read: {format_bytes(self.max_bytes)} is too small for the shards that are read at the same time",
             hint=_LARGER,
         )
 
@@ -68,8 +68,8 @@ class ShardCache:
             return path
         if entry.bytes > self.max_bytes:
             raise StorageError(
-                f"{storage.path(entry.name)}.tar has {amount(entry.bytes)}, the cache {self.folder} may hold "
-                f"{amount(self.max_bytes)}",
+                f"{storage.path(entry.name)}.tar has {format_bytes(entry.bytes)}, the cache {self.folder} may hold "
+                f"{format_bytes(self.max_bytes)}",
                 hint=_LARGER,
             )
         try:
@@ -79,7 +79,7 @@ class ShardCache:
                     self._download(storage, entry, path)
         except OSError as error:
             raise StorageError(
-                f"cannot keep {amount(entry.bytes)} of {storage.path(entry.name)}.tar in the cache {self.folder}: "
+                f"cannot keep {format_bytes(entry.bytes)} of {storage.path(entry.name)}.tar in the cache {self.folder}: "
                 f"{error.strerror}",
                 hint="Free some space, or pass another cache_dir",
             ) from error

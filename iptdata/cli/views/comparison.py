@@ -8,7 +8,7 @@ from rich.table import Table
 from iptdata.cli.views.histogram import bars
 from iptdata.inspection.column_stats import ColumnStats
 from iptdata.inspection.compare import Comparison, Comparisons
-from iptdata.units import many
+from iptdata.units import pluralize
 
 
 def print_comparisons(out: Console, found: Comparisons) -> None:
@@ -26,7 +26,7 @@ def print_comparisons(out: Console, found: Comparisons) -> None:
 
 def _pairs(comparison: Comparison) -> str:
     a, b = comparison.pairs
-    counts = many(a, "pair") if a == b else f"{many(a, 'pair')} in A, {many(b, 'pair')} in B"
+    counts = pluralize(a, "pair") if a == b else f"{pluralize(a, 'pair')} in A, {pluralize(b, 'pair')} in B"
     made = "" if comparison.differences else "; made with the same recipe, seed, source and options"
     return f"{counts}; {comparison.same_clean:,} with the same clean patch, {comparison.same:,} of them the same pair{made}"
 

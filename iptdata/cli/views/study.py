@@ -16,7 +16,7 @@ from iptdata.studies.part import PartResult
 from iptdata.studies.plan import StudyPlan
 from iptdata.studies.report import notes_of, problems, table_of
 from iptdata.training.events import Observer, RunInfo, StepRecord
-from iptdata.units import duration, many
+from iptdata.units import format_duration, pluralize
 
 _REFERENCE_RATE = 100e12  # operations a second; a round number to scale from
 
@@ -29,7 +29,7 @@ class StudyProgress(Observer):
         self._bars = Progress(*columns, console=console(), transient=True)
         self._parts = self._bars.add_task("parts", total=len(plan.parts))
         self._steps = self._bars.add_task("steps", visible=False)
-        self._line(f"{plan.study.name}: {many(len(plan.parts), 'part')}, writing to {plan.out}")
+        self._line(f"{plan.study.name}: {pluralize(len(plan.parts), 'part')}, writing to {plan.out}")
 
     def __enter__(self) -> "StudyProgress":
         self._bars.start()
@@ -53,7 +53,7 @@ class StudyProgress(Observer):
             return
         self._bars.advance(self._parts)
         trained = outcome.training
-        found = [] if trained is None else [f"{many(trained.steps, 'step')} in {duration(trained.seconds)}"]
+        found = [] if trained is None else [f"{pluralize(trained.steps, 'step')} in {format_duration(trained.seconds)}"]
         for result in outcome.results:
             found.append(f"{result.name} {'not measured' if result.psnr is None else f'{result.psnr:.2f} dB'}")
             found += [f"! {problem}" for problem in result.problems]

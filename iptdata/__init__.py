@@ -11,7 +11,8 @@ Options are keyword arguments, named as the flags of the command line; errors ar
 imported before it is used.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from iptdata.lazy import on_first_use
 
@@ -44,7 +45,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-__getattr__ = on_first_use(
+__getattr__: Callable[[str], Any] = on_first_use(
     __name__,
     {
         "BuildResult": "builder",

@@ -17,7 +17,7 @@ class DeclaredOption(click.Option):
 
     def __init__(self, item: Option, aliases: Collection[str], **settings: Any) -> None:
         flag = "--" + (item.flag or item.name).replace("_", "-")
-        self.heading = item.group
+        self.heading: str = item.group
         if item.kind is bool and item.default is not False:
             flag = f"{flag}/--no-{flag.removeprefix('--')}"
         super().__init__(

@@ -1,6 +1,7 @@
 """Measure networks and baselines on benchmarks: PSNR and SSIM as published papers compute them."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from iptdata.lazy import on_first_use
 
@@ -21,7 +22,7 @@ __all__ = [
     "run_measurements",
 ]
 
-__getattr__ = on_first_use(
+__getattr__: Callable[[str], Any] = on_first_use(
     __name__,
     {
         "EvaluateOptions": "options",

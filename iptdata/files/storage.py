@@ -40,7 +40,7 @@ class Storage:
     def __init__(self, root: str) -> None:
         base, self._query = split_query(root)
         self._base = base.rstrip("/") or "/"
-        self.root = self._base + self._query
+        self.root: str = self._base + self._query
         self._backend: Backend = LocalBackend(self.root) if self.is_local else ArrowBackend(self.root)
 
     def __reduce__(self) -> tuple[type["Storage"], tuple[str]]:

@@ -32,7 +32,7 @@ class Unusable(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
-        self.detail = " ".join(detail.split())[:_DETAIL_CHARACTERS]
+        self.detail: str = " ".join(detail.split())[:_DETAIL_CHARACTERS]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Corpus:
     def __init__(self, *paths: str | os.PathLike[str]) -> None:
         if not paths:
             raise InspectError("found no path, expected a corpus, a folder in one, or shards", argument="paths")
-        self.paths = [os.fspath(path) for path in paths]
+        self.paths: list[str] = [os.fspath(path) for path in paths]
         self.groups: list[ShardGroup] = find_groups(self.paths)
 
     @cached_property

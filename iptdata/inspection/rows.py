@@ -33,7 +33,7 @@ class ManifestTable:
     def __init__(self, shards: Sequence[Shard]) -> None:
         self._shards = shards
         schema = shards[0].schema
-        self.params = [child.name for child in schema.field("params").type] if "params" in schema.names else []
+        self.params: list[str] = [child.name for child in schema.field("params").type] if "params" in schema.names else []
         self._connection = duckdb.connect(":memory:")
         self._parts = self._open()
         datasets = [dataset for dataset, _ in self._parts]

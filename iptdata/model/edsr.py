@@ -38,12 +38,12 @@ class EDSR(nn.Module):
     def __init__(self, config: EDSRConfig) -> None:
         super().__init__()
         self.config = config
-        self.sub_mean = MeanShift(-1)
-        self.add_mean = MeanShift(+1)
-        self.head = nn.ModuleList(make_head(config.n_feats) for _ in config.tasks)
+        self.sub_mean: MeanShift = MeanShift(-1)
+        self.add_mean: MeanShift = MeanShift(+1)
+        self.head: nn.ModuleList = nn.ModuleList(make_head(config.n_feats) for _ in config.tasks)
         blocks = [ResBlock(config.n_feats, 3, config.res_scale) for _ in range(config.n_blocks)]
-        self.body = nn.Sequential(*blocks, conv(config.n_feats, config.n_feats, 3))
-        self.tail = nn.ModuleList(make_tail(config.n_feats, scale) for scale in config.scales)
+        self.body: nn.Sequential = nn.Sequential(*blocks, conv(config.n_feats, config.n_feats, 3))
+        self.tail: nn.ModuleList = nn.ModuleList(make_tail(config.n_feats, scale) for scale in config.scales)
 
     def forward(self, x: torch.Tensor, task_index: int) -> tuple[torch.Tensor, None]:
         """Restore patches of one task.

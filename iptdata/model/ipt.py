@@ -79,11 +79,11 @@ class IPT(nn.Module):
     def __init__(self, config: IPTConfig) -> None:
         super().__init__()
         self.config = config
-        self.sub_mean = MeanShift(-1)
-        self.add_mean = MeanShift(+1)
-        self.head = nn.ModuleList(make_head(config.n_feats) for _ in config.tasks)
-        self.body = Body(config)
-        self.tail = nn.ModuleList(make_tail(config.n_feats, scale) for scale in config.scales)
+        self.sub_mean: MeanShift = MeanShift(-1)
+        self.add_mean: MeanShift = MeanShift(+1)
+        self.head: nn.ModuleList = nn.ModuleList(make_head(config.n_feats) for _ in config.tasks)
+        self.body: Body = Body(config)
+        self.tail: nn.ModuleList = nn.ModuleList(make_tail(config.n_feats, scale) for scale in config.scales)
 
     def forward(self, x: torch.Tensor, task_index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Restore patches of one task.
@@ -110,15 +110,15 @@ class Body(nn.Module):
         self.config = config
         width, hidden = config.width, 4 * config.width
         if not config.no_mlp:
-            self.linear_encoding = nn.Linear(width, width)
-            self.mlp_head = nn.Sequential(
+            self.linear_encoding: nn.Linear = nn.Linear(width, width)
+            self.mlp_head: nn.Sequential = nn.Sequential(
                 nn.Linear(width, hidden), nn.Identity(), nn.ReLU(), nn.Linear(hidden, width), nn.Identity()
             )  # the identities replace the released code's dropout, which it never uses, and keep its numbering
-            self.query_embed = nn.Embedding(len(config.tasks), width * config.tokens)
-        self.encoder = Layers(EncoderLayer(config) for _ in range(config.num_layers))
-        self.decoder = Layers(DecoderLayer(config) for _ in range(config.num_layers))
+            self.query_embed: nn.Embedding = nn.Embedding(len(config.tasks), width * config.tokens)
+        self.encoder: Layers = Layers(EncoderLayer(config) for _ in range(config.num_layers))
+        self.decoder: Layers = Layers(DecoderLayer(config) for _ in range(config.num_layers))
         if not config.no_pos:
-            self.position_encoding = Positions(config.tokens, width)
+            self.position_encoding: Positions = Positions(config.tokens, width)
 
     def query(self, task_index: int) -> torch.Tensor | None:
         """The query of a task, (1, T, E); None where the network has none."""
@@ -148,7 +148,7 @@ class Layers(nn.Module):
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers: nn.ModuleList = nn.ModuleList(layers)
 
 
 class Positions(nn.Module):
@@ -158,7 +158,7 @@ class Positions(nn.Module):
 
     def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
-        self.pe = nn.Embedding(tokens, width)
+        self.pe: nn.Embedding = nn.Embedding(tokens, width)
         self.register_buffer("position_ids", torch.arange(tokens).view(1, tokens))
 
     def forward(self) -> torch.Tensor:
@@ -168,9 +168,14 @@ class Positions(nn.Module):
 class EncoderLayer(nn.Module):
     """Self-attention and an MLP, each after a normalisation and with a residual connection."""
 
+    linear1: nn.Linear
+    linear2: nn.Linear
+    norm1: nn.Module
+    norm2: nn.Module
+
     def __init__(self, config: IPTConfig) -> None:
         super().__init__()
-        self.self_attn = Attention(config)
+        self.self_attn: Attention = Attention(config)
         self.linear1, self.linear2 = _mlp(config)
         self.norm1, self.norm2 = _norm(config), _norm(config)
 
@@ -190,10 +195,16 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Self-attention, attention to the encoder's output, an MLP; queries and keys carry the task's query."""
 
+    linear1: nn.Linear
+    linear2: nn.Linear
+    norm1: nn.Module
+    norm2: nn.Module
+    norm3: nn.Module
+
     def __init__(self, config: IPTConfig) -> None:
         super().__init__()
-        self.self_attn = Attention(config)
-        self.multihead_attn = Attention(config)
+        self.self_attn: Attention = Attention(config)
+        self.multihead_attn: Attention = Attention(config)
         self.linear1, self.linear2 = _mlp(config)
         self.norm1, self.norm2, self.norm3 = _norm(config), _norm(config), _norm(config)
 
@@ -220,9 +231,9 @@ class Attention(nn.Module):
 
     def __init__(self, config: IPTConfig) -> None:
         super().__init__()
-        self.num_heads = config.num_heads
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * config.width, config.width))
-        self.out_proj = nn.Linear(config.width, config.width, bias=False)
+        self.num_heads: int = config.num_heads
+        self.in_proj_weight: nn.Parameter = nn.Parameter(torch.empty(3 * config.width, config.width))
+        self.out_proj: nn.Linear = nn.Linear(config.width, config.width, bias=False)
         nn.init.xavier_uniform_(self.in_proj_weight)
 
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from iptdata.errors import ModelError
 from iptdata.options import option, validate
 
 RGB_RANGE = 255.0
-UPSAMPLING = {1: (), 2: (2,), 3: (3,), 4: (2, 2)}  # sub-pixel steps of each scale
+UPSAMPLING: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2)}  # sub-pixel steps of each scale
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as in the released code
 
 
@@ -70,7 +70,7 @@ class ResBlock(nn.Module):
     def __init__(self, channels: int, size: int, scale: float = 1.0) -> None:
         super().__init__()
         self.scale = scale
-        self.body = nn.Sequential(conv(channels, channels, size), nn.ReLU(), conv(channels, channels, size))
+        self.body: nn.Sequential = nn.Sequential(conv(channels, channels, size), nn.ReLU(), conv(channels, channels, size))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.add(x, self.body(x), alpha=self.scale)

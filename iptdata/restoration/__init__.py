@@ -1,6 +1,7 @@
 """Restore images and photos of any size with a trained network, tile by tile."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from iptdata.lazy import on_first_use
 
@@ -21,7 +22,7 @@ __all__ = [
     "restore",
 ]
 
-__getattr__ = on_first_use(
+__getattr__: Callable[[str], Any] = on_first_use(
     __name__,
     {
         "Bicubic": "baselines",

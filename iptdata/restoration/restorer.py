@@ -44,18 +44,18 @@ class Restorer:
         loaded = load_checkpoint(os.fspath(checkpoint))
         self._device = _device(chosen.device)
         self._self_ensemble = chosen.self_ensemble
-        self.name = os.fspath(checkpoint)
+        self.name: str = os.fspath(checkpoint)
         self.tile_size: int = getattr(loaded.config, "patch_size", _LARGE_TILE)
         if chosen.overlap >= self.tile_size:
             raise EvaluateError(
                 f"found {chosen.overlap}, expected 0 to {self.tile_size - 1}, less than the tile size {self.tile_size}",
                 argument="overlap",
             )
-        self.overlap = chosen.overlap
-        self.batch_size = chosen.batch_size or _batch_size(self._device, self.tile_size)
-        self.scales = dict(zip(loaded.config.tasks, loaded.config.scales, strict=True))
+        self.overlap: int = chosen.overlap
+        self.batch_size: int = chosen.batch_size or _batch_size(self._device, self.tile_size)
+        self.scales: dict[str, int] = dict(zip(loaded.config.tasks, loaded.config.scales, strict=True))
         self.task = loaded.config.tasks[0]
-        self.model = loaded.model().to(self._device).eval()
+        self.model: torch.nn.Module = loaded.model().to(self._device).eval()
         if task is not None:
             self._use_head(task)
 
@@ -115,7 +115,7 @@ class Restorer:
     def _use_head(self, task: str) -> None:
         if task not in self.scales:
             raise EvaluateError(f"{self.name} has no task {task!r}, expected one of {nearest(task, self.scales)}")
-        self.task = task
+        self.task: str = task
 
     def _restore_patches(self, patches: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(patches).permute(0, 3, 1, 2).to(self._device)

@@ -30,7 +30,7 @@ class RecordFormat:
         )
         widest = ["9" * field.width for _, field in self._fields]
         largest = self._template % ("k" * MAX_KEY_BYTES, _MAX_LABEL, *(_MAX_INTEGER,) * 5, *widest)
-        self.size = round_up(len(largest), BLOCK)
+        self.size: int = round_up(len(largest), BLOCK)
 
     def encode(
         self, keys: Sequence[str], label: str, patches: Sequence[int], boxes: np.ndarray, values: Mapping[str, np.ndarray]

@@ -49,7 +49,7 @@ class ShardWriter:
         self._clock = clock
         self._buffer = np.empty(0, np.uint8)
         self._hash = hashlib.sha256()
-        self.pairs = 0
+        self.pairs: int = 0
         self.sha256 = ""
         self.columns: dict[str, Any] = {}
 
@@ -69,7 +69,7 @@ class ShardWriter:
     def finish(self) -> None:
         """Write the end of the archive and compute its SHA-256."""
         self._write(np.frombuffer(self._layout.trailer(self.pairs), np.uint8))
-        self.sha256 = self._hash.hexdigest()
+        self.sha256: str = self._hash.hexdigest()
 
     def _filled(self, blocks: Sequence[SampleBlock], sizes: list[int], order: np.ndarray) -> np.ndarray:
         needed = len(order) * self._layout.stride

@@ -18,7 +18,7 @@ class FolderSource:
     """
 
     def __init__(self, root: str) -> None:
-        self.storage = Storage(root)
+        self.storage: Storage = Storage(root)
 
     @property
     def description(self) -> str:

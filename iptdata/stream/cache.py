@@ -36,8 +36,8 @@ class ShardCache:
 
     def __init__(self, folder: str | None = None, max_bytes: int | None = None) -> None:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        self.folder = folder or os.path.join(home, "iptdata", "shards")
-        self.max_bytes = _DEFAULT_BYTES if max_bytes is None else max_bytes
+        self.folder: str = folder or os.path.join(home, "iptdata", "shards")
+        self.max_bytes: int = _DEFAULT_BYTES if max_bytes is None else max_bytes
 
     def open(self, storage: Storage, entry: IndexEntry) -> int:
         """Open a shard in the cache; the descriptor stays valid when another process evicts the shard.

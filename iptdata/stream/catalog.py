@@ -71,8 +71,8 @@ class TaskShards:
                 f"task {name}: found no pair in {roots} with a fraction of {fraction}",
                 hint="Build more pairs or raise `fraction`",
             )
-        self.sizes = np.array([entry.bytes for entry in self.entries], np.int64)
-        self.pairs = np.array(pairs, np.int64)
+        self.sizes: np.ndarray = np.array([entry.bytes for entry in self.entries], np.int64)
+        self.pairs: np.ndarray = np.array(pairs, np.int64)
         self._storage_indices = np.array(storage_indices, np.int32)
         self._check_shapes()
 

@@ -178,7 +178,7 @@ class DeviceStream:
         compiled: bool | None = None,
     ) -> None:
         self.stream = stream
-        self.device = torch.device(device)
+        self.device: torch.device = torch.device(device)
         self._cuda = self.device.type == "cuda"
         if self._cuda and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())

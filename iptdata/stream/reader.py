@@ -71,7 +71,7 @@ class TaskReader:
         self.shards = shards
         self.skipped: Counter[str] = Counter()
         padding = share.batch_size - 1 if remainder == "pad" else 0
-        self.batches = (shards.total + padding) // share.batch_size
+        self.batches: int = (shards.total + padding) // share.batch_size
         self._share = share
         self._seed = seed
         self._cache = cache

@@ -12,6 +12,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from iptdata import rng
 from iptdata.errors import StreamError
+from iptdata.shards.layout import Shape
 from iptdata.shards.locations import split_task_paths
 from iptdata.stream.batch import Batch
 from iptdata.stream.cache import ShardCache
@@ -20,6 +21,7 @@ from iptdata.stream.options import OnError, Remainder, ShuffleMode, StreamOption
 from iptdata.stream.prefetch import Prefetcher
 from iptdata.stream.reader import FETCH_THREADS, TaskReader
 from iptdata.stream.schedule import make_schedule
+from iptdata.stream.share import Share
 from iptdata.stream.shuffle import Shuffle, choose_shuffle
 from iptdata.stream.task_readers import Allocate, open_readers
 
@@ -111,7 +113,9 @@ class PairStream(IterableDataset[Batch]):
             "cache_dir": cache_dir,
             "cache_bytes": cache_bytes,
         }
-        self.options = self.share = options = StreamOptions(**arguments)
+        options = StreamOptions(**arguments)
+        self.options: StreamOptions = options
+        self.share: Share = options
         own_paths, external = split_task_paths(paths)
         shards = open_tasks(
             own_paths,
@@ -122,12 +126,14 @@ class PairStream(IterableDataset[Batch]):
             skip_unreadable=options.skip_unreadable,
         )
         cache = ShardCache(options.cache_dir, options.cache_bytes)
-        self.shuffle = choose_shuffle(options.shuffle, options.window, shards, cache.max_bytes)
+        self.shuffle: Shuffle = choose_shuffle(options.shuffle, options.window, shards, cache.max_bytes)
         self._readers = open_readers(options, shards, external, self.shuffle, cache)
         self._remote = not all(task.is_local for task in shards)
-        self.hashes = frozenset(entry.sha256 for task in shards for entry in task.entries)
-        self.pairs = dict.fromkeys(self._readers) | {task.name: task.total for task in shards}
-        self.shapes = dict.fromkeys(self._readers) | {task.name: (task.layout.corrupted, task.layout.clean) for task in shards}
+        self.hashes: frozenset[str] = frozenset(entry.sha256 for task in shards for entry in task.entries)
+        self.pairs: dict[str, int | None] = dict.fromkeys(self._readers) | {task.name: task.total for task in shards}
+        self.shapes: dict[str, tuple[Shape, Shape] | None] = dict.fromkeys(self._readers) | {
+            task.name: (task.layout.corrupted, task.layout.clean) for task in shards
+        }
         self._schedule = make_schedule(
             {name: reader.batches for name, reader in self._readers.items()},
             sum(task.total for task in shards),

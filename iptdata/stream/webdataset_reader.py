@@ -56,7 +56,7 @@ class WebDatasetReader:
 
     def __init__(self, task: str, patterns: Sequence[str], share: Share, *, seed: int, skip_unreadable: bool) -> None:
         self.task = task
-        self.urls = [url for pattern in patterns for url in _expand(pattern)]
+        self.urls: list[str] = [url for pattern in patterns for url in _expand(pattern)]
         if not self.urls:
             raise ShardError(f"{task}={patterns[0]} matches no .tar, expected tars, a glob, a brace pattern or URLs")
         self.skipped: Counter[str] = Counter()

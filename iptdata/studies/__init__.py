@@ -1,6 +1,7 @@
 """Studies: several trainings that answer one question together, summarized in a table and a figure."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from iptdata.lazy import on_first_use
 
@@ -27,7 +28,7 @@ __all__ = [
     "shipped_studies",
 ]
 
-__getattr__ = on_first_use(
+__getattr__: Callable[[str], Any] = on_first_use(
     __name__,
     {
         "MeasureResult": "part",

@@ -1,6 +1,7 @@
 """Training: from a stream of pairs and a network to checkpoints."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from iptdata.lazy import on_first_use
 
@@ -22,7 +23,7 @@ __all__ = [
     "train",
 ]
 
-__getattr__ = on_first_use(
+__getattr__: Callable[[str], Any] = on_first_use(
     __name__,
     {
         "Observer": "events",

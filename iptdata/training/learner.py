@@ -88,7 +88,7 @@ class Learner:
         ema: float | None,
     ) -> None:
         self.model = model
-        self.heads = dict(heads)
+        self.heads: dict[str, int] = dict(heads)
         self.bf16 = bf16
         self._ranks = ranks
         self._share = Share(batch_size=batch_size, rank=ranks.rank, world_size=ranks.size)
@@ -96,8 +96,8 @@ class Learner:
         self.contrast = contrast
         self._clip = clip
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(self._trained, betas=(0.9, 0.999), fused=True)
-        self.mean = None if ema is None else WeightAverage(model, ema)
+        self.optimizer: torch.optim.Adam = torch.optim.Adam(self._trained, betas=(0.9, 0.999), fused=True)
+        self.mean: WeightAverage | None = None if ema is None else WeightAverage(model, ema)
         self._network = model if ranks.size == 1 else _distributed(model, ranks, several=len(heads) > 1)
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -215,7 +215,9 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self._parameters = dict(model.named_parameters())
         self._decay = decay
-        self.weights = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+        self.weights: dict[str, torch.Tensor] = {
+            name: parameter.detach().clone() for name, parameter in self._parameters.items()
+        }
 
     def update(self) -> None:
         """Add the current weights to the mean."""

@@ -28,7 +28,7 @@ class RunFolder:
     """
 
     def __init__(self, root: str) -> None:
-        self.storage = Storage(root)
+        self.storage: Storage = Storage(root)
         if not self.storage.is_local:
             raise TrainError(f"found the URL {root}, expected a local folder", argument="out", hint="Only `shards` may be URLs")
 

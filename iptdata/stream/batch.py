@@ -2,10 +2,7 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
-
-_TOP_THREE_BITS = np.uint64(61)
 
 
 class Batch(NamedTuple):
@@ -32,11 +29,6 @@ class Batch(NamedTuple):
     repeated: int
     epoch: int
     step: int
-
-
-def orientations(random_bits: np.ndarray) -> np.ndarray:
-    """One of the eight flips and rotations from each random uint64: uint8, same shape."""
-    return (random_bits >> _TOP_THREE_BITS).astype(np.uint8)
 
 
 def pixels(memory: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from iptdata import rng
-from iptdata.stream.batch import orientations
+from iptdata.stream.augment import draw_orientations
 from iptdata.stream.catalog import TaskShards
 from iptdata.stream.order import Order
 from iptdata.stream.permutation import mix
@@ -78,5 +78,5 @@ class RowLookup:
         pairs = self._order.pairs(pass_index, positions.ravel() % self._shards.total).reshape(positions.shape)
         shards = np.searchsorted(starts, pairs, side="right") - 1
         key = np.frombuffer(rng.digest("orientation", self._seed, self._shards.name, pass_index, size=8), "<u8")
-        orientation = orientations(mix(pairs.astype(np.uint64) + key))
+        orientation = draw_orientations(mix(pairs.astype(np.uint64) + key))
         return BatchRows(pairs, shards, pairs - starts[shards], orientation)

@@ -26,7 +26,8 @@ from iptdata import rng
 from iptdata.errors import ShardError, one_line
 from iptdata.shards.locations import expand_braces
 from iptdata.shards.tars import find_pair, missing_pair
-from iptdata.stream.batch import Batch, orientations, pixels
+from iptdata.stream.augment import draw_orientations
+from iptdata.stream.batch import Batch, pixels
 from iptdata.stream.share import Share
 
 _SHUFFLE_BUFFER = 2000
@@ -108,7 +109,7 @@ class WebDatasetReader:
     def _orientation(self, epoch: int, step: int) -> np.ndarray:
         """One orientation per row of the step's batch, since pairs have no index here."""
         random_bits = rng.raw_words(rng.digest("orientation", self._seed, self.task, epoch, step), self._share.batch_size)
-        return orientations(random_bits[self._share.start : self._share.stop])
+        return draw_orientations(random_bits[self._share.start : self._share.stop])
 
     @staticmethod
     def _stack(images: list[np.ndarray], allocate: Callable[[int, int], torch.Tensor]) -> torch.Tensor:

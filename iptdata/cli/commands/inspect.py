@@ -97,12 +97,12 @@ def command(paths: tuple[str, ...], **options: Any) -> None:
     chosen = given(options)
     arguments = InspectArguments(**chosen)
     mode = _choose_mode(set(chosen), arguments)
-    if not paths and mode is not print_ladder:
+    if not paths and mode is not inspect_ladder:
         raise InspectError("missing, expected a corpus, a folder of one, or shards", argument="paths")
     mode(paths, arguments)
 
 
-def print_summary(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+def inspect_summary(paths: tuple[str, ...], arguments: InspectArguments) -> None:
     """What is in each recipe and split, in numbers."""
     from iptdata.cli.views.summary import print_summaries  # noqa: PLC0415
     from iptdata.inspection.text import summarise_all  # noqa: PLC0415
@@ -130,7 +130,7 @@ def _verified(groups: list[Any]) -> list[Any]:
         return verify_shards(groups, lambda size: progress.update(task, advance=size))
 
 
-def print_comparison(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+def inspect_comparison(paths: tuple[str, ...], arguments: InspectArguments) -> None:
     """Two corpora side by side."""
     from iptdata.cli.views.comparison import print_comparisons  # noqa: PLC0415
     from iptdata.inspection.compare import compare  # noqa: PLC0415
@@ -143,11 +143,10 @@ def print_comparison(paths: tuple[str, ...], arguments: InspectArguments) -> Non
         print_comparisons(results(), found)
 
 
-def print_pairs(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+def inspect_pairs(paths: tuple[str, ...], arguments: InspectArguments) -> None:
     """Pairs with everything known about them."""
     from iptdata.cli.views.blocks import check_colours  # noqa: PLC0415
-    from iptdata.cli.views.pairs import pairs_as_json  # noqa: PLC0415
-    from iptdata.cli.views.pairs import print_pairs as print_chosen  # noqa: PLC0415
+    from iptdata.cli.views.pairs import pairs_as_json, print_pairs  # noqa: PLC0415
     from iptdata.inspection.choose import PairSelection, choose, find_pair_by_key  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
@@ -163,11 +162,11 @@ def print_pairs(paths: tuple[str, ...], arguments: InspectArguments) -> None:
     if arguments.as_json:
         print_json([pair for entry in chosen for pair in pairs_as_json(entry.pairs)])
     else:
-        print_chosen(out, chosen, show=arguments.show)
+        print_pairs(out, chosen, show=arguments.show)
     _print_notes(notes)
 
 
-def write_files(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+def inspect_files(paths: tuple[str, ...], arguments: InspectArguments) -> None:
     """A contact sheet, a page, or both."""
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
@@ -205,7 +204,7 @@ def _write_page(groups: list[Any], arguments: InspectArguments, path: str, name:
     console().print(f"{path}: {len(text) / 1e6:.1f} MB", markup=False)
 
 
-def print_ladder(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+def inspect_ladder(paths: tuple[str, ...], arguments: InspectArguments) -> None:
     """One clean patch under every shipped recipe."""
     from iptdata.files.storage import split_file_path  # noqa: PLC0415
     from iptdata.inspection.choose import find_pair_by_key  # noqa: PLC0415
@@ -236,11 +235,11 @@ def _print_notes(notes: list[str]) -> None:
 
 # For each mode the options that select it, and all that it understands. The first that is selected runs.
 _MODES: tuple[tuple[Callable[[tuple[str, ...], InspectArguments], None], set[str], set[str]], ...] = (
-    (print_ladder, {"ladder"}, {"ladder", "show", "preview", "as_json"}),
-    (print_comparison, {"compare"}, {"compare", "as_json"}),
-    (write_files, {"preview", "html"}, {"preview", "html", "where", "sort", "pairs"}),
-    (print_pairs, {"sample", "show", "where", "sort", "pairs"}, {"sample", "show", "where", "sort", "pairs", "as_json"}),
-    (print_summary, set(), {"as_json", "check"}),
+    (inspect_ladder, {"ladder"}, {"ladder", "show", "preview", "as_json"}),
+    (inspect_comparison, {"compare"}, {"compare", "as_json"}),
+    (inspect_files, {"preview", "html"}, {"preview", "html", "where", "sort", "pairs"}),
+    (inspect_pairs, {"sample", "show", "where", "sort", "pairs"}, {"sample", "show", "where", "sort", "pairs", "as_json"}),
+    (inspect_summary, set(), {"as_json", "check"}),
 )
 
 
@@ -253,7 +252,7 @@ def _choose_mode(names: set[str], arguments: InspectArguments) -> Callable[[tupl
     mode, allowed = next((mode, allowed) for mode, selecting, allowed in _MODES if not selecting or names & selecting)
     if useless := sorted(names - allowed):
         raise _no_effect(useless[0], f"`{min(names & allowed)}`")
-    by_key = mode is print_pairs and arguments.sample is not None and not _is_count(arguments.sample)
+    by_key = mode is inspect_pairs and arguments.sample is not None and not _is_count(arguments.sample)
     if by_key and (useless := sorted(names & {"where", "sort", "pairs"})):
         raise _no_effect(useless[0], "`sample=KEY`, which selects one pair")
     return mode

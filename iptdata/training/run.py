@@ -19,7 +19,7 @@ from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import Ranks, joined
 from iptdata.training.result import RunResult, result_of
 from iptdata.training.run_folder import CONFIG, RunFolder, next_folder
-from iptdata.training.setup import TrainingSetup, prepare
+from iptdata.training.setup import TrainingSetup, set_up_run
 from iptdata.training.speed import matmul_rate, step_flops
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -109,10 +109,10 @@ def run_training(
         if ranks.first:
             stack.enter_context(folder.claimed())
         checkpoint = _last_checkpoint(folder, ranks, resume)
-        setup = prepare(options, ranks, checkpoint)
-        if setup.start >= setup.length.steps:
+        setup = set_up_run(options, ranks, checkpoint)
+        if setup.start >= setup.lr_schedule.steps:
             raise TrainFinished(
-                f"{folder.root} is already finished (step {setup.start:,} of {setup.length.steps:,})",
+                f"{folder.root} is already finished (step {setup.start:,} of {setup.lr_schedule.steps:,})",
                 hint="Pass larger `steps` or `epochs` to continue",
             )
         observers = Observer()
@@ -132,7 +132,7 @@ def run_training(
 
 
 def _result(setup: TrainingSetup, folder: RunFolder) -> RunResult:
-    return result_of(folder, setup.options.batch_size, setup.length.steps, _setting(setup))
+    return result_of(folder, setup.options.batch_size, setup.lr_schedule.steps, _setting(setup))
 
 
 def _new_folder(options: TrainOptions) -> str:
@@ -175,8 +175,8 @@ def _run_info(setup: TrainingSetup, folder: RunFolder, peak: float) -> RunInfo:
         model=options.model or f"the network of {options.checkpoint}",
         parameters=sum(parameter.numel() for parameter in setup.learner.model.parameters() if parameter.requires_grad),
         step=setup.start,
-        steps=setup.length.steps,
-        epochs=None if setup.length.epoch is None else setup.length.steps / setup.length.epoch,
+        steps=setup.lr_schedule.steps,
+        epochs=None if setup.lr_schedule.epoch_steps is None else setup.lr_schedule.steps / setup.lr_schedule.epoch_steps,
         batch_size=options.batch_size,
         pairs=setup.stream.stream.pairs,
         setting=_setting(setup),

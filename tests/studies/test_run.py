@@ -14,7 +14,7 @@ from iptdata.errors import DiskFull, EvaluateError, StudyError, TrainFailed
 from iptdata.files.storage import Storage
 from iptdata.parallel import RayPool, serial_map
 from iptdata.studies import execute, part
-from iptdata.studies.check import estimate
+from iptdata.studies.check import estimate_trainings
 from iptdata.studies.execute import run_parts, run_study
 from iptdata.studies.part import PartResult, run_part
 from iptdata.studies.plan import Part, StudyPlan, plan_study
@@ -272,7 +272,7 @@ def test_results_depend_on_head_and_benchmark(
 
 
 def test_hours_are_patches_divided_by_the_measured_rate(plan: StudyPlan) -> None:
-    estimates = estimate(plan)
+    estimates = estimate_trainings(plan)
     assert [one.part.name for one in estimates] == ["both", "fine-tuned-noise30", "from-scratch-noise30"]
     assert [one.patches for one in estimates] == [12, 8, 12]
     for one in estimates:

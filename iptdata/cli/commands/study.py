@@ -65,14 +65,14 @@ def command(
       iptdata study my-study.yaml --shards corpus --benchmarks benchmarks --out studies/mine
     """
     from iptdata.cli.views.study import estimate_with_status, print_estimates, print_report  # noqa: PLC0415
-    from iptdata.studies.check import check  # noqa: PLC0415
+    from iptdata.studies.check import check_study  # noqa: PLC0415
     from iptdata.studies.plan import plan_study  # noqa: PLC0415
     from iptdata.studies.report import problems  # noqa: PLC0415
     from iptdata.training.config import read_settings  # noqa: PLC0415
 
     plan = plan_study(file, out, settings=read_settings(settings), **given(options))
     if dry_run:
-        check(plan)
+        check_study(plan)
         found = estimate_with_status(plan)
         if as_json:
             print_json([{"training": item.part.name, "hours": item.hours, **_without_part(item)} for item in found])

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from iptdata.cli.console import console, results
-from iptdata.studies.check import TrainingEstimate, estimate
+from iptdata.studies.check import TrainingEstimate, estimate_trainings
 from iptdata.studies.execute import FIGURE, TABLE
 from iptdata.studies.part import PartResult
 from iptdata.studies.plan import StudyPlan
@@ -83,7 +83,7 @@ def print_report(plan: StudyPlan, outcomes: Mapping[str, PartResult]) -> None:
 def estimate_with_status(plan: StudyPlan) -> list[TrainingEstimate]:
     """What each training needs, at rates that are measured now."""
     with console().status("Measuring") as status:
-        return estimate(plan, lambda name: status.update(f"Measuring {name}"))
+        return estimate_trainings(plan, lambda name: status.update(f"Measuring {name}"))
 
 
 def print_estimates(plan: StudyPlan, estimates: Sequence[TrainingEstimate]) -> None:

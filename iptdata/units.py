@@ -1,4 +1,4 @@
-"""Format bytes, seconds and counts for people."""
+"""Format bytes, durations and counts for display."""
 
 
 def format_bytes(size: float) -> str:

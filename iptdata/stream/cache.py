@@ -23,7 +23,7 @@ _CHUNK_BYTES = 8 << 20
 _DEFAULT_BYTES = 64 << 30
 _STALE_SECONDS = 3600
 _ATTEMPTS = 5
-_LARGER = "Raise cache_bytes"
+_LARGER = "Raise `cache_bytes`"
 
 
 class ShardCache:
@@ -81,7 +81,7 @@ class ShardCache:
             raise StorageError(
                 f"cannot keep {format_bytes(entry.bytes)} of {storage.path(entry.name)}.tar in the cache {self.folder}: "
                 f"{error.strerror}",
-                hint="Free some space, or pass another cache_dir",
+                hint="Free some space, or pass another `cache_dir`",
             ) from error
         return path
 
@@ -112,8 +112,8 @@ class ShardCache:
                 os.unlink(temporary)
             raise
 
-    def _make_room(self, wanted: int) -> None:
-        """Evict the least recently used shards until `wanted` more bytes fit."""
+    def _make_room(self, needed: int) -> None:
+        """Evict the least recently used shards until `needed` more bytes fit."""
         files = []
         for entry in os.scandir(self.folder):
             if entry.name.endswith((".tar", TEMPORARY_SUFFIX)):
@@ -123,7 +123,7 @@ class ShardCache:
         files = [found for found in files if not self._remove_stale(found[0], found[2])]
         used = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
-            if used + wanted <= self.max_bytes:
+            if used + needed <= self.max_bytes:
                 return
             if path.endswith(".tar"):
                 with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Batches on the device: gathered and copied in the background, converted to floats and flipped in one step there."""
+"""Batches on the device: gathered and copied in the background, converted to floats and augmented there in one step."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -205,7 +205,7 @@ class DeviceStream:
     def _device_batches(self) -> Iterator[tuple[Batch, torch.Tensor, Any]]:
         """Batches on the device, their orientation, and the event that marks their arrival; runs in the background."""
         if self._cuda:
-            torch.cuda.set_device(self.device)  # each thread has a current device of its own
+            torch.cuda.set_device(self.device)  # the current device is per thread
         copy = self._copier()
         for batch in self.stream.batches(_allocate_pinned if self._cuda else None):
             yield copy(batch)

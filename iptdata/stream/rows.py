@@ -66,7 +66,7 @@ class RowLookup:
         return self._block[2].take(0)
 
     def repeated(self, batch_index: int) -> int:
-        """Number of rows of a batch, the last ones, whose pairs were in the pass before."""
+        """Number of rows of a batch, the last ones, whose pairs already occurred in the pass."""
         beyond = batch_index * self._share.batch_size + self._share.stop - self._shards.total
         return min(max(beyond, 0), self._share.rows)
 

@@ -66,7 +66,7 @@ def choose_shuffle(mode: ShuffleMode, window: int | None, tasks: Sequence[TaskSh
             f"'global' needs all {format_bytes(size)} of the remote shards in the cache, which may hold "
             f"{format_bytes(cache_bytes)}",
             argument="shuffle",
-            hint="Raise cache_bytes, or pass `shuffle=window`",
+            hint="Raise `cache_bytes`, or pass `shuffle=window`",
         )
     if mode == "global" or (mode == "auto" and fits and not remote):
         return Shuffle(mode="global", reason=f"{format_bytes(size)} of shards shuffled globally")

@@ -90,7 +90,7 @@ class WebDatasetReader:
     def read(
         self, pass_index: int, batch_index: int, epoch: int, step: int, allocate: Callable[[int, int], torch.Tensor]
     ) -> Batch:
-        """Read the next pairs, whatever the pass and batch; see `TaskReader.read`."""
+        """Read the next pairs, regardless of pass and batch; see `TaskReader.read`."""
         if self._samples is None:
             self._samples = self._open()
         pairs = [next(self._samples) for _ in range(self._share.rows)]

@@ -49,8 +49,8 @@ class _PendingStep(NamedTuple):
         task: Task of its batch.
         lr: Learning rate.
         values: Losses of the step, and how many ranks ask to stop and to save.
-        seconds: Time from the step before to this one.
-        waited: How much of it was spent waiting for the batch.
+        seconds: Time since the previous step.
+        waited: Part of it that was spent waiting for the batch.
     """
 
     step: int
@@ -83,10 +83,10 @@ def training_errors(ranks: Ranks) -> Iterator[None]:
 
 
 class Loop:
-    """The steps of a run, from where its setup starts to its end.
+    """Runs the steps of a run, from `setup.start` to its end.
 
     Values of a step are read after the next step is queued on a GPU, so that the GPU never waits for the host; all ranks read
-    the same sums, and so decide alike when to save and to stop.
+    the same sums, and so make the same decisions to save and to stop.
 
     Args:
         setup: The run.

@@ -101,7 +101,7 @@ def run_training(
     """
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     if restarted and resume is False:
-        resume = None  # the run started anew before torchrun restarted it
+        resume = None  # earlier checkpoints were removed before torchrun restarted the run
     earlier = {} if out is None or resume is False else _earlier_options(RunFolder(out))
     options = resolve(defaults, earlier, *layers)
     with joined(options.device) as ranks, ExitStack() as stack:
@@ -152,7 +152,7 @@ def _earlier_options(folder: RunFolder) -> dict[str, Any]:
 
 
 def _last_checkpoint(folder: RunFolder, ranks: Ranks, resume: bool | None) -> Checkpoint | None:
-    """The last checkpoint of the run, which each rank reads on its own."""
+    """Load the last checkpoint of the run, on each rank separately."""
     steps = folder.steps()
     step = ranks.agreed(steps[-1] if steps and resume is not False else None)
     if step is None:

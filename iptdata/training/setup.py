@@ -112,7 +112,7 @@ def set_up_run(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | Non
 def _make_network(
     options: TrainOptions, scales: Mapping[str, int], patch_size: int, checkpoint: Checkpoint | None
 ) -> tuple[nn.Module, list[str]]:
-    """The network of the run's checkpoint, or a new one whose weights may come from another checkpoint; and notes."""
+    """Make the network of the run's checkpoint, or a new one whose weights may come from another checkpoint; and notes."""
     if checkpoint is not None:
         _check_network(options, scales, patch_size, checkpoint.config)
         return checkpoint.model(), []
@@ -125,7 +125,7 @@ def _make_network(
 
 
 def _check_network(options: TrainOptions, scales: Mapping[str, int], patch_size: int, config: Config) -> None:
-    """Check that the checkpoint to resume from has the network that the options ask for."""
+    """Check that the checkpoint to resume from has the network that the options specify."""
     found = vars(config)
     if options.model is not None:
         expected = vars(preset(options.model, scales, patch_size, **options.network))
@@ -144,9 +144,9 @@ def _check_network(options: TrainOptions, scales: Mapping[str, int], patch_size:
 
 
 def _compile(model: nn.Module, options: TrainOptions, ranks: Ranks) -> tuple[bool, list[str]]:
-    """Compile the network in place if it is wanted and possible; whether it was compiled, and notes."""
-    wanted = ranks.device.type == "cuda" if options.compile is None else options.compile
-    if not wanted:
+    """Compile the network in place if requested and possible; returns whether it was compiled, and notes."""
+    requested = ranks.device.type == "cuda" if options.compile is None else options.compile
+    if not requested:
         return False, []
     if (error := compile_error(ranks.device)) is not None:
         return False, [f"the network is not compiled: {error}"]
@@ -155,7 +155,7 @@ def _compile(model: nn.Module, options: TrainOptions, ranks: Ranks) -> tuple[boo
 
 
 def _make_contrast(options: TrainOptions, config: Config, ranks: Ranks) -> tuple[Contrast, list[str]]:
-    """The contrastive part of the loss, with weight 0 for a network without tokens; and notes.
+    """Make the contrastive part of the loss, with weight 0 for a network without tokens; and notes.
 
     Raises:
         ModelError: When a part of the batch is too small for the loss.

@@ -234,9 +234,7 @@ def test_other_options_in_the_same_folder_are_rejected(
 ) -> None:
     run_study(plan)
     other = planned(written(finetune={"lr": 1e-3, "steps": 4}), benchmarks, training_corpus, tmp_path / "out")
-    with pytest.raises(
-        StudyError, match=r"noise30 was trained with steps 2, the study asks for 4\. Choose another out, or remove"
-    ):
+    with pytest.raises(StudyError, match=r"noise30 was trained with steps 2, expected 4\. Choose another out, or remove"):
         run_study(other)
     shutil.rmtree(tmp_path / "out" / "parts" / "fine-tuned-noise30")
     steps = {name: one.training and one.training.steps for name, one in run_study(other).items()}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Arguments:
-    """Where a study goes, and whether it is only estimated."""
+    """The folder of a study, and whether it is only estimated."""
 
     out: str | None = option(
         None,
@@ -53,7 +53,7 @@ def command(
     as_json: bool | None,
     **options: Any,
 ) -> None:
-    """Answer a question by several trainings: train and measure each, then write a table and a figure.
+    """Answer a question with several trainings: train and measure each, then write a table and a figure.
 
     FILE is a study that comes with iptdata (contrastive, fraction, multi-task, scratch, unseen-noise) or a YAML file. After
     an interruption, run the same command again to continue.
@@ -93,7 +93,7 @@ def _without_part(item: Any) -> dict[str, Any]:
 
 
 def _run(plan: "StudyPlan") -> "dict[str, PartResult]":
-    """Run what is missing, until it is done or a signal asks to stop."""
+    """Run the missing parts until all are done or a signal asks to stop."""
     from iptdata.cli.views.study import StudyProgress  # noqa: PLC0415
     from iptdata.studies.execute import run_study  # noqa: PLC0415
 

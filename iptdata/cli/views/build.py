@@ -1,4 +1,4 @@
-"""What `iptdata build` shows: the plan, progress, and the table at the end."""
+"""Output of `iptdata build`: the plan, progress, and the table at the end."""
 
 import shlex
 import threading
@@ -22,7 +22,7 @@ _LINE_EVERY_SECONDS = 10.0
 
 
 class SurveyPrinter(BuildObserver):
-    """Prints what is going to be built, and what is complete already."""
+    """Prints what will be built, and what is already complete."""
 
     def on_survey(self, survey: Survey) -> None:
         plan, listing = survey.plan, survey.plan.listing

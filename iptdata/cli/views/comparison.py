@@ -1,4 +1,4 @@
-"""What `iptdata inspect --compare` prints."""
+"""Output of `iptdata inspect --compare`."""
 
 from rich import box
 from rich.console import Console
@@ -58,11 +58,11 @@ def _spreads(comparison: Comparison) -> Table:
 
 
 def _placed(spread: ColumnStats, low: float, high: float) -> list[int]:
-    """The histogram on a scale from `low` to `high`, as many bins: each bin's count at the place of its middle."""
+    """The histogram on a scale from `low` to `high`: each count goes to the bin that contains the middle of its own bin."""
     count = len(spread.bins)
     placed = [0] * count
-    for number, pairs in enumerate(spread.bins):
-        middle = spread.low + (number + 0.5) / count * (spread.high - spread.low)
-        place = int((middle - low) / (high - low) * count) if high > low else 0
-        placed[min(place, count - 1)] += pairs
+    for index, pairs in enumerate(spread.bins):
+        middle = spread.low + (index + 0.5) / count * (spread.high - spread.low)
+        target = int((middle - low) / (high - low) * count) if high > low else 0
+        placed[min(target, count - 1)] += pairs
     return placed

@@ -1,4 +1,4 @@
-"""What `iptdata study` shows: progress, results, and how long it takes."""
+"""Output of `iptdata study`: progress, results and estimates."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from iptdata.studies.report import notes_of, problems, table_of
 from iptdata.training.events import Observer, RunInfo, StepRecord
 from iptdata.units import format_duration, pluralize
 
-_REFERENCE_RATE = 100e12  # operations a second; a round number to scale from
+_REFERENCE_RATE = 100e12  # operations per second; a round number to scale from
 
 
 class StudyProgress(Observer):
@@ -81,13 +81,13 @@ def print_report(plan: StudyPlan, outcomes: Mapping[str, PartResult]) -> None:
 
 
 def estimate_with_status(plan: StudyPlan) -> list[TrainingEstimate]:
-    """What each training needs, at rates that are measured now."""
+    """Estimate each training at rates that are measured now."""
     with console().status("Measuring") as status:
         return estimate_trainings(plan, lambda name: status.update(f"Measuring {name}"))
 
 
 def print_estimates(plan: StudyPlan, estimates: Sequence[TrainingEstimate]) -> None:
-    """Print a table of what each training needs."""
+    """Print the estimates as a table."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("training", "steps", "patches", "patches/s", "EFLOP", "hours"):
         table.add_column(name, justify="left" if name == "training" else "right")

@@ -1,4 +1,4 @@
-"""What `iptdata train` shows: how it is set up, a live line, and a table at the end."""
+"""Output of `iptdata train`: the setup, a live line, and a table at the end."""
 
 import math
 import shlex
@@ -140,7 +140,7 @@ class TrainProgress(Observer):
         return (len(seen) == len(self._run.pairs) and all(seen)) or time.monotonic() - self._started_at > _PREDICT_AFTER_SECONDS
 
     def _rate(self) -> float:
-        """Median patches per second of the recent steps, which a few delayed ones do not move."""
+        """Median patches per second of the recent steps, robust to a few delayed ones."""
         return statistics.median(one.patches_per_s for one in self._recent)
 
     def _left(self, step: StepRecord) -> float:

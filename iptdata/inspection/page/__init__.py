@@ -57,7 +57,7 @@ def page(
     cards, left_out = _cards(selections, max_bytes)
     if left_out:
         text = (
-            f"{pluralize(left_out, 'selected pair')} left out to keep the page small; set the number of pairs to show that many"
+            f"{pluralize(left_out, 'selected pair')} left out to keep the page small; set the number of pairs to include them"
         )
         notes = [*notes, text]
     style, script = _file("page.css"), _file("page.js")

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help demo test test-long lint format bench bench-stream bench-train bench-restore proof docs-pictures clean
+.PHONY: help demo test test-long lint format bench bench-stream bench-train bench-restore proof docs-pictures docs-options clean
 
 help:
 	@echo "make demo       install, build a rain corpus from the sample photos, draw it, train a small network on it for a minute"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench-restore measure restoring photos as they grow: time, memory"
 	@echo "make proof      train small networks on a corpus, measure them on real benchmarks; needs IPTDATA_SHARED, takes most of an hour"
 	@echo "make docs-pictures  make the pictures in docs/pictures anew; needs chromium"
+	@echo "make docs-options  write the table of all options, docs/options.md"
 	@echo "make format     format the code"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -66,6 +67,9 @@ proof: $(INSTALLED)
 
 docs-pictures: $(INSTALLED)
 	$(BIN)/python scripts/docs_pictures.py
+
+docs-options: $(INSTALLED)
+	$(BIN)/python scripts/docs_options.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

@@ -123,15 +123,16 @@ def main() -> None:
 
 def _refuse(error: click.ClickException | IptDataError) -> int:
     """Print one line about an error that the user can correct; returns the exit status."""
-    if isinstance(error, click.UsageError):
-        command = "iptdata" if error.ctx is None else error.ctx.command_path
-        error = Refusal(f"{error.format_message().rstrip('.')}. See `{command} --help`.")
-    elif isinstance(error, click.ClickException) and not isinstance(error, Refusal):
-        error = Refusal(error.format_message(), error.exit_code)
-    elif isinstance(error, IptDataError):
+    if isinstance(error, IptDataError):
         error = Refusal(str(error), error.exit_status)
+    elif isinstance(error, click.UsageError):
+        command = "iptdata" if error.ctx is None else error.ctx.command_path
+        message = error.format_message()
+        error = Refusal(f"{message}{'' if message.endswith(('.', '?')) else '.'} See `{command} --help`.")
+    elif not isinstance(error, Refusal):
+        error = Refusal(error.format_message(), error.exit_code)
     error.show()
-    return error.exit_status
+    return error.exit_code
 
 
 def _save_details() -> str:

@@ -1,7 +1,8 @@
 """Command-line options from declared ones (`iptdata.options`): flags, headings, help and parsing of values."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING
+from dataclasses import MISSING, replace
 from typing import Any
 
 import click
@@ -74,7 +75,9 @@ def default_text(item: Option) -> str:
         return ""
     if isinstance(item.default, bool):
         return "on" if item.default else ""
-    return f"{item.default:,}" if isinstance(item.default, int) else f"{item.default}"
+    if isinstance(item.default, float):
+        return re.sub(r"e-0(\d)", r"e-\1", f"{item.default:g}")
+    return f"{item.default:,}" if isinstance(item.default, int) else str(item.default)
 
 
 def declared(
@@ -84,6 +87,7 @@ def declared(
     without: Collection[str] = (),
     aliases: Mapping[str, Collection[str]] | None = None,
     complete: Mapping[str, Completer] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options that a dataclass declares, as a decorator of a command.
 
@@ -95,8 +99,11 @@ def declared(
         without: Names of the fields to leave out.
         aliases: More flags by field name.
         complete: Shell completion by field name; paths are completed automatically.
+        defaults: Defaults of this command that differ from the declared ones, by field name.
     """
     chosen = [item for name, item in options_of(cls).items() if name not in without and (not only or name in only)]
+    for name, default in (defaults or {}).items():
+        chosen = [replace(item, default=default, default_help="") if item.name == name else item for item in chosen]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for item in reversed(chosen):
@@ -127,7 +134,7 @@ class Refusal(click.ClickException):
 
     def __init__(self, message: str, exit_status: int = 2) -> None:
         super().__init__(message)
-        self.exit_status = exit_status
+        self.exit_code = exit_status  # pyright: ignore[reportAttributeAccessIssue] - click declares it for the class
 
     def show(self, file: Any = None) -> None:
         from iptdata.cli.console import plain  # noqa: PLC0415
@@ -161,7 +168,7 @@ class Command(click.Command):
         """An argument as it is typed: `--batch-size 8`, or the placeholder of a positional one."""
         for parameter in self.params:
             if parameter.name == name and isinstance(parameter, click.Option):
-                flag = max(parameter.opts, key=len) if value not in ("False", "no") else max(parameter.secondary_opts, key=len)
+                flag = parameter.opts[0]
                 return flag if value is None or parameter.is_flag else f"{flag} {value}"
             if parameter.name == name:
                 return (parameter.metavar or name.upper()).strip("[].")

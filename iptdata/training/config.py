@@ -81,7 +81,7 @@ def read_settings(settings: Iterable[str]) -> dict[str, Any]:
         try:
             name, value = _read_setting(setting)
         except TrainError as error:
-            raise TrainError(str(error), argument="set") from error
+            raise TrainError(str(error), argument="settings") from error
         merge = isinstance(value, Mapping) and "." in setting.partition("=")[0]
         found[name] = {**found.get(name, {}), **value} if merge else value
     return found

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from iptdata.cli import group
 from iptdata.cli.views.blocks import Pictures
-from iptdata.errors import IptDataError, ShardError
+from iptdata.errors import ShardError
 from iptdata.shards.find import find_shards
 from tests.conftest import natural_image, save
 from tests.inspection.conftest import looked_at  # noqa: F401
@@ -36,9 +36,10 @@ def shown(*arguments: object, **environment: str) -> str:
 
 
 def refused(*arguments: object, **environment: str) -> str:
-    with pytest.raises(IptDataError) as caught:
-        inspect(*arguments, **environment)
-    return str(caught.value)
+    result = inspect(*arguments, **environment)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("iptdata: ")
 
 
 def test_summary_in_a_narrow_terminal(looked_at: Path) -> None:  # noqa: F811
@@ -102,7 +103,7 @@ def test_show(looked_at: Path) -> None:  # noqa: F811
     assert "\x1b[38;2;" not in text
     text = shown(looked_at / "sr2", "--show", **forced | {"COLORTERM": "truecolor"})
     assert "\x1b[38;2;" in text
-    assert "expected a terminal with 256 or more; --preview FILE draws into a file" in refused(looked_at, "--show")
+    assert "expected a terminal with 256 or more. Pass --preview FILE to draw into a file" in refused(looked_at, "--show")
     assert "has no colours" in refused(looked_at, "--show", **forced | {"NO_COLOR": "1"})
 
 
@@ -126,19 +127,29 @@ def test_ladders(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811
     key = find_shards(str(looked_at / "sr2"))[0].row(0)["key"]
     inspect(looked_at, "--ladder", key, "--preview", tmp_path / "ladder.png")
     assert Image.open(tmp_path / "ladder.png").width > 900
-    assert "'none' is no file; expected an image, or a PATH with a pair of that key" in refused("--ladder", "none")
+    assert "found 'none', expected an image file, or a PATH with a pair of that key" in refused("--ladder", "none")
     picture = tmp_path / "recipes.png"
     assert CliRunner().invoke(group, ["recipes", "--picture", str(picture)], catch_exceptions=False).exit_code == 0
     assert Image.open(picture).width > 900
 
 
+def test_pairs_as_json(looked_at: Path) -> None:  # noqa: F811
+    found = json.loads(shown(looked_at / "rain", "--sample", 2, "--json"))
+    assert [pair["recipe"] for pair in found] == ["rain"] * len(found)
+    assert len({pair["key"] for pair in found}) == len(found) >= 2
+    assert found[0]["shapes"] == {"clean": [48, 48, 3], "corrupted": [48, 48, 3]}
+    assert {"angle", "density"} <= found[0]["params"].keys()
+    ladder = json.loads(shown(looked_at, "--ladder", found[0]["key"], "--json"))
+    assert {"rain", "noise30"} <= {pair["recipe"] for pair in ladder}
+
+
 def test_options_that_do_not_go_together(looked_at: Path) -> None:  # noqa: F811
-    assert "--where has no meaning with --sample KEY" in refused(looked_at, "--sample", "a-key", "--where", "true")
+    assert "--where: has no effect with --sample KEY" in refused(looked_at, "--sample", "a-key", "--where", "true")
     assert "is a file, so" in refused(looked_at, "--ladder", __file__)
-    assert refused(looked_at, "--html", "a.html", "--show") == "--show has no meaning with --html; leave one of them out"
-    assert refused(looked_at, "--sample", 3, "--json") == "--json has no meaning with --sample; leave one of them out"
-    assert "--where has no meaning with --compare" in refused(looked_at, "--compare", looked_at, "--where", "true")
-    assert "Missing argument 'PATH...'" in inspect("--show").stderr
+    assert refused(looked_at, "--html", "a.html", "--show") == "--show: has no effect with --html. Leave one of them out."
+    assert refused(looked_at, "--html", "a.html", "--json") == "--json: has no effect with --html. Leave one of them out."
+    assert "--where: has no effect with --compare" in refused(looked_at, "--compare", looked_at, "--where", "true")
+    assert refused("--show") == "PATH: missing, expected a corpus, a folder of one, or shards"
 
 
 def test_comparisons(looked_at: Path) -> None:  # noqa: F811
@@ -195,8 +206,7 @@ def test_an_empty_tar_and_an_empty_path(tmp_path: Path) -> None:
     write_tar(tmp_path / "mine-0.tar", [])
     assert "0 samples" in shown(tmp_path)
     assert refused(tmp_path, "--sample", 1) == "no sample of mine can be shown"
-    with pytest.raises(ShardError, match="found an empty path"):
-        inspect("")
+    assert "found an empty path" in refused("")
 
 
 def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from iptdata.cli import group
-from iptdata.errors import IptDataError
 from iptdata.studies.study import load_study, shipped_studies
+from tests.cli.refusal import assert_refused
 from tests.conftest import start_iptdata
 from tests.studies.conftest import Written, benchmarks, written  # noqa: F401
 
@@ -84,9 +84,9 @@ def test_stopped(number: int, status: int, small: list[object], tmp_path: Path) 
 
 
 def test_what_is_missing(small: list[object]) -> None:
-    with pytest.raises(IptDataError, match="a study needs --shards CORPUS and --benchmarks DIR; with neither, --smoke"):
-        iptdata("study", *small[:3])
-    with pytest.raises(IptDataError, match="no study is called 'fractions'; there are: fraction"):
-        iptdata("study", "fractions", "--smoke")
-    with pytest.raises(IptDataError, match="s3://bucket/x is a URL; a study writes to a folder"):
-        iptdata("study", "scratch", "--smoke", "--out", "s3://bucket/x")
+    def refused(*arguments: object) -> Result:
+        return CliRunner().invoke(group, list(map(str, arguments)))
+
+    assert_refused(refused("study", *small[:3]), "missing.*--benchmarks.*--smoke")
+    assert_refused(refused("study", "fractions", "--smoke"), "found no study 'fractions', expected one of fraction")
+    assert_refused(refused("study", "scratch", "--smoke", "--out", "s3://bucket/x"), "--out: s3://bucket/x is a URL")

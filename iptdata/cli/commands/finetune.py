@@ -25,7 +25,7 @@ class _Arguments:
 @click.command(name="finetune", cls=Command)
 @declared(_Arguments, complete={"task": complete_recipes})
 @declared(TrainOptions, only=("freeze",))
-@run_options
+@run_options(_DEFAULTS)
 def command(task: str, **arguments: Any) -> None:
     """Fine-tune a pre-trained network on one task: 30 epochs at 2e-5. Other heads, tails and queries are dropped.
 

@@ -55,13 +55,13 @@ def command(name: str | None, picture: str | None, as_json: bool | None) -> None
     """
     if picture is not None:
         _draw(shipped_recipes() if name is None else load_recipes([name]), picture)
-    elif as_json:
+    if as_json:
         print_json([_as_json(recipe) for recipe in (shipped_recipes() if name is None else _members(load(name)))])
-    elif name is None:
+    elif picture is None and name is None:
         out = results()
         out.print(_list())
         out.print("`iptdata recipes NAME` explains one; bytes are for all of ImageNet-1k with 8 patches per image.")
-    else:
+    elif picture is None and name is not None:
         for recipe in _members(load(name)):
             _explain(results(), recipe)
 

@@ -39,19 +39,27 @@ class _RunArguments:
     )
 
 
-def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that both commands share, as a decorator."""
+def run_options(defaults: Mapping[str, Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options that both commands share, as a decorator.
+
+    Args:
+        defaults: Defaults of the command that differ from those of `TrainOptions`.
+    """
     decorators = (
         click.argument("more_shards", nargs=-1, metavar="[PATH]...", shell_complete=complete_paths),
         declared(TrainOptions, only=("shards",)),
         declared(_RunArguments),
         setting_option(FILES),
-        declared(TrainOptions, without=_CONFIG_ONLY + _PER_COMMAND),
+        declared(TrainOptions, without=_CONFIG_ONLY + _PER_COMMAND, defaults=defaults),
         declared(JsonOption),
     )
-    for decorator in reversed(decorators):
-        function = decorator(function)
-    return function
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
 
 
 def setting_option(heading: str) -> Callable[..., Any]:
@@ -75,7 +83,7 @@ def setting_option(heading: str) -> Callable[..., Any]:
     aliases={"tasks": ("--tasks",)},
     complete={"model": complete_models, "tasks": complete_recipes},
 )
-@run_options
+@run_options({})
 def command(**arguments: Any) -> None:
     """Train a network on shards: one task per step, with L1 and the contrastive loss, as in the paper.
 

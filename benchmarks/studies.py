@@ -17,7 +17,7 @@ from iptdata.model.presets import preset
 from iptdata.recipe import Recipe, load
 from iptdata.studies.plan import StudyPlan, plan_study
 from iptdata.studies.study import Study, load_study, shipped_studies
-from iptdata.training.length import make_length
+from iptdata.training.lr_schedule import make_lr_schedule
 from iptdata.training.speed import step_flops
 
 IMAGENET_PAIRS = 1_281_167 * 8
@@ -51,7 +51,7 @@ def full_size(plan: StudyPlan, pairs: int) -> tuple[int, int, float]:
         recipes = {task: recipe for task in tasks if isinstance(recipe := load(task), Recipe)}
         config = preset(network.model or "", {task: recipe.scale for task, recipe in recipes.items()}, **network.network)
         counts: dict[str, int | None] = {task: int(pairs * options.fraction) for task in tasks}
-        seen = make_length(options, counts).steps * options.batch_size
+        seen = make_lr_schedule(options, counts).steps * options.batch_size
         flops = step_flops(config, 48)
         trainings, patches = trainings + 1, patches + seen
         operations += seen * sum(flops.values()) / len(flops)

@@ -7,8 +7,8 @@
     scores = iptdata.evaluate(result.last_checkpoint, "CBSD68", tasks="noise30")
     restored = iptdata.Restorer(result.last_checkpoint, "noise30")(image)
 
-Options are keyword arguments, named as the flags of the command line; errors are subclasses of `IptDataError`. Nothing heavy is
-imported before it is used.
+Options are keyword arguments, named as the flags of the command line; errors are subclasses of `IptDataError`. Heavy
+dependencies are imported on first use.
 """
 
 from collections.abc import Callable

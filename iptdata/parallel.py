@@ -51,7 +51,7 @@ class RayPool:
     Args:
         workers: Number of worker processes on this machine.
         address: `auto` or HOST:PORT of a running cluster; `workers` is then ignored.
-        gpus: Whether each job gets a GPU of its own; it sees no other.
+        gpus: Whether each job gets its own GPU and sees no other.
 
     Raises:
         IptDataError: When Ray does not start, the cluster cannot be reached, or there is no GPU although jobs need one.
@@ -118,7 +118,7 @@ class RayPool:
 
         Raises:
             BuildFailed: When a job lost its worker on every try, or Ray failed.
-            Exception: Whatever a job raised.
+            Exception: Any exception that a job raised.
         """
         ray = self._ray
         task = ray.remote(**self._resources, max_retries=_LOST_WORKER_RETRIES)(function)
@@ -152,7 +152,7 @@ class RayPool:
 
 
 def _check_reachable(address: str) -> None:
-    """Connect to HOST:PORT once: Ray retries an address where nothing listens for many minutes.
+    """Connect to HOST:PORT once, since Ray retries an unreachable address for many minutes.
 
     Raises:
         OSError: When nothing listens there.

@@ -1,7 +1,7 @@
-"""Format bytes, seconds and counts for people."""
+"""Format bytes, durations and counts for display."""
 
 
-def amount(size: float) -> str:
+def format_bytes(size: float) -> str:
     """Format bytes: `67.1 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
@@ -10,7 +10,7 @@ def amount(size: float) -> str:
     return f"{size:.2f} TB"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format seconds: `4.2 s`, `42 s`, `3 min 20 s`, `5 h 12 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
@@ -21,7 +21,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def many(count: int, noun: str, plural: str = "") -> str:
+def pluralize(count: int, noun: str, plural: str = "") -> str:
     """Format a count with its noun: `1 pair`, `2,000 pairs`.
 
     Args:

@@ -1,4 +1,4 @@
-"""Building a corpus, from a source and recipes to finished shards."""
+"""Build a corpus: from a source and recipes to finished shards. The same call resumes a killed build, see `driver`."""
 
 import os
 import time
@@ -33,7 +33,7 @@ class BuildResult:
         images: Images that this call read.
         pairs: Pairs that this call wrote.
         shards: Shards that this call wrote.
-        seconds: Duration of this call's building, without planning.
+        seconds: Time that this call spent building, without planning.
     """
 
     out: str
@@ -45,19 +45,19 @@ class BuildResult:
 
 
 class BuildObserver:
-    """Receives the events of a build; does nothing by itself."""
+    """Callbacks of a build; these do nothing."""
 
     def on_survey(self, survey: Survey) -> None:
-        """The plan was compared with the corpus; nothing is written yet."""
+        """Called after the plan was compared with the corpus, before anything is written."""
 
     def on_start(self) -> None:
-        """Workers are ready; units are built from now on."""
+        """Called when the workers are ready, before the first unit is built."""
 
     def on_report(self, report: UnitReport) -> None:
-        """A unit is finished."""
+        """Called after each unit."""
 
     def on_end(self) -> None:
-        """No unit is built any more, for whatever reason; called only after `on_start`."""
+        """Called when the build is finished, interrupted or failed, if `on_start` was called."""
 
 
 def build(
@@ -76,11 +76,11 @@ def build(
         source: Folder of images, or "samples" for the six photos that come with iptdata.
         out: Root of the corpus, a local path or a URL; recipes and splits can be added later.
         recipes: Recipes and suites: names, paths of YAML files, or `Recipe` objects; one or several.
-        observer: Receives events, for progress.
+        observer: Callbacks, for example to show progress.
         options: Fields of `BuildOptions`.
 
     Returns:
-        What the corpus holds of the requested recipes, and what this call wrote.
+        The totals of the requested recipes in the corpus, and what this call wrote.
 
     Raises:
         IptDataError: When an option is not allowed.
@@ -128,7 +128,7 @@ def estimate(
     observer: BuildObserver | None = None,
     **options: Any,
 ) -> BuildEstimate:
-    """What `build` with the same arguments would still have to do; writes nothing.
+    """Estimate what `build` with the same arguments would still have to do; writes nothing.
 
     Raises:
         IptDataError: As `build` does before it starts.
@@ -141,14 +141,14 @@ def estimate(
 
 
 def _load(recipes: RecipeNames, patch_size: int | None) -> list[Recipe]:
-    """The recipes, with another patch size where one is given."""
+    """Load the recipes, with `patch_size` if it is given."""
     loaded = load_recipes(recipes)
     return loaded if patch_size is None else [recipe.with_patch_size(patch_size) for recipe in loaded]
 
 
 @contextmanager
 def _unit_map(survey: Survey, options: BuildOptions) -> Iterator[UnitMap]:
-    """Where units are built: in this process, or on Ray with no more local workers than there are units.
+    """Choose where units are built: in this process, or on Ray with no more local workers than there are units.
 
     Unless `workers` is given, a single unit or a few images are built in this process too, since Ray takes seconds to start.
     """
@@ -162,7 +162,7 @@ def _unit_map(survey: Survey, options: BuildOptions) -> Iterator[UnitMap]:
 
 
 class _Counter:
-    """Adds up what a build reads and writes, and passes reports on."""
+    """Counts what a build reads and writes, and forwards reports to the observer."""
 
     def __init__(self, observer: BuildObserver) -> None:
         self._observer = observer

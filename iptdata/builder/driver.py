@@ -1,4 +1,4 @@
-"""What a corpus still lacks, and building it unit by unit."""
+"""Find the missing shards of a corpus and build them unit by unit; this is also how an interrupted build is resumed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ UnitMap = Callable[[Callable[[UnitJob], UnitReport], Iterable[UnitJob]], Iterato
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What a corpus has of a plan, and what it still lacks.
+    """The shards of a plan that a corpus already has, and those that are missing.
 
     Attributes:
         plan: All units of the build.
         recipes: Recipes to build.
         out: Root of the corpus.
-        missing: Units with shards to build, and the recipes that each of them lacks.
+        missing: Units with shards to build, each with its missing recipes.
         shards_done: Number of shards that are complete.
         stale: Paths, without extension, of shards with different content that are to be replaced.
     """
@@ -66,7 +66,7 @@ class Survey:
 
 
 def identity_of(plan: BuildPlan, recipe: Recipe) -> dict[str, Any]:
-    """Everything that the pairs of a recipe depend on, as its manifests hold it. No time, host name or worker count."""
+    """Everything that the pairs of a recipe depend on, as recorded in manifests; no time, host name or worker count."""
     options = plan.options.content()
     return {
         "recipe": recipe.plain(),
@@ -80,7 +80,7 @@ def identity_of(plan: BuildPlan, recipe: Recipe) -> dict[str, Any]:
 
 
 def survey_corpus(plan: BuildPlan, recipes: Sequence[Recipe], out: Storage, *, overwrite: bool = False) -> Survey:
-    """Compare a plan with what `out` holds.
+    """Compare a plan with the shards in `out`.
 
     Raises:
         ConflictError: When `out` holds one of the recipes and splits with different content, and `overwrite` is off.
@@ -103,7 +103,7 @@ def survey_corpus(plan: BuildPlan, recipes: Sequence[Recipe], out: Storage, *, o
 def build_missing(
     survey: Survey, unit_map: UnitMap, budget: RejectBudget, on_report: Callable[[UnitReport], None]
 ) -> list[SplitTotals]:
-    """Build what is missing, then write what is derived from the manifests.
+    """Build the missing shards, then write the files that are derived from the manifests.
 
     Args:
         survey: What is missing.
@@ -171,25 +171,25 @@ def _jobs(survey: Survey) -> Iterator[UnitJob]:
 def _finished_stems(
     plan: BuildPlan, recipe: Recipe, split: str, out: Storage, *, overwrite: bool
 ) -> tuple[set[str], list[str]]:
-    """Complete shards with the wanted content; and shards with different content, which `overwrite` allows to replace."""
-    wanted = identity_of(plan, recipe)
+    """Complete shards with the expected content, and shards with different content that `overwrite` allows to replace."""
+    expected = identity_of(plan, recipe)
     stems, stale = set(), []
     for path in manifests(out, recipe.task, split):
         info = read_info(out, path)
         stem = path.removesuffix(".parquet")
-        if _flat(info.identity) != _flat(wanted):
+        if _flat(info.identity) != _flat(expected):
             if not overwrite:
-                _refuse_conflict(out.path(path), _flat(info.identity), _flat(wanted))
+                _refuse_conflict(out.path(path), _flat(info.identity), _flat(expected))
             stale.append(stem)
         elif out.size(f"{stem}.tar") == info.bytes:
             stems.add(stem)
     return stems, stale
 
 
-def _refuse_conflict(path: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    keys = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
+def _refuse_conflict(path: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    keys = [key for key in sorted({*found, *expected}) if found.get(key) != expected.get(key)]
     keys = [key for key in keys if key != "recipe_hash"] or keys
-    changes = "; ".join(f"{key}: found {found.get(key)!r}, expected {wanted.get(key)!r}" for key in keys)
+    changes = "; ".join(f"{key}: found {found.get(key)!r}, expected {expected.get(key)!r}" for key in keys)
     raise ConflictError(
         f"{path} was built with different content ({changes})",
         hint="Choose another `out` or `split`, or pass `overwrite=True` to replace it",
@@ -197,7 +197,7 @@ def _refuse_conflict(path: str, found: dict[str, Any], wanted: dict[str, Any]) -
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots, without those that no pair depends on."""
+    """Join nested keys by dots, without those that pairs do not depend on."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a build will take: bytes, and seconds from building a few pairs in memory."""
+"""Estimate a build: bytes to write, and seconds, measured by building a few pairs in memory."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from iptdata.errors import StorageError
 from iptdata.image.decode import Unusable, decode
 from iptdata.pairs.crop import TooSmall
 from iptdata.pairs.make import make_pairs
-from iptdata.units import amount
+from iptdata.units import format_bytes
 
 _PROBED_IMAGES = 12
 _HASHED_AND_WRITTEN_PER_SECOND = 500e6
@@ -17,7 +17,7 @@ _HASHED_AND_WRITTEN_PER_SECOND = 500e6
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeEstimate:
-    """What a recipe still needs when no image is dropped.
+    """Remaining work for one recipe if no image is dropped.
 
     Attributes:
         recipe: Name of its task.
@@ -34,16 +34,16 @@ class RecipeEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildEstimate:
-    """What a build needs.
+    """Remaining work of a build, and the space and time for it.
 
     Attributes:
-        recipes: What each recipe needs.
+        recipes: Remaining work for each recipe.
         units: Units to build.
         images: Images to read.
         bytes: Bytes to write.
         free_bytes: Free space of a local disk, None for a remote corpus.
-        workers: Worker processes that `seconds` counts on.
-        seconds: Estimated duration; None where none of the images that were tried could be used.
+        workers: Worker processes assumed for `seconds`.
+        seconds: Estimated duration; None if none of the sampled images could be used.
     """
 
     recipes: tuple[RecipeEstimate, ...]
@@ -56,7 +56,7 @@ class BuildEstimate:
 
 
 def estimate_build(survey: Survey, workers: int) -> BuildEstimate:
-    """Estimate what a build needs with so many workers; writes nothing."""
+    """Estimate a build with this number of workers; writes nothing."""
     recipes = tuple(
         RecipeEstimate(
             recipe=recipe.task,
@@ -86,7 +86,7 @@ def check_space(survey: Survey) -> None:
     needed, free = _bytes_needed(survey), survey.out.free_bytes()
     if free is not None and needed > free:
         raise StorageError(
-            f"the build needs {amount(needed)}, {survey.out.root} has {amount(free)} free",
+            f"the build needs {format_bytes(needed)}, {survey.out.root} has {format_bytes(free)} free",
             hint="Free some space, build fewer recipes at a time, lower `limit`, or pass `force=True` to start anyway",
         )
 
@@ -97,7 +97,7 @@ def _bytes_needed(survey: Survey) -> int:
 
 
 def _estimate_seconds(survey: Survey, workers: int) -> float | None:
-    """Seconds with so many workers, from decoding and degrading a few images; None where none of them can be used.
+    """Estimate the seconds with this number of workers from a few images; None if none of them can be used.
 
     Hashing and writing are counted at 500 MB/s per worker, the start of Ray is left out.
     """

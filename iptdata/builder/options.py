@@ -16,7 +16,7 @@ _WORKERS, _OUTPUT = "Workers", "Output"
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What a corpus depends on besides source and recipes. Values that are not allowed are refused, naming the option.
+    """Options that the content of a corpus depends on, in addition to source and recipes.
 
     Attributes:
         split: Name of the split that receives the images that are not held out.
@@ -67,11 +67,13 @@ class PlanOptions:
         validate(self)
         if self.holdout and self.split == HELD_OUT:
             raise IptDataError(
-                f"found {HELD_OUT!r}, which `holdout` fills", argument="split", hint="Choose another `split`, or no `holdout`"
+                f"found {HELD_OUT!r}, which is reserved for held-out images",
+                argument="split",
+                hint="Choose another `split`, or leave out `holdout`",
             )
 
     def content(self) -> dict[str, Any]:
-        """The options that pairs depend on, as manifests hold them."""
+        """The options that pairs depend on, as recorded in manifests."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(PlanOptions)}
 
 
@@ -80,9 +82,9 @@ class BuildOptions(PlanOptions):
     """All options of `iptdata.build` and `iptdata build`.
 
     Attributes:
-        patch_size: Side of the corrupted patch in pixels; None takes the recipe's.
+        patch_size: Side of the corrupted patch in pixels; None uses the recipe's.
         max_rejects: Largest number of images (`100`) or share of them (`0.05`, `5%`) that a recipe may drop.
-        workers: Processes of a local Ray; 0 builds in this process. None takes the CPUs.
+        workers: Worker processes of a local Ray; 0 builds in this process, None uses one per CPU.
         address: `auto` or HOST:PORT of a running Ray cluster to join.
         overwrite: Replace the same recipe and split that was built with different content.
         force: Start even if the disk is too small for the estimate.

@@ -1,4 +1,4 @@
-"""From a source to units: which images, in which order, in which shard. Depends on source and options, not on recipes."""
+"""Plan a build: divide a source into units, each a slice of its shuffled images. Recipes do not affect the plan."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class BuildPlan:
     Attributes:
         source: Where the images are read from.
         listing: All images of the source.
-        options: What the plan depends on besides the source.
+        options: Options that the plan depends on.
         splits: Rows of the listing for each split, in order.
         fingerprint: Hash of the whole source.
     """
@@ -61,7 +61,7 @@ class BuildPlan:
                 yield Unit(split=split, index=index, rows=rows[index * size : (index + 1) * size])
 
     def source_identity(self) -> dict[str, Any]:
-        """What a manifest records of the source: no path of this machine."""
+        """What a manifest records about the source; no path of this machine."""
         source = self.source
         return {
             "description": source.description,

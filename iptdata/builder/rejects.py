@@ -50,7 +50,7 @@ class RejectLimit:
         return value, value
 
     def allowed(self, images: int) -> float:
-        """How many of so many images may be dropped."""
+        """Maximum number of dropped images out of this number of images."""
         return self.count if self.count is not None else (self.share or 0.0) * images
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class RejectLimit:
 class RejectBudget:
     """Counts the images that recipes drop, and fails the build above a limit.
 
-    A count is checked during the build, a share as well once it rests on 1,000 images, and both at the end.
+    A count is checked during the build, a share once at least 1,000 images were read, and both at the end.
 
     Attributes:
         limit: Largest number of dropped images.

@@ -45,7 +45,7 @@ class ShardSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitJob:
-    """All that `build_unit` needs; small enough to send to another machine.
+    """The input of `build_unit`; small enough to send to another machine.
 
     Attributes:
         unit_index: Index of the unit in its split.
@@ -108,7 +108,7 @@ def build_unit(job: UnitJob, watch: Stopwatch | None = None) -> UnitReport:
 
     Raises:
         StorageError: When a shard cannot be written. Unfinished shards then leave no file.
-        BuildFailed: When the source is temporarily unreadable, or this machine has other decoders than the build.
+        BuildFailed: When the source is temporarily unreadable, or the decoders of this machine differ from those of the build.
     """
     tune()
     _check_decoders(job)
@@ -134,7 +134,7 @@ def build_unit(job: UnitJob, watch: Stopwatch | None = None) -> UnitReport:
 
 
 def _check_decoders(job: UnitJob) -> None:
-    """Refuse to write a corpus with other decoders than its manifests will name."""
+    """Check that this machine has the decoders that the manifests will name."""
     expected, found = job.shards[0].identity["decoders"], decoder_versions()
     if found != expected:
         raise BuildFailed(

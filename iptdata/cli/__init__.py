@@ -17,12 +17,12 @@ from iptdata.errors import IptDataError, nearest
 _COMMANDS = {
     "build": "Turn images into shards of corrupted/clean patch pairs.",
     "recipes": "List the degradation recipes, or explain one.",
-    "inspect": "Show what a corpus holds: numbers, pairs, pictures, problems.",
+    "inspect": "Show the contents of a corpus: statistics, pairs, pictures, problems.",
     "train": "Train a network on shards.",
-    "finetune": "Train a pre-trained network further on one task.",
+    "finetune": "Fine-tune a pre-trained network on one task.",
     "eval": "Measure a network on benchmarks and compare it with published results.",
     "restore": "Restore photos.",
-    "study": "Answer a question by several trainings, with one table and one figure.",
+    "study": "Answer a question with several trainings, one table and one figure.",
     "checkpoint": "Show checkpoints, import released ones, export weights.",
     "completion": "Print the script that lets a shell complete commands and options.",
 }
@@ -54,9 +54,9 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-def _print_versions(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+def _print_versions(ctx: click.Context, param: click.Parameter, requested: bool) -> None:
     """Print the versions of the package, Python, the machine, and the libraries that pixels and speed depend on."""
-    if not wanted or ctx.resilient_parsing:
+    if not requested or ctx.resilient_parsing:
         return
     click.echo(f"iptdata {__version__}")
     click.echo(f"python {platform.python_version()}, {platform.system()} {platform.release()}, {platform.machine()}")
@@ -102,7 +102,7 @@ def _installed(*names: str) -> set[str]:
 
 
 def main() -> None:
-    """Run the command line; an error that the user can correct is one line and its own exit status."""
+    """Run the command line; an error that the user can correct is printed on one line and sets the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8

@@ -1,4 +1,4 @@
-"""What a shell completes after options and arguments."""
+"""Shell completion of options and arguments."""
 
 import click
 from click.shell_completion import CompletionItem
@@ -9,7 +9,7 @@ MODELS = ("ipt-base", "ipt-small", "ipt-tiny", "edsr-base", "edsr-tiny")
 
 
 def complete_recipes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Shipped recipes and suites, or files where none begins like that."""
+    """Shipped recipes and suites, or files if no name matches."""
     from iptdata.recipe import shipped  # noqa: PLC0415
 
     found = [CompletionItem(name) for name in sorted(shipped()) if name.startswith(incomplete)]
@@ -17,7 +17,7 @@ def complete_recipes(ctx: click.Context, param: click.Parameter, incomplete: str
 
 
 def complete_studies(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Shipped studies, or files where none begins like that."""
+    """Shipped studies, or files if no name matches."""
     from iptdata.studies.study import shipped_studies  # noqa: PLC0415
 
     found = [CompletionItem(name) for name in shipped_studies() if name.startswith(incomplete)]
@@ -30,5 +30,5 @@ def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 
 def complete_sorts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """What `--sort` takes in every corpus."""
+    """Values of `--sort` that every corpus has."""
     return [CompletionItem(name) for name in ("psnr", "-psnr", "random", "key") if name.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""`--json`, which every command with a result has: one option, one way to print."""
+"""The option `--json` of every command that has a result, and printing results as JSON."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ def print_json(value: Any) -> None:
 
 
 def to_plain(value: Any) -> Any:
-    """A value in JSON's types; an object with a method `plain` decides itself."""
+    """A value in JSON's types; an object with a method `plain` is replaced by what that returns."""
     if isinstance(plain := getattr(value, "plain", None), Callable):
         return to_plain(plain())
     if dataclasses.is_dataclass(value):

@@ -1,4 +1,4 @@
-"""Command-line options made from declared ones (`iptdata.options`): flags, headings, help, and reading of values."""
+"""Command-line options from declared ones (`iptdata.options`): flags, headings, help and parsing of values."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -37,7 +37,7 @@ class DeclaredOption(click.Option):
 
 
 class _Value(click.ParamType):
-    """Reads the text of a value as its declaration says."""
+    """Parses a value according to its declaration."""
 
     def __init__(self, item: Option) -> None:
         self.name = item.metavar or item.name
@@ -92,14 +92,14 @@ def declared(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options that a dataclass declares, as a decorator of a command.
 
-    A value that is not given is None, so that defaults stand in the declaration alone.
+    A value that is not given is None, so that defaults are defined in the declaration only.
 
     Args:
         cls: The dataclass.
         only: Names of the fields to take, all by default.
         without: Names of the fields to leave out.
         aliases: More flags by field name.
-        complete: What a shell completes, by field name; paths are completed by themselves.
+        complete: Shell completion by field name; paths are completed automatically.
         defaults: Defaults of this command that differ from the declared ones, by field name.
     """
     chosen = [item for name, item in options_of(cls).items() if name not in without and (not only or name in only)]
@@ -131,7 +131,7 @@ def complete_paths(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 class Refusal(click.ClickException):
-    """A user's error as one line."""
+    """A user error, printed on one line."""
 
     def __init__(self, message: str, exit_status: int = 2) -> None:
         super().__init__(message)
@@ -144,7 +144,7 @@ class Refusal(click.ClickException):
 
 
 class Command(click.Command):
-    """A command whose help lists its options by heading, and which spells errors in its own flags."""
+    """A command whose help groups options by heading, and whose errors name its flags."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         settings = {"max_content_width": 110} | (kwargs.pop("context_settings", None) or {})

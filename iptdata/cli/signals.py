@@ -12,28 +12,27 @@ def stop_signals() -> Iterator[list[int]]:
     """The stop signals received so far, for a command that stops at the next step; a second Ctrl-C raises KeyboardInterrupt."""
     received: list[int] = []
 
-    def take(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and number in received:
+    def record(signum: int, frame: FrameType | None) -> None:
+        if signum == signal.SIGINT and signum in received:
             raise KeyboardInterrupt
-        received.append(number)
+        received.append(signum)
         if os.environ.get("RANK", "0") == "0":
-            os.write(
-                2, b"Stopping after this step; a checkpoint will be saved.\n"
-            )  # a handler must not reenter what it interrupts
+            # os.write, since a handler must not reenter the code that it interrupts, which may be printing
+            os.write(2, b"Stopping after this step; a checkpoint will be saved.\n")
 
-    earlier = {number: signal.signal(number, take) for number in (signal.SIGTERM, signal.SIGINT)}
+    earlier = {signum: signal.signal(signum, record) for signum in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield received
     finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+        for signum, handler in earlier.items():
+            signal.signal(signum, handler)
 
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
     """Let SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     earlier = signal.signal(signal.SIGTERM, interrupt)

@@ -9,7 +9,7 @@ from iptdata.restoration.options import RestorerOptions
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(RestorerOptions):
-    """What is measured, and how.
+    """Options of `evaluate`.
 
     Raises:
         EvaluateError: When a value is not allowed.

@@ -20,7 +20,8 @@ class Protocol:
 
     Attributes:
         task: Name of the task.
-        kind: Source of the corrupted images: given or downscaled, clean images plus noise, or given.
+        kind: How corrupted images are obtained: "super-resolution", given or downscaled; "denoising", clean images plus noise;
+            "pairs", given.
         scale: Factor of super-resolution, 1 for other tasks.
         sigma: Standard deviation of the noise on 0..255.
         border: Pixels excluded on each side.

@@ -33,7 +33,7 @@ class Backend(Protocol):
         ...
 
     def exists(self, relative: str) -> bool:
-        """Whether there is a file or folder."""
+        """Whether a file or folder exists."""
         ...
 
     def size(self, relative: str) -> int | None:

@@ -61,7 +61,7 @@ class Storage:
         return f"{self._base}/{relative}{self._query}" if relative else self.root
 
     def exists(self, relative: str = "") -> bool:
-        """Whether there is a file or folder."""
+        """Whether a file or folder exists."""
         with storage_errors(self.path(relative)):
             return self._backend.exists(relative)
 

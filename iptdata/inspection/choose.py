@@ -109,7 +109,7 @@ def find_pair_by_key(groups: Sequence[ShardGroup], key: str) -> list[Pair]:
     found = []
     for group in groups:
         if group.shards:
-            found += [read_pair(group, *place) for place in ManifestTable(group.shards).select(condition, "random", 1)]
+            found += [read_pair(group, *row) for row in ManifestTable(group.shards).select(condition, "random", 1)]
         for tar in [] if group.shards else group.tars:
             found += [_of_sample(group, tar, sample) for sample in tar.contents.samples if sample.key == key]
     if not found:
@@ -154,9 +154,9 @@ def tar_pairs(group: ShardGroup, count: int) -> Iterator[Pair | ShardError]:
     yield from group.problems if group.split or not group.tars else ()
     samples = [(tar, sample) for tar in group.tars for sample in tar.contents.samples]
     yield from (ShardError(f"{tar.path} {tar.contents.problem}") for tar in group.tars if tar.contents.problem)
-    for place in np.unique(np.linspace(0, len(samples) - 1, count).astype(int)) if samples else []:
+    for index in np.unique(np.linspace(0, len(samples) - 1, count).astype(int)) if samples else []:
         try:
-            yield _of_sample(group, *samples[place])
+            yield _of_sample(group, *samples[index])
         except ShardError as error:
             yield error
 

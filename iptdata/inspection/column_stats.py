@@ -12,11 +12,11 @@ BINS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnStats:
-    """Statistics of a number over pairs.
+    """Statistics of a column over pairs.
 
     Attributes:
-        name: Name of the number.
-        count: Number of pairs that have it.
+        name: Name of the column.
+        count: Number of pairs with a value.
         mean: Mean.
         low: Minimum.
         high: Maximum.

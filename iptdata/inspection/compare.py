@@ -56,7 +56,7 @@ class Comparisons:
 
 
 def compare(first: Sequence[ShardGroup], second: Sequence[ShardGroup]) -> Comparisons:
-    """Compare recipes and splits of the same name; when both sides have a single one, these whatever their names.
+    """Compare recipes and splits of the same name; when each side has only one, compare these regardless of their names.
 
     Args:
         first: Corpus A.

@@ -44,7 +44,7 @@ def check_noise(shards: Sequence[Shard]) -> NoiseCheck | None:
     if not is_noise(shards[0].info.identity["recipe"]):
         return None
     filled = [shard for shard in shards if shard.info.pairs]
-    runs = [filled[place] for place in np.unique(np.linspace(0, len(filled) - 1, _RUNS).astype(int))] if filled else []
+    runs = [filled[index] for index in np.unique(np.linspace(0, len(filled) - 1, _RUNS).astype(int))] if filled else []
     found: list[tuple[float, float, int]] = []
     for shard in runs:
         count = min(shard.info.pairs, SAMPLE // len(runs))

@@ -153,8 +153,8 @@ class ManifestTable:
     def histogram(self, column: str, low: float, high: float, bins: int) -> np.ndarray:
         """Number of pairs in each of `bins` equal intervals from `low` to `high`, the last one closed: int64 (bins,)."""
         self._load_numbers()
-        place = f'least(floor(("{column}"::DOUBLE - {low!r}) * {bins} / {high - low or 1.0!r}), {bins - 1})'
-        found = self._query(f'SELECT {place} AS bin, count(*) FROM numbers WHERE "{column}" IS NOT NULL GROUP BY bin')
+        bin_sql = f'least(floor(("{column}"::DOUBLE - {low!r}) * {bins} / {high - low or 1.0!r}), {bins - 1})'
+        found = self._query(f'SELECT {bin_sql} AS bin, count(*) FROM numbers WHERE "{column}" IS NOT NULL GROUP BY bin')
         counts = np.zeros(bins, np.int64)
         for bin_index, pairs in found:
             counts[max(int(bin_index), 0)] = pairs

@@ -40,7 +40,7 @@ class SplitSummary:
         flat: Share of pairs whose clean patch has a standard deviation below `FLAT_STD`.
         repeated: Number of pairs with the same source and box as an earlier pair of the split.
         rejected: Number of images without any pair, by reason.
-        examples: Some of them, as (source, reason, detail).
+        examples: Some rejected images, as (source, reason, detail).
         lost_flat: Number of patches that were dropped as flat from images that were kept.
         missing: Indices of units that the plan has but that have no shard; empty when shards were named instead of a folder.
         problems: Messages about unusable shards.

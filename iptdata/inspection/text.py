@@ -6,7 +6,7 @@ from iptdata.inspection.column_stats import ColumnStats
 from iptdata.inspection.summary import SplitSummary, summarise
 from iptdata.inspection.tar_summary import TarsSummary, summarise_tars
 from iptdata.shards.find import ShardGroup
-from iptdata.units import amount, many
+from iptdata.units import format_bytes, pluralize
 
 Summary = SplitSummary | TarsSummary
 _FLAT_WARNED, _NOISE_WARNED, _ERRORS_WARNED, _LISTED = 0.05, 0.02, 4, 8
@@ -48,27 +48,27 @@ def facts(summary: Summary) -> list[str]:
 def _split_facts(summary: SplitSummary) -> list[str]:
     clean, corrupted = (f"{shape[0]}x{shape[1]}" for shape in (summary.clean, summary.corrupted))
     found = [
-        f"{many(summary.pairs, 'pair')}, {clean} clean and {corrupted} corrupted",
-        many(summary.classes, "class", "classes"),
-        f"{many(summary.shards, 'shard')}, {amount(summary.bytes)}",
-        f"{summary.shards:,}/{many(summary.shards + len(summary.missing), 'unit')} complete",
+        f"{pluralize(summary.pairs, 'pair')}, {clean} clean and {corrupted} corrupted",
+        pluralize(summary.classes, "class", "classes"),
+        f"{pluralize(summary.shards, 'shard')}, {format_bytes(summary.bytes)}",
+        f"{summary.shards:,}/{pluralize(summary.shards + len(summary.missing), 'unit')} complete",
         f"seed {summary.identity['seed']}",
     ]
     if summary.flat:
         found.append(f"{summary.flat:.2%} flat clean patches")
     if summary.noise is not None:
         noise = summary.noise
-        found.append(f"noise measured in {many(noise.pairs, 'pair')}: sigma {noise.measured:.2f}, drawn {noise.drawn:.2f}")
+        found.append(f"noise measured in {pluralize(noise.pairs, 'pair')}: sigma {noise.measured:.2f}, drawn {noise.drawn:.2f}")
     return found
 
 
 def _tar_facts(summary: TarsSummary) -> list[str]:
-    samples = many(summary.samples, "sample") + ("" if summary.whole else " or more")
+    samples = pluralize(summary.samples, "sample") + ("" if summary.whole else " or more")
     members = ", ".join(f"{name} ({count:,})" for name, count in list(summary.members.items())[:_LISTED])
     shapes = ", ".join(f"{shape} ({count:,})" for shape, count in list(summary.shapes.items())[:_LISTED])
-    found = [f"{many(summary.tars, 'tar')}, {amount(summary.bytes)}", samples, f"members {members or 'none'}"]
+    found = [f"{pluralize(summary.tars, 'tar')}, {format_bytes(summary.bytes)}", samples, f"members {members or 'none'}"]
     if summary.sampled:
-        found.append(f"{many(summary.sampled, 'pair')} sampled: {shapes}")
+        found.append(f"{pluralize(summary.sampled, 'pair')} sampled: {shapes}")
     return found
 
 
@@ -83,10 +83,10 @@ def _split_warnings(summary: SplitSummary) -> list[str]:
         found.append(f"{_are(len(summary.missing), 'unit')} missing ({listed(summary.missing)}); run the same build again")
     if summary.repeated:
         verb = "has" if summary.repeated == 1 else "have"
-        found.append(f"{many(summary.repeated, 'pair')} {verb} the same source and box as another pair")
+        found.append(f"{pluralize(summary.repeated, 'pair')} {verb} the same source and box as another pair")
     if summary.identical:
         verb = "has" if summary.identical == 1 else "have"
-        found.append(f"{many(summary.identical, 'pair')} {verb} no difference between clean and corrupted")
+        found.append(f"{pluralize(summary.identical, 'pair')} {verb} no difference between clean and corrupted")
     if summary.flat > _FLAT_WARNED:
         found.append(f"{summary.flat:.1%} of the clean patches are flat; set min_std in the recipe to drop them")
     noise = summary.noise
@@ -99,7 +99,7 @@ def _split_warnings(summary: SplitSummary) -> list[str]:
     if summary.lost_flat:
         verb = "was" if summary.lost_flat == 1 else "were"
         kept = "an image that was" if summary.lost_flat == 1 else "images that were"
-        found.append(f"{many(summary.lost_flat, 'flat patch', 'flat patches')} {verb} dropped from {kept} kept")
+        found.append(f"{pluralize(summary.lost_flat, 'flat patch', 'flat patches')} {verb} dropped from {kept} kept")
     return found
 
 
@@ -109,4 +109,4 @@ def listed(indices: Sequence[int]) -> str:
 
 
 def _are(count: int, noun: str) -> str:
-    return f"{many(count, noun)} {'is' if count == 1 else 'are'}"
+    return f"{pluralize(count, noun)} {'is' if count == 1 else 'are'}"

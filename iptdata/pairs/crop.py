@@ -22,7 +22,7 @@ class TooSmall(Exception):
 
 
 class CropSpec(NamedTuple):
-    """What crops depend on besides the image; recipes with an equal spec share their clean patches.
+    """Parameters of crops; recipes with equal specs share their clean patches.
 
     Attributes:
         size: Height and width of a clean patch in pixels.
@@ -48,7 +48,7 @@ class Crops:
     Attributes:
         patch_indices: Index of each patch among those drawn, ascending; dropped flat patches are missing.
         corners: int (N, 2), top and left on the grid of the corrupted image, `scale` times coarser than the clean one.
-        clean: uint8 (N, P, P, 3).
+        clean: uint8 (N, P, P, 3), the clean patches.
         std: float64 (N,), standard deviation of all values of each clean patch.
         uids: 64-bit hashes of source and box.
         flat: Number of patches that were dropped as flat.

@@ -24,7 +24,7 @@ class Pairs:
 
     Attributes:
         crops: The clean patches and where they were cut.
-        corrupted: uint8 (N, p, p, 3).
+        corrupted: uint8 (N, p, p, 3), the corrupted patches.
         values: Recorded values by stored name, N numbers each.
         mse: Mean squared error over all RGB values of each pair, None when the shapes differ.
     """
@@ -136,5 +136,5 @@ def finish_pairs(partial: Sequence[PartialPairs], recipe: Recipe, seed: int) -> 
 
 
 def _stream(seed: int, recipe: Recipe, source_key: str, position: int) -> bytes:
-    """Name of the random bits of an image for the step at a position."""
+    """Key of the random bits of an image for the step at a position."""
     return rng.digest("degrade", seed, recipe.hash, source_key, position)

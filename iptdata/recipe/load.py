@@ -26,7 +26,7 @@ class Suite:
 
     Attributes:
         name: Name of the suite.
-        description: What it is, for lists.
+        description: Short description, shown in lists.
         recipes: The recipes, in the order of a model's heads.
     """
 

@@ -24,7 +24,7 @@ class Recipe:
 
     Attributes:
         task: Name of the task, and of the folder of its shards.
-        description: What it is, for lists and dataset cards; pairs do not depend on it.
+        description: Short description, shown in lists and dataset cards; pairs do not depend on it.
         scale: How many times larger the clean patch is than the corrupted one, in both directions.
         patch_size: Height and width of the corrupted patch in pixels; the clean one is `patch_size * scale`.
         min_std: A clean patch with a lower standard deviation (0..255, all values) is drawn again, up to 16 times, and then
@@ -40,7 +40,7 @@ class Recipe:
         pattern=TASK_PATTERN.pattern,
         expects="lower-case letters, digits, _ and -, at most 32, not beginning with _ or -",
     )
-    description: str = option("", help="What it is.")
+    description: str = option("", help="Short description.")
     scale: int = option(1, help="How many times larger the clean patch is.", choices=dict.fromkeys(SCALES, ""))
     patch_size: int = option(48, help="Side of the corrupted patch.", unit="pixels", min=1, max=MAX_PATCH)
     min_std: float = option(0.0, help="Draw a clean patch again when its standard deviation is lower.", min=0, below=128)

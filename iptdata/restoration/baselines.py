@@ -1,4 +1,4 @@
-"""What any restorer offers, and the baselines that a network has to beat."""
+"""The interface of a restorer, and baselines to compare networks with."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -94,7 +94,7 @@ class Restorer:
             (scale * H, scale * W, 3) RGB, uint8.
 
         Raises:
-            EvaluateError: When the array is not such an image.
+            EvaluateError: When the array has another shape or dtype.
             EvaluateFailed: When the GPU runs out of memory.
         """
         if not isinstance(image, np.ndarray):

@@ -81,7 +81,7 @@ class ShardInfo:
 
     @property
     def dropped(self) -> list[Reject]:
-        """The images that yielded no pair at all."""
+        """The images that yielded no pairs."""
         return [reject for reject in self.rejects if reject.patches == self.identity["patches_per_image"]]
 
     @property

@@ -15,7 +15,7 @@ import numpy.lib.format as npy_format
 from iptdata.errors import ShardError, one_line
 from iptdata.files.storage import Storage
 from iptdata.image.decode import Unusable, decode
-from iptdata.units import amount, many
+from iptdata.units import format_bytes, pluralize
 
 CLEAN_NAMES = ("clean", "target", "gt", "hq", "hr", "norain")
 CORRUPTED_NAMES = ("corrupted", "input", "lq", "lr", "noisy", "rain")
@@ -81,7 +81,7 @@ class Tar:
         samples, problem = _list(io.BytesIO(self.storage.read(self.name, 0, _REMOTE_BYTES)), length)
         if length <= _REMOTE_BYTES:
             return TarContents(samples, problem, complete=True)
-        problem = "" if len(samples) > 1 else f"starts with a sample of more than {amount(_REMOTE_BYTES)}"
+        problem = "" if len(samples) > 1 else f"starts with a sample of more than {format_bytes(_REMOTE_BYTES)}"
         return TarContents(samples[:-1], problem, complete=False)  # the last one may be cut off
 
     def read(self, sample: Sample, extension: str) -> bytes:
@@ -146,7 +146,7 @@ def _list(file: IO[bytes] | Any, length: int) -> tuple[list[Sample], str]:
         problem = _list_into(samples, file, length)
     except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError, MemoryError, OSError) as error:
         problem = one_line(error)
-    return samples, problem and f"is not a valid tar after its first {many(len(samples), 'sample')}: {problem}"
+    return samples, problem and f"is not a valid tar after its first {pluralize(len(samples), 'sample')}: {problem}"
 
 
 def _list_into(samples: list[Sample], file: IO[bytes] | Any, length: int) -> str:

@@ -10,7 +10,7 @@ Source = FolderSource | SampleSource
 
 
 def open_source(text: str) -> Source:
-    """The source for the option `source`.
+    """Open the source that the option `source` names.
 
     Args:
         text: `samples` for the photos that ship with the package, else a directory or URL; pass `./samples` for a directory of

@@ -22,7 +22,7 @@ class FolderSource:
 
     @property
     def description(self) -> str:
-        """The source in words, as manifests record it."""
+        """Description of the source, as recorded in manifests."""
         return f"folder {self.storage.name}"
 
     @property

@@ -25,7 +25,7 @@ class SourceImage:
     """One encoded image.
 
     Attributes:
-        key: Label and file name, `label/name`, unique in the source; with as much of the parent path as that takes.
+        key: Label and file name, `label/name`, with as much of the parent path as needed to be unique in the source.
         label: The class, as named by the source.
         container: Path of the file that holds the bytes, relative to the root of the source.
         offset: First byte in the container.
@@ -92,7 +92,7 @@ class Listing:
 
 
 def unique_keys(images: Sequence[tuple[str, str]]) -> tuple[list[str], int]:
-    """Make a unique key of each image: label and file name, with the shortest part of the path that tells equal ones apart.
+    """Make unique keys: label and file name, and where these are equal the shortest part of the path that differs.
 
     Args:
         images: Label and path of each image.

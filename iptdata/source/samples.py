@@ -15,7 +15,7 @@ class SampleSource(FolderSource):
 
     @property
     def description(self) -> str:
-        """The source in words, as manifests record it."""
+        """Description of the source, as recorded in manifests."""
         return "the sample photos of iptdata"
 
     @property

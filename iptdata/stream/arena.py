@@ -16,7 +16,7 @@ import torch
 
 from iptdata.errors import ShardError, StreamError
 from iptdata.shards.layout import BLOCK, NPY_HEADER, Layout
-from iptdata.units import amount
+from iptdata.units import format_bytes
 
 _PROT_NONE, _MAP_FIXED = 0, 0x10
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -47,7 +47,7 @@ class Arena:
             self._base = _mmap(None, self._length, _PROT_NONE, _reserving(), -1)
         except OSError as error:
             raise StreamError(
-                f"cannot reserve {amount(self._length)} of address space: {error.strerror}",
+                f"cannot reserve {format_bytes(self._length)} of address space: {error.strerror}",
                 hint="Raise the limit with `ulimit -v KILOBYTES`",
             ) from error
         self._clean = self._rows(layout.members[0].content, layout.clean_bytes)

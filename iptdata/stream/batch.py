@@ -2,10 +2,7 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
-
-_TOP_THREE_BITS = np.uint64(61)
 
 
 class Batch(NamedTuple):
@@ -19,7 +16,7 @@ class Batch(NamedTuple):
             their names. -1 in shards not written by iptdata.
         orientation: uint8 (N,), one of the eight flips and rotations (0..7) for each pair, see `iptdata.stream.orient`;
             drawn from seed, pass and pair, the same on any number of ranks.
-        repeated: Number of rows, the last ones, that pad the last batch of a pass with pairs that were in it already.
+        repeated: Number of rows, the last ones, that pad the last batch of a pass with pairs that the pass already contained.
         epoch: Epoch of this batch.
         step: Step of this batch in its epoch; the next one is `step + 1`, or step 0 of the next epoch.
     """
@@ -32,11 +29,6 @@ class Batch(NamedTuple):
     repeated: int
     epoch: int
     step: int
-
-
-def orientations(random_bits: np.ndarray) -> np.ndarray:
-    """One of the eight flips and rotations from each random uint64: uint8, same shape."""
-    return (random_bits >> _TOP_THREE_BITS).astype(np.uint8)
 
 
 def pixels(memory: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:

@@ -17,13 +17,13 @@ from pathlib import Path
 from iptdata.errors import ShardError, StorageError
 from iptdata.files.storage import TEMPORARY_SUFFIX, Storage
 from iptdata.shards.index import IndexEntry
-from iptdata.units import amount
+from iptdata.units import format_bytes
 
 _CHUNK_BYTES = 8 << 20
 _DEFAULT_BYTES = 64 << 30
 _STALE_SECONDS = 3600
 _ATTEMPTS = 5
-_LARGER = "Raise cache_bytes"
+_LARGER = "Raise `cache_bytes`"
 
 
 class ShardCache:
@@ -52,7 +52,7 @@ class ShardCache:
                 return os.open(path, os.O_RDONLY)
         raise StorageError(
             f"{storage.path(entry.name)}.tar was evicted from the cache {self.folder} {_ATTEMPTS} times before it could be "
-            f"read: {amount(self.max_bytes)} is too small for the shards that are read at the same time",
+            f"read: {format_bytes(self.max_bytes)} is too small for the shards that are read at the same time",
             hint=_LARGER,
         )
 
@@ -68,8 +68,8 @@ class ShardCache:
             return path
         if entry.bytes > self.max_bytes:
             raise StorageError(
-                f"{storage.path(entry.name)}.tar has {amount(entry.bytes)}, the cache {self.folder} may hold "
-                f"{amount(self.max_bytes)}",
+                f"{storage.path(entry.name)}.tar has {format_bytes(entry.bytes)}, the cache {self.folder} may hold "
+                f"{format_bytes(self.max_bytes)}",
                 hint=_LARGER,
             )
         try:
@@ -79,9 +79,9 @@ class ShardCache:
                     self._download(storage, entry, path)
         except OSError as error:
             raise StorageError(
-                f"cannot keep {amount(entry.bytes)} of {storage.path(entry.name)}.tar in the cache {self.folder}: "
+                f"cannot keep {format_bytes(entry.bytes)} of {storage.path(entry.name)}.tar in the cache {self.folder}: "
                 f"{error.strerror}",
-                hint="Free some space, or pass another cache_dir",
+                hint="Free some space, or pass another `cache_dir`",
             ) from error
         return path
 
@@ -112,8 +112,8 @@ class ShardCache:
                 os.unlink(temporary)
             raise
 
-    def _make_room(self, wanted: int) -> None:
-        """Evict the least recently used shards until `wanted` more bytes fit."""
+    def _make_room(self, needed: int) -> None:
+        """Evict the least recently used shards until `needed` more bytes fit."""
         files = []
         for entry in os.scandir(self.folder):
             if entry.name.endswith((".tar", TEMPORARY_SUFFIX)):
@@ -123,7 +123,7 @@ class ShardCache:
         files = [found for found in files if not self._remove_stale(found[0], found[2])]
         used = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
-            if used + wanted <= self.max_bytes:
+            if used + needed <= self.max_bytes:
                 return
             if path.endswith(".tar"):
                 with contextlib.suppress(FileNotFoundError):

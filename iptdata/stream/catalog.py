@@ -137,7 +137,7 @@ def open_tasks(
     external: Container[str] = (),
     skip_unreadable: bool = False,
 ) -> list[TaskShards]:
-    """Open the shards that paths name, by task.
+    """Open the shards at these paths, by task.
 
     Args:
         paths: Corpora, folders, tars, globs, brace patterns or URLs.
@@ -148,15 +148,15 @@ def open_tasks(
         skip_unreadable: Skip shards that are unfinished instead of raising.
 
     Raises:
-        ShardError: When a path names nothing, a task is missing or also external, or a shard is unfinished or named twice.
+        ShardError: When a path matches nothing, a task is missing or also external, or a shard is unfinished or named twice.
     """
     if not paths and not external:
         raise ShardError("found no path, expected a corpus, a folder in one, or shards")
-    wanted = None if tasks is None else {task for task in tasks if task not in external}
+    wanted_tasks = None if tasks is None else {task for task in tasks if task not in external}
     found: dict[str, list[TaskFolder]] = defaultdict(list)
     for path in paths:
-        for location in locate(path, split, wanted):
-            for task, folder in _open_location(path, location, wanted, skip_unreadable=skip_unreadable):
+        for location in locate(path, split, wanted_tasks):
+            for task, folder in _open_location(path, location, wanted_tasks, skip_unreadable=skip_unreadable):
                 _reject_duplicates(found[task], folder)
                 found[task].append(folder)
     if ambiguous := [task for task in found if task in external]:
@@ -198,4 +198,4 @@ def _reject_duplicates(others: Sequence[TaskFolder], folder: TaskFolder) -> None
         duplicates = names.intersection(entry.name for entry in other.entries)
         if duplicates and other.storage.root == folder.storage.root:
             path = folder.storage.path(f"{min(duplicates)}.tar")
-            raise ShardError(f"{path} is named by two of the paths", hint="Name it once")
+            raise ShardError(f"{path} is matched by two of the paths", hint="Pass it once")

@@ -1,19 +1,18 @@
-"""Batches on the device: gathered and copied in the background, converted to floats and flipped in one step there."""
+"""Batches on the device: gathered and copied in the background, converted to floats and augmented there in one step."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from iptdata.errors import StreamError
 from iptdata.options import option, validate
+from iptdata.stream.augment import Augment, reorient, source_indices
 from iptdata.stream.background import BackgroundIterator
 from iptdata.stream.batch import Batch
 from iptdata.stream.stream import PairStream
-
-Augment = Literal["all", "flips", "none"]
 
 _BUFFERED_BATCHES = 3
 
@@ -82,7 +81,7 @@ class Preparation:
             Tensor of `dtype`, of the same shape and memory format.
         """
         device = pixels.device
-        sources = None if self.augment == "none" else _source_indices(*pixels.shape[2:], device)
+        sources = None if self.augment == "none" else source_indices(*pixels.shape[2:], device)
         if self.augment == "flips":
             orientation = orientation & 3
         return (kernel or prepare_pixels)(pixels, orientation, sources, *_factors(self.mean, self.std, device), self.dtype)
@@ -110,41 +109,8 @@ def prepare_pixels(
         Tensor of `dtype`, (N, 3, H, W) in channels_last memory.
     """
     if sources is not None:
-        pixels = _reorient(pixels, orientation, sources)
+        pixels = reorient(pixels, orientation, sources)
     return torch.addcmul(shift, pixels.float(), scale).to(dtype)
-
-
-def orient(pixels: torch.Tensor, orientation: torch.Tensor) -> torch.Tensor:
-    """Flip and rotate each image of a batch.
-
-    Args:
-        pixels: (N, C, H, W), any type, in channels_last memory.
-        orientation: uint8 (N,), 0..7. Bit 0 mirrors left and right, bit 1 top and bottom, bit 2 then swaps rows and columns;
-            together these are the eight symmetries of a square. Where H and W differ, bit 2 does nothing.
-
-    Returns:
-        The same shape and type, in channels_last memory.
-    """
-    return _reorient(pixels, orientation, _source_indices(*pixels.shape[2:], pixels.device))
-
-
-def _reorient(pixels: torch.Tensor, orientation: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
-    count, channels, height, width = pixels.shape
-    starts = torch.arange(count, device=pixels.device, dtype=torch.int32) * (height * width)
-    rows = (sources[orientation.long()] + starts[:, None]).view(-1)
-    oriented = pixels.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, rows)
-    return oriented.view(count, height, width, channels).permute(0, 3, 1, 2)
-
-
-@lru_cache(maxsize=32)
-def _source_indices(height: int, width: int, device: torch.device) -> torch.Tensor:
-    """Index of the pixel that each pixel of each of the eight orientations comes from: int32 (8, H * W)."""
-    grid = torch.arange(height * width, dtype=torch.int32).view(height, width)
-    found = []
-    for bits in range(8):
-        flipped = grid.flip([dim for dim, bit in ((1, 1), (0, 2)) if bits & bit])
-        found.append((flipped.T if bits & 4 and height == width else flipped).reshape(-1))
-    return torch.stack(found).to(device)
 
 
 @lru_cache(maxsize=8)
@@ -241,7 +207,7 @@ class DeviceStream:
     def _device_batches(self) -> Iterator[tuple[Batch, torch.Tensor, Any]]:
         """Batches on the device, their orientation, and the event that marks their arrival; runs in the background."""
         if self._cuda:
-            torch.cuda.set_device(self.device)  # each thread has a current device of its own
+            torch.cuda.set_device(self.device)  # the current device is per thread
         copy = self._copier()
         for batch in self.stream.batches(_allocate_pinned if self._cuda else None):
             yield copy(batch)

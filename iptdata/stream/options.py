@@ -20,7 +20,7 @@ class StreamOptions(Share):
     Attributes:
         tasks: Recipes to stream, in this order; all of the shards by default.
         seed: Seed of every random choice.
-        split: Split of a corpus or recipe to read; shards named directly are read whatever their split.
+        split: Split of a corpus or recipe to read; shards that are passed by name are read regardless of their split.
         weights: Chance of each task in each step, or "equal". By default an epoch is every full batch of every task once.
             Checked against the tasks when the schedule is made.
         epoch_steps: Steps per epoch, with weights; by default the number of pairs // batch_size.

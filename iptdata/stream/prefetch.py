@@ -14,7 +14,7 @@ _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
 class Prefetcher:
     """Runs jobs in daemon threads.
 
-    A job must not raise: whoever needs its shard tries again and raises the error there.
+    A job must not raise: the reader that needs its shard tries again and raises the error.
 
     Args:
         threads: Number of jobs that run at a time.

@@ -29,7 +29,7 @@ Jobs = Iterator[Callable[[], object]]
 
 
 class TaskReader:
-    """Batches of one task, any of them at any time.
+    """Random access to the batches of one task.
 
     Args:
         shards: The shards of the task.
@@ -92,7 +92,7 @@ class TaskReader:
         self._rows = RowLookup(self.shards, order, self._share, self._seed, self.batches)
 
     def restart(self, epoch: int, step: int) -> None:
-        """Forget what was prefetched: the threads of an earlier iteration, or of another process, are gone."""
+        """Forget what was prefetched, since the threads of an earlier iteration or another process no longer run."""
         self._prefetched_span = (-1, -1)
 
     def read(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from iptdata import rng
-from iptdata.stream.batch import orientations
+from iptdata.stream.augment import draw_orientations
 from iptdata.stream.catalog import TaskShards
 from iptdata.stream.order import Order
 from iptdata.stream.permutation import mix
@@ -66,7 +66,7 @@ class RowLookup:
         return self._block[2].take(0)
 
     def repeated(self, batch_index: int) -> int:
-        """Number of rows of a batch, the last ones, whose pairs were in the pass before."""
+        """Number of rows of a batch, the last ones, whose pairs already occurred in the pass."""
         beyond = batch_index * self._share.batch_size + self._share.stop - self._shards.total
         return min(max(beyond, 0), self._share.rows)
 
@@ -78,5 +78,5 @@ class RowLookup:
         pairs = self._order.pairs(pass_index, positions.ravel() % self._shards.total).reshape(positions.shape)
         shards = np.searchsorted(starts, pairs, side="right") - 1
         key = np.frombuffer(rng.digest("orientation", self._seed, self._shards.name, pass_index, size=8), "<u8")
-        orientation = orientations(mix(pairs.astype(np.uint64) + key))
+        orientation = draw_orientations(mix(pairs.astype(np.uint64) + key))
         return BatchRows(pairs, shards, pairs - starts[shards], orientation)

@@ -1,4 +1,4 @@
-"""Which task each step trains, and which batch of it: known for any step without going through those before."""
+"""The task and the batch of each step, computed for any step without iterating over earlier ones."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
@@ -92,7 +92,7 @@ class ExactSchedule:
 class WeightedSchedule:
     """Each step draws its task with the weights, from the seed and the steps since the first epoch.
 
-    Every task goes through passes of its own, one after the other, across epochs.
+    Each task has its own passes, one after the other, across epochs.
 
     Args:
         batches: Batches per pass over each task; None where a task has no known length.
@@ -133,7 +133,7 @@ class WeightedSchedule:
         return np.searchsorted(self._edges, self._draws(start, stop), side="right")
 
     def _counts_before(self, step: int) -> np.ndarray:
-        """How often each task was drawn before a step, counted from the last step known."""
+        """How often each task was drawn before a step, counted from the last cached step."""
         known, counts = self._known_counts if self._known_counts[0] <= step else (0, np.zeros_like(self._known_counts[1]))
         counts = counts.copy()
         for start in range(known, step, _COUNT_STEPS):
@@ -168,11 +168,14 @@ def make_schedule(
     if weights is None and not endless:
         if epoch_steps is not None:
             raise StreamError(
-                f"found {epoch_steps}, expected None: without weights an epoch is each pair once", argument="epoch_steps"
+                f"found {epoch_steps}, expected None, since an epoch without `weights` contains each pair once",
+                argument="epoch_steps",
             )
         return ExactSchedule([count for count in batches.values() if count], seed)
     if endless and epoch_steps is None:
-        raise StreamError(f"task {endless[0]} has no known number of pairs", hint="Set the length of an epoch, epoch_steps=N")
+        raise StreamError(
+            f"task {endless[0]} has no known number of pairs", hint="Pass `epoch_steps=N` to set the length of an epoch"
+        )
     chances = _chances(weights, batches)
     steps = pairs // share.batch_size if epoch_steps is None else epoch_steps
     if steps < 1:

@@ -10,7 +10,7 @@ from iptdata.errors import StreamError
 from iptdata.stream.catalog import TaskShards
 from iptdata.stream.options import ShuffleMode
 from iptdata.stream.order import GlobalOrder, Order, WindowOrder
-from iptdata.units import amount
+from iptdata.units import format_bytes
 
 _MEMORY_FRACTION = 0.6
 _MAX_WINDOW = 16
@@ -60,23 +60,26 @@ def choose_shuffle(mode: ShuffleMode, window: int | None, tasks: Sequence[TaskSh
     size, memory = sum(task.bytes for task in tasks), memory_bytes()
     fits = size <= _MEMORY_FRACTION * memory
     if mode == "none" or not tasks:
-        return Shuffle(mode="none", reason=f"{amount(size)} of shards in their own order")
+        return Shuffle(mode="none", reason=f"{format_bytes(size)} of shards in their own order")
     if mode == "global" and remote and size > cache_bytes:
         raise StreamError(
-            f"'global' needs all {amount(size)} of the remote shards in the cache, which may hold {amount(cache_bytes)}",
+            f"'global' needs all {format_bytes(size)} of the remote shards in the cache, which may hold "
+            f"{format_bytes(cache_bytes)}",
             argument="shuffle",
-            hint="Raise cache_bytes, or pass `shuffle=window`",
+            hint="Raise `cache_bytes`, or pass `shuffle=window`",
         )
     if mode == "global" or (mode == "auto" and fits and not remote):
-        return Shuffle(mode="global", reason=f"{amount(size)} of shards shuffled globally")
+        return Shuffle(mode="global", reason=f"{format_bytes(size)} of shards shuffled globally")
     largest = sum(int(task.sizes.max()) for task in tasks)
     if remote or mode == "auto":
         fitting = (cache_bytes if remote else int(_MEMORY_FRACTION * memory)) // (2 * largest)
         window = window or max(1, min(_MAX_WINDOW, fitting))
     window = window or _MAX_WINDOW  # an explicit mode gives the same window on every machine
-    why = "they are remote" if remote else f"they do not fit into 60 % of {amount(memory)} of memory"
+    why = "they are remote" if remote else f"they do not fit into 60 % of {format_bytes(memory)} of memory"
     because = f", since {why}" if mode == "auto" else ""
-    return Shuffle(mode="window", window=window, reason=f"{amount(size)} of shards shuffled in windows of {window}{because}")
+    return Shuffle(
+        mode="window", window=window, reason=f"{format_bytes(size)} of shards shuffled in windows of {window}{because}"
+    )
 
 
 def memory_bytes() -> int:

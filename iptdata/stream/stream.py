@@ -48,7 +48,7 @@ class PairStream(IterableDataset[Batch]):
         rank: This process's rank in the distributed group; a single process by default. It reads rows
             floor(rank * batch_size / world_size) to floor((rank + 1) * batch_size / world_size) of every batch.
         world_size: Number of ranks.
-        split: Split of a corpus or recipe to read; shards named directly are read whatever their split.
+        split: Split of a corpus or recipe to read; shards that are passed by name are read regardless of their split.
         weights: Chance of each task in each step, or "equal". By default an epoch is every full batch of every task once.
         epoch_steps: Steps per epoch, with weights; by default the number of pairs // batch_size.
         fraction: Fraction of each task's pairs to use, above 0 and at most 1; 0.2 is part of 0.4.
@@ -207,7 +207,7 @@ class PairStream(IterableDataset[Batch]):
                 if (step - first) % workers != worker:
                     continue
                 if self._active is not prefetcher:
-                    raise StreamError("another loop over this stream was started", hint="Give each loop a stream of its own")
+                    raise StreamError("another loop over this stream was started", hint="Use a separate stream for each loop")
                 reader = readers[task_index]
                 for urgent, lists in zip((True, False), reader.prefetch_jobs(pass_index, batch_index), strict=True):
                     for jobs in lists:

@@ -26,7 +26,8 @@ from iptdata import rng
 from iptdata.errors import ShardError, one_line
 from iptdata.shards.locations import expand_braces
 from iptdata.shards.tars import find_pair, missing_pair
-from iptdata.stream.batch import Batch, orientations, pixels
+from iptdata.stream.augment import draw_orientations
+from iptdata.stream.batch import Batch, pixels
 from iptdata.stream.share import Share
 
 _SHUFFLE_BUFFER = 2000
@@ -89,7 +90,7 @@ class WebDatasetReader:
     def read(
         self, pass_index: int, batch_index: int, epoch: int, step: int, allocate: Callable[[int, int], torch.Tensor]
     ) -> Batch:
-        """Read the next pairs, whatever the pass and batch; see `TaskReader.read`."""
+        """Read the next pairs, regardless of pass and batch; see `TaskReader.read`."""
         if self._samples is None:
             self._samples = self._open()
         pairs = [next(self._samples) for _ in range(self._share.rows)]
@@ -108,7 +109,7 @@ class WebDatasetReader:
     def _orientation(self, epoch: int, step: int) -> np.ndarray:
         """One orientation per row of the step's batch, since pairs have no index here."""
         random_bits = rng.raw_words(rng.digest("orientation", self._seed, self.task, epoch, step), self._share.batch_size)
-        return orientations(random_bits[self._share.start : self._share.stop])
+        return draw_orientations(random_bits[self._share.start : self._share.stop])
 
     @staticmethod
     def _stack(images: list[np.ndarray], allocate: Callable[[int, int], torch.Tensor]) -> torch.Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from iptdata.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from iptdata.studies.check import TrainingEstimate, estimate
+    from iptdata.studies.check import TrainingEstimate, estimate_trainings
     from iptdata.studies.execute import run_study
     from iptdata.studies.options import StudyOptions
     from iptdata.studies.part import MeasureResult, PartResult
@@ -21,7 +21,7 @@ __all__ = [
     "StudyOptions",
     "StudyPlan",
     "TrainingEstimate",
-    "estimate",
+    "estimate_trainings",
     "load_study",
     "plan_study",
     "run_study",
@@ -38,7 +38,7 @@ __getattr__: Callable[[str], Any] = on_first_use(
         "StudyOptions": "options",
         "StudyPlan": "plan",
         "TrainingEstimate": "check",
-        "estimate": "check",
+        "estimate_trainings": "check",
         "load_study": "study",
         "plan_study": "plan",
         "run_study": "execute",

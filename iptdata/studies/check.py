@@ -10,19 +10,17 @@ from iptdata.errors import StudyError, nearest
 from iptdata.evaluation.benchmark import open_benchmark
 from iptdata.evaluation.measurements import protocol_for
 from iptdata.model.presets import preset
-from iptdata.stream import PairStream
 from iptdata.studies.plan import Part, StudyPlan
 from iptdata.training.events import Observer, RunInfo, StepRecord
-from iptdata.training.length import make_length
 from iptdata.training.options import TrainOptions
 from iptdata.training.run import run_training
-from iptdata.training.setup import shapes_of
+from iptdata.training.streams import open_unsplit_pairs, planned_steps, shapes_of
 
 _CPU_STEPS, _GPU_STEPS = 6, 60  # the first of them warm up and compile
 _CPU_BATCH_SIZE = 8
 
 
-def check(plan: StudyPlan) -> None:
+def check_study(plan: StudyPlan) -> None:
     """Open the shards of every training and the benchmarks of every cell, and check that networks and heads fit them.
 
     Raises:
@@ -37,23 +35,11 @@ def check(plan: StudyPlan) -> None:
     for part in plan.parts:
         network = part.network
         options = part.options or network
-        patch_size, scales = shapes_of(options, _open_stream(options))
+        patch_size, scales = shapes_of(options, open_unsplit_pairs(options))
         config = preset(network.model or "", scales, patch_size, **network.network)
         if options.contrastive and not getattr(config, "tokens", 0):
             raise StudyError(f"{part.name}: contrastive is {options.contrastive}, but {network.model} has no tokens to compare")
         _check_measures(part, scales)
-
-
-def _open_stream(options: TrainOptions) -> PairStream:
-    """The pairs of a training.
-
-    Raises:
-        ShardError: When the shards lack a task.
-        StreamError: When the shards do not fit together.
-    """
-    return PairStream(
-        options.shards, tasks=options.tasks, batch_size=1, weights="equal", epoch_steps=1, fraction=options.fraction
-    )
 
 
 def _check_measures(part: Part, scales: dict[str, int]) -> None:
@@ -96,7 +82,7 @@ class TrainingEstimate:
         return self.patches / self.rate / 3600
 
 
-def estimate(plan: StudyPlan, on_probe: Callable[[str], object] | None = None) -> list[TrainingEstimate]:
+def estimate_trainings(plan: StudyPlan, on_probe: Callable[[str], object] | None = None) -> list[TrainingEstimate]:
     """Estimate every training from a few steps of each kind of network on the study's own shards.
 
     Without a GPU, batches of 8 are measured, since a full batch of a large network takes minutes.
@@ -124,7 +110,7 @@ def estimate(plan: StudyPlan, on_probe: Callable[[str], object] | None = None) -
                 on_probe(part.name)
             probes[kind] = _probe(short, _GPU_STEPS if plan.gpus else _CPU_STEPS)
         probe = probes[kind]
-        steps = make_length(part.options, dict(_open_stream(part.options).pairs)).steps
+        steps = planned_steps(part.options)
         patches = steps * part.options.batch_size
         estimates.append(
             TrainingEstimate(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 from iptdata.parallel import RayPool, serial_map
-from iptdata.studies.check import check
+from iptdata.studies.check import check_study
 from iptdata.studies.figure import svg
 from iptdata.studies.part import PartResult, finished_part, run_part
 from iptdata.studies.plan import Part, StudyPlan, record_plan
@@ -62,7 +62,7 @@ def run_parts(
         work: The function, `run_part` with its arguments.
         on_part: Called with each result, those of finished parts first.
     """
-    check(plan)
+    check_study(plan)
     plan.storage.make_folder()
     results: dict[str, PartResult] = {}
     with plan.storage.locked():

@@ -163,12 +163,12 @@ def _finished_measures(part: Part) -> dict[str, MeasureResult]:
     if not storage.exists(_RESULTS):
         return {}
     checkpoint = os.path.basename(_checkpoint(part))
-    wanted = {(measure.name, measure.path, part.head, checkpoint) for measure in part.measures}
+    expected = {(measure.name, measure.path, part.head, checkpoint) for measure in part.measures}
     results = [MeasureResult(**entry) for entry in json.loads(storage.read(_RESULTS))]
     return {
         result.name: result
         for result in results
-        if not result.problems and (result.name, result.path, result.head, result.checkpoint) in wanted
+        if not result.problems and (result.name, result.path, result.head, result.checkpoint) in expected
     }
 
 

@@ -122,8 +122,8 @@ def plan_study(study: Study | str | os.PathLike[str], out: str | os.PathLike[str
         options: Fields of `StudyOptions`.
 
     Raises:
-        StudyError: When the study or an option is invalid, an input is missing, or `settings` would make trainings alike that
-            the study compares.
+        StudyError: When the study or an option is invalid, an input is missing, or `settings` has an option that differs
+            between the trainings of the study.
         StorageError: When inputs for `smoke` cannot be written.
     """
     chosen: StudyOptions = from_arguments(StudyOptions, options, StudyError)
@@ -146,19 +146,19 @@ def record_plan(plan: StudyPlan) -> None:
     Raises:
         StudyError: When a training in the folder was started with other options; training and option are named.
     """
-    wanted = {part.name: _plain(part) for part in plan.parts}
+    planned = {part.name: _plain(part) for part in plan.parts}
     earlier: dict[str, Any] = json.loads(plan.storage.read(_PLAN)) if plan.storage.exists(_PLAN) else {}
     for part in plan.parts:
         if part.name not in earlier or not RunFolder(part.folder).steps():
             continue
-        for key, value in wanted[part.name].items():
+        for key, value in planned[part.name].items():
             found = earlier[part.name].get(key, _DEFAULTS.get(key))
             if key not in _CHANGEABLE and found != value:
                 raise StudyError(
-                    f"{part.name} was trained with {key} {found!r}, the study asks for {value!r}",
+                    f"{part.name} was trained with {key} {found!r}, expected {value!r}",
                     hint=f"Choose another `out`, or remove {part.folder}",
                 )
-    plan.storage.write(_PLAN, json.dumps(earlier | wanted, indent=1).encode())
+    plan.storage.write(_PLAN, json.dumps(earlier | planned, indent=1).encode())
 
 
 def _plain(part: Part) -> dict[str, Any]:

@@ -46,13 +46,13 @@ class Cell:
 
     @property
     def points(self) -> set[tuple[str, float | str, str, str]]:
-        """Places of its results in the table: series, x, task and benchmark."""
+        """Positions of its results in the table: series, x, task and benchmark."""
         return {(self.series, self.x, task, name) for task, names in self.measure.items() for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Cells that answer a question together.
+    """A question, and the cells that answer it together.
 
     Attributes:
         name: Name of the study.

@@ -20,7 +20,7 @@ def resolve(*layers: Mapping[str, Any]) -> TrainOptions:
     A float or a list of names may be text, since YAML reads 5e-5 as text.
 
     Args:
-        layers: Values by name of the option; None is a value like any other, and stands for the option's own default.
+        layers: Values by name of the option; None is a value too, and means the option's default.
 
     Raises:
         TrainError: When a name is unknown or a value is not allowed.
@@ -59,10 +59,10 @@ def check_options(content: Iterable[Any], where: str) -> None:
 
     Args:
         content: The keys.
-        where: What a message begins with.
+        where: Prefix of messages.
 
     Raises:
-        TrainError: When a key is unknown, the nearest ones first.
+        TrainError: When a key is unknown; the message lists the nearest ones first.
     """
     check_keys(content, _OPTIONS, where, TrainError)
 

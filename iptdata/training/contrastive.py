@@ -9,10 +9,10 @@ With f_j^a the unit vector of token a of image j, B images, N tokens each, and d
 with temperature t = 0.07, averaged over tokens i and then over their positives p, the other tokens of the same image:
     -log( exp(d(f_i, f_p) / t) / sum_{q != i} exp(d(f_i, f_q) / t) )
 
-The numerators need no matrix: the sum of d over all pairs of tokens of an image is |sum_a f_j^a|^2. The denominators are made
-of blocks of the matrix of all scalar products, which is symmetric, so only one half is computed. The gradient is computed
-together with the value, and the backward pass only scales it. With several ranks each gathers the tokens of all and computes
-its share of the blocks.
+The numerators need no matrix: the sum of d over all pairs of tokens of an image is |sum_a f_j^a|^2. The denominators are
+sums over blocks of the matrix of all scalar products, which is symmetric, so only one half is computed. The gradient is
+computed together with the value, and the backward pass only scales it. With several ranks each gathers the tokens of all and
+computes its share of the blocks.
 """
 
 import itertools

@@ -109,7 +109,7 @@ class Learner:
         return self.model.state_dict() | ({} if self.mean is None else self.mean.weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """State that is needed to resume besides `weights`."""
+        """State that is needed to resume, in addition to `weights`."""
         return {"optimizer": self.optimizer.state_dict(), "trained": None if self.mean is None else self.model.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -228,7 +228,7 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Give the network the mean weights within the block."""
+        """Use the mean weights in the network within the block."""
         kept = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         try:
             self._fill(self.weights)

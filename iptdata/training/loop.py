@@ -18,7 +18,7 @@ from iptdata.training.events import Observer, StepRecord
 from iptdata.training.ranks import Ranks
 from iptdata.training.run_folder import RunFolder
 from iptdata.training.setup import TrainingSetup
-from iptdata.training.validation import validate
+from iptdata.training.validation import held_out_psnr
 
 _SAVE_SECONDS = 600.0
 _PICTURED_PATCHES = 4
@@ -49,8 +49,8 @@ class _PendingStep(NamedTuple):
         task: Task of its batch.
         lr: Learning rate.
         values: Losses of the step, and how many ranks ask to stop and to save.
-        seconds: Time from the step before to this one.
-        waited: How much of it was spent waiting for the batch.
+        seconds: Time since the previous step.
+        waited: Part of it that was spent waiting for the batch.
     """
 
     step: int
@@ -83,10 +83,10 @@ def training_errors(ranks: Ranks) -> Iterator[None]:
 
 
 class Loop:
-    """The steps of a run, from where its setup starts to its end.
+    """Runs the steps of a run, from `setup.start` to its end.
 
     Values of a step are read after the next step is queued on a GPU, so that the GPU never waits for the host; all ranks read
-    the same sums, and so decide alike when to save and to stop.
+    the same sums, and so make the same decisions to save and to stop.
 
     Args:
         setup: The run.
@@ -129,11 +129,11 @@ class Loop:
         lag = 1 if setup.ranks.device.type == "cuda" else 0
         with closing(_endless(setup.stream)) as batches:
             started_at = self._now()
-            while self._step < setup.length.steps and not self._must_stop:
+            while self._step < setup.lr_schedule.steps and not self._must_stop:
                 requested_at = self._now()
                 batch = next(batches)
                 waited = self._now() - requested_at
-                lr = setup.length.rate(self._step)
+                lr = setup.lr_schedule.rate(self._step)
                 losses = setup.learner.step(batch, self._step, lr)
                 values = _AsyncCopy(torch.cat([torch.stack(losses), self._votes()]))
                 self._step += 1
@@ -171,7 +171,7 @@ class Loop:
         self._skipped_in_row = 0 if finite else self._skipped_in_row + 1
         record = StepRecord(
             step=pending.step,
-            epoch=setup.length.epoch_of(pending.step - 1),
+            epoch=setup.lr_schedule.epoch_of(pending.step - 1),
             task=pending.task,
             loss=l1 + setup.learner.contrast.weight * contrastive,
             l1=l1,
@@ -196,7 +196,7 @@ class Loop:
         return by_step or self._must_save or self._validation_due()
 
     def _validation_due(self) -> bool:
-        due = self._step % self._setup.options.validate_every == 0 or self._step == self._setup.length.steps
+        due = self._step % self._setup.options.validate_every == 0 or self._step == self._setup.lr_schedule.steps
         return self._setup.validation is not None and due
 
     def _validate_and_save(self) -> None:
@@ -212,7 +212,7 @@ class Loop:
         setup = self._setup
         assert setup.validation is not None
         with nullcontext() if setup.learner.mean is None else setup.learner.mean.in_place():
-            found = validate(setup.learner.restore, setup.validation, setup.ranks, setup.options.validate_pairs)
+            found = held_out_psnr(setup.learner.restore, setup.validation, setup.ranks, setup.options.validate_pairs)
         self._observer.on_validation(self._step, found)
         return math.fsum(found.values()) / len(found)
 

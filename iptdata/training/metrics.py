@@ -28,7 +28,7 @@ class MetricsFile(Observer):
         self._descriptor = -1
 
     def on_start(self, run: RunInfo) -> None:
-        """Remove the records of steps after the checkpoint, which are done again."""
+        """Remove the records of steps after the checkpoint, which are repeated."""
         with storage_errors(self._path):
             if os.path.exists(self._path):
                 os.truncate(self._path, _length_up_to(self._path, run.step))

@@ -131,13 +131,13 @@ def gpus() -> int:
     return torch.cuda.device_count()
 
 
-def _device(wanted: str, local_rank: int) -> torch.device:
+def _device(requested: str, local_rank: int) -> torch.device:
     """The device of this process; the GPUs of a machine are assigned in the order of its local ranks."""
     count = gpus()
-    if wanted == "cuda" and not count:
+    if requested == "cuda" and not count:
         reason = "this PyTorch is built without CUDA" if torch.version.cuda is None else "no GPU is visible"
         raise TrainError(f"found cuda, but {reason}", argument="device", hint="Leave out `device` to train on the CPU")
-    if wanted == "cpu" or not count:
+    if requested == "cpu" or not count:
         return torch.device("cpu")
     if local_rank >= count:
         raise TrainError(

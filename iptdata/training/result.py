@@ -7,7 +7,7 @@ from iptdata.errors import TrainError
 from iptdata.training.config import read_config, resolve
 from iptdata.training.metrics import training_seconds
 from iptdata.training.run_folder import BEST, CONFIG, RunFolder
-from iptdata.training.setup import planned_length
+from iptdata.training.streams import planned_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def run_result(folder: str | os.PathLike[str]) -> RunResult:
     if not run.storage.exists(CONFIG):
         raise TrainError(f"{run.root} is not the folder of a training run: {CONFIG} is missing")
     options = resolve(read_config(run.path(CONFIG)))
-    return result_of(run, options.batch_size, options.steps or planned_length(options).steps)
+    return result_of(run, options.batch_size, options.steps or planned_steps(options))
 
 
 def result_of(run: RunFolder, batch_size: int, steps: int, setting: str = "") -> RunResult:

@@ -19,7 +19,7 @@ from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import Ranks, joined
 from iptdata.training.result import RunResult, result_of
 from iptdata.training.run_folder import CONFIG, RunFolder, next_folder
-from iptdata.training.setup import TrainingSetup, prepare
+from iptdata.training.setup import TrainingSetup, set_up_run
 from iptdata.training.speed import matmul_rate, step_flops
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -101,7 +101,7 @@ def run_training(
     """
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     if restarted and resume is False:
-        resume = None  # the run started anew before torchrun restarted it
+        resume = None  # earlier checkpoints were removed before torchrun restarted the run
     earlier = {} if out is None or resume is False else _earlier_options(RunFolder(out))
     options = resolve(defaults, earlier, *layers)
     with joined(options.device) as ranks, ExitStack() as stack:
@@ -109,10 +109,10 @@ def run_training(
         if ranks.first:
             stack.enter_context(folder.claimed())
         checkpoint = _last_checkpoint(folder, ranks, resume)
-        setup = prepare(options, ranks, checkpoint)
-        if setup.start >= setup.length.steps:
+        setup = set_up_run(options, ranks, checkpoint)
+        if setup.start >= setup.lr_schedule.steps:
             raise TrainFinished(
-                f"{folder.root} is already finished (step {setup.start:,} of {setup.length.steps:,})",
+                f"{folder.root} is already finished (step {setup.start:,} of {setup.lr_schedule.steps:,})",
                 hint="Pass larger `steps` or `epochs` to continue, or `resume=False` to start over",
             )
         observers = Observer()
@@ -132,7 +132,7 @@ def run_training(
 
 
 def _result(setup: TrainingSetup, folder: RunFolder) -> RunResult:
-    return result_of(folder, setup.options.batch_size, setup.length.steps, _setting(setup))
+    return result_of(folder, setup.options.batch_size, setup.lr_schedule.steps, _setting(setup))
 
 
 def _new_folder(options: TrainOptions) -> str:
@@ -152,7 +152,7 @@ def _earlier_options(folder: RunFolder) -> dict[str, Any]:
 
 
 def _last_checkpoint(folder: RunFolder, ranks: Ranks, resume: bool | None) -> Checkpoint | None:
-    """The last checkpoint of the run, which each rank reads on its own."""
+    """Load the last checkpoint of the run, on each rank separately."""
     steps = folder.steps()
     step = ranks.agreed(steps[-1] if steps and resume is not False else None)
     if step is None:
@@ -175,8 +175,8 @@ def _run_info(setup: TrainingSetup, folder: RunFolder, peak: float) -> RunInfo:
         model=options.model or f"the network of {options.checkpoint}",
         parameters=sum(parameter.numel() for parameter in setup.learner.model.parameters() if parameter.requires_grad),
         step=setup.start,
-        steps=setup.length.steps,
-        epochs=None if setup.length.epoch is None else setup.length.steps / setup.length.epoch,
+        steps=setup.lr_schedule.steps,
+        epochs=None if setup.lr_schedule.epoch_steps is None else setup.lr_schedule.steps / setup.lr_schedule.epoch_steps,
         batch_size=options.batch_size,
         pairs=setup.stream.stream.pairs,
         setting=_setting(setup),

@@ -1,4 +1,4 @@
-"""Set up a run: from options to streams, network and learner, at the step to start from."""
+"""Set up a run: make its network and learner, and restore them from a checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,18 +11,18 @@ from iptdata.errors import ModelError, TrainError
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint
 from iptdata.model.presets import Config, make_model, preset
 from iptdata.model.transfer import for_tasks, freeze_body
-from iptdata.shards.locations import absolute_path, split_task_paths
+from iptdata.shards.locations import absolute_path
 from iptdata.stream import DeviceStream, PairStream, Preparation
-from iptdata.stream.device import Augment
+from iptdata.stream.augment import Augment
 from iptdata.training.compiled import compile_error, compile_in_place
 from iptdata.training.contrastive import Form, check_size
 from iptdata.training.learner import Contrast, Learner, parts_of
-from iptdata.training.length import Length, make_length
+from iptdata.training.lr_schedule import LrSchedule, make_lr_schedule
 from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import Ranks
+from iptdata.training.streams import open_held_out_pairs, open_training_pairs, shapes_of
 
 _CONTRASTIVE_WEIGHT = 0.1
-_STREAM_EPOCH = 10_000  # steps; any number will do, since weighted epochs form one endless sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class TrainingSetup:
         validation: Held-out pairs; None without validation.
         learner: The network in training.
         config: Configuration of the network.
-        length: Length and schedule of the run.
+        lr_schedule: Learning rate at each step, and number of steps.
         start: Steps that are done already.
         training: Training state of the checkpoint; None for a new run.
         patch_size: Side of a corrupted patch.
@@ -49,14 +49,14 @@ class TrainingSetup:
     validation: PairStream | None
     learner: Learner
     config: Config
-    length: Length
+    lr_schedule: LrSchedule
     start: int
     training: Mapping[str, Any] | None
     patch_size: int
     notes: tuple[str, ...]
 
 
-def prepare(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | None) -> TrainingSetup:
+def set_up_run(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | None) -> TrainingSetup:
     """Open the streams, make the network, and restore the state of a checkpoint of the run.
 
     Args:
@@ -73,7 +73,7 @@ def prepare(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | None) 
     """
     if not options.shards:
         raise TrainError("missing, expected corpora, folders, tars, globs or URLs", argument="shards")
-    pairs = _training_pairs(options, ranks)
+    pairs = open_training_pairs(options, ranks)
     pairs.load_state_dict(ranks.agreed(pairs.state_dict()))  # all ranks must have the shards and shuffle of the first
     patch_size, scales = shapes_of(options, pairs)
     torch.manual_seed(options.seed)
@@ -98,10 +98,10 @@ def prepare(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | None) 
         ),
         ranks=ranks,
         stream=DeviceStream(pairs, ranks.device, Preparation(augment=cast(Augment, options.augment)), compiled=compiled),
-        validation=_held_out_pairs(options, ranks, pairs) if options.validate else None,
+        validation=open_held_out_pairs(options, ranks, pairs) if options.validate else None,
         learner=learner,
         config=config,
-        length=make_length(options, pairs.pairs),
+        lr_schedule=make_lr_schedule(options, pairs.pairs),
         start=0 if training is None else int(training["step"]),
         training=training,
         patch_size=patch_size,
@@ -109,119 +109,10 @@ def prepare(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | None) 
     )
 
 
-def planned_length(options: TrainOptions) -> Length:
-    """The length of a run, from its options and the number of pairs in its shards.
-
-    Raises:
-        ShardError: When shards are missing.
-        StorageError: When shards cannot be read.
-        StreamError: When there is no task to train.
-        TrainError: When the length is in epochs and the number of pairs of a task is not known.
-    """
-    stream = PairStream(
-        options.shards, tasks=options.tasks, batch_size=1, weights="equal", epoch_steps=1, fraction=options.fraction
-    )
-    return make_length(options, stream.pairs)
-
-
-def _training_pairs(options: TrainOptions, ranks: Ranks) -> PairStream:
-    """Pairs to train on: each step draws one task, with equal chances, the same on all ranks."""
-    return PairStream(
-        options.shards,
-        tasks=options.tasks,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        rank=ranks.rank,
-        world_size=ranks.size,
-        weights="equal",
-        epoch_steps=_STREAM_EPOCH,
-        fraction=options.fraction,
-        shuffle=options.shuffle,
-    )
-
-
-def _held_out_pairs(options: TrainOptions, ranks: Ranks, trained: PairStream) -> PairStream:
-    """Pairs of the other split in order, each once, in batches of a size that no task is too small for.
-
-    Shards not written by iptdata have no split, so none of their pairs are held out.
-
-    Raises:
-        TrainError: When no pairs are held out, or the held-out pairs are also trained on.
-    """
-    ours, foreign = split_task_paths(options.shards)
-    if not ours:
-        raise TrainError(
-            "shards not written by iptdata have no split, so nothing is held out",
-            argument="validate",
-            hint="Leave out `validate`",
-        )
-    tasks = None if options.tasks is None else [task for task in options.tasks if task not in foreign]
-
-    def open_stream(batch_size: int) -> PairStream:
-        return PairStream(
-            ours,
-            tasks=tasks,
-            batch_size=batch_size,
-            rank=ranks.rank,
-            world_size=ranks.size,
-            split=options.split,
-            shuffle="none",
-            remainder="pad",
-        )
-
-    smallest = open_stream(ranks.size)
-    if smallest.hashes & trained.hashes:
-        raise TrainError(
-            f"the split {options.split} of {', '.join(ours)} is also trained on",
-            argument="validate",
-            hint="Pass the corpus as `shards`, not shards or folders in it",
-        )
-    min_pairs = min(count or 0 for count in smallest.pairs.values())
-    return open_stream(max(ranks.size, min(options.batch_size, min_pairs)))
-
-
-def shapes_of(options: TrainOptions, stream: PairStream) -> tuple[int, dict[str, int]]:
-    """Patch size and scales of the pairs to train on.
-
-    Args:
-        options: Options of the run.
-        stream: Its pairs.
-
-    Returns:
-        Side of the corrupted patches, and the scale of each task.
-
-    Raises:
-        TrainError: When patches are not square, or corrupted patches of the tasks differ in size.
-    """
-    scales, sizes = {}, {}
-    for task, known in stream.shapes.items():
-        (height, width, _), (clean_height, clean_width, _) = known or _first_shapes(options, task)
-        scale = clean_height // height
-        if height != width or (clean_height, clean_width) != (scale * height, scale * width):
-            raise TrainError(
-                f"task {task} has corrupted patches of {height}x{width} and clean patches of {clean_height}x{clean_width}, "
-                f"expected squares, the clean ones 1, 2, 3 or 4 times as large"
-            )
-        scales[task], sizes[task] = scale, height
-    if len(set(sizes.values())) > 1:
-        text = ", ".join(f"{task} {size}x{size}" for task, size in sizes.items())
-        raise TrainError(
-            f"corrupted patches differ in size between tasks: {text}", argument="tasks", hint="Train only tasks of one size"
-        )
-    return next(iter(sizes.values())), scales
-
-
-def _first_shapes(options: TrainOptions, task: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shapes of the first pair of shards not written by iptdata, (H, W, 3) each."""
-    batch = next(iter(PairStream(options.shards, tasks=[task], batch_size=1, epoch_steps=1)))
-    corrupted, clean = (side[0].permute(1, 2, 0).shape for side in (batch.corrupted, batch.clean))
-    return tuple(corrupted), tuple(clean)
-
-
 def _make_network(
     options: TrainOptions, scales: Mapping[str, int], patch_size: int, checkpoint: Checkpoint | None
 ) -> tuple[nn.Module, list[str]]:
-    """The network of the run's checkpoint, or a new one whose weights may come from another checkpoint; and notes."""
+    """Make the network of the run's checkpoint, or a new one whose weights may come from another checkpoint; and notes."""
     if checkpoint is not None:
         _check_network(options, scales, patch_size, checkpoint.config)
         return checkpoint.model(), []
@@ -234,7 +125,7 @@ def _make_network(
 
 
 def _check_network(options: TrainOptions, scales: Mapping[str, int], patch_size: int, config: Config) -> None:
-    """Check that the checkpoint to resume from has the network that the options ask for."""
+    """Check that the checkpoint to resume from has the network that the options specify."""
     found = vars(config)
     if options.model is not None:
         expected = vars(preset(options.model, scales, patch_size, **options.network))
@@ -253,9 +144,9 @@ def _check_network(options: TrainOptions, scales: Mapping[str, int], patch_size:
 
 
 def _compile(model: nn.Module, options: TrainOptions, ranks: Ranks) -> tuple[bool, list[str]]:
-    """Compile the network in place if it is wanted and possible; whether it was compiled, and notes."""
-    wanted = ranks.device.type == "cuda" if options.compile is None else options.compile
-    if not wanted:
+    """Compile the network in place if requested and possible; returns whether it was compiled, and notes."""
+    requested = ranks.device.type == "cuda" if options.compile is None else options.compile
+    if not requested:
         return False, []
     if (error := compile_error(ranks.device)) is not None:
         return False, [f"the network is not compiled: {error}"]
@@ -264,7 +155,7 @@ def _compile(model: nn.Module, options: TrainOptions, ranks: Ranks) -> tuple[boo
 
 
 def _make_contrast(options: TrainOptions, config: Config, ranks: Ranks) -> tuple[Contrast, list[str]]:
-    """The contrastive part of the loss, with weight 0 for a network without tokens; and notes.
+    """Make the contrastive part of the loss, with weight 0 for a network without tokens; and notes.
 
     Raises:
         ModelError: When a part of the batch is too small for the loss.

@@ -36,7 +36,7 @@ def step_flops(config: Config, patch_size: int, *, frozen: bool = False) -> dict
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of square matrix products, the best of several: an upper bound for a network made of them."""
+    """Operations per second of square matrix products, the best of several: an upper bound for the rate of a network."""
     side = 8192 if device.type == "cuda" else 1024
     generator = torch.Generator(device).manual_seed(0)  # leaves the run's random state unchanged
     left, right = (torch.randn(side, side, device=device, dtype=dtype, generator=generator) for _ in range(2))

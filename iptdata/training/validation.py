@@ -11,7 +11,7 @@ from iptdata.training.ranks import Ranks
 Restore = Callable[[torch.Tensor, str], torch.Tensor]
 
 
-def psnr(restored: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+def patch_psnr(restored: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
     """PSNR of patches over all RGB values, at most 100 dB.
 
     Args:
@@ -26,8 +26,8 @@ def psnr(restored: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
     return psnr_from_mse_tensor(error).clamp(max=MAX_DB)
 
 
-def validate(restore: Restore, stream: PairStream, ranks: Ranks, max_pairs: int) -> dict[str, float]:
-    """Mean PSNR of each task over its first pairs.
+def held_out_psnr(restore: Restore, stream: PairStream, ranks: Ranks, max_pairs: int) -> dict[str, float]:
+    """Compute the mean PSNR of each task over its first pairs.
 
     Args:
         restore: Maps (N, 3, h, w), float, on 0..255, and the task to (N, 3, H, W) on 0..255.
@@ -56,7 +56,7 @@ def validate(restore: Restore, stream: PairStream, ranks: Ranks, max_pairs: int)
             rows = len(batch.clean) - batch.repeated
             if rows:
                 restored = restore(batch.corrupted[:rows].to(ranks.device).float(), batch.task)
-                sums[batch.task][0] += psnr(restored, batch.clean[:rows].to(ranks.device)).sum()
+                sums[batch.task][0] += patch_psnr(restored, batch.clean[:rows].to(ranks.device)).sum()
                 sums[batch.task][1] += rows
     found = {}
     for task in stream.tasks:

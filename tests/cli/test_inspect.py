@@ -149,7 +149,7 @@ def test_options_that_do_not_go_together(looked_at: Path) -> None:  # noqa: F811
     assert refused(looked_at, "--html", "a.html", "--show") == "--show: has no effect with --html. Leave one of them out."
     assert refused(looked_at, "--html", "a.html", "--json") == "--json: has no effect with --html. Leave one of them out."
     assert "--where: has no effect with --compare" in refused(looked_at, "--compare", looked_at, "--where", "true")
-    assert refused("--show") == "PATH: missing, expected a corpus, a folder of one, or shards"
+    assert refused("--show") == "PATH: missing, expected a corpus, a folder in one, or shards"
 
 
 def test_comparisons(looked_at: Path) -> None:  # noqa: F811

@@ -3,7 +3,7 @@
 `earlier.tar.xz` was written once and never changes: a test that fails here shows that files of users are no longer readable.
 Its content:
 
-- corpus/: what `iptdata build` made of the sample photos with the options `RECIPES` and `BUILD`.
+- corpus/: what `iptdata build` made from the sample photos with the options `RECIPES` and `BUILD`.
 - run/: an `iptdata train` of 8 steps on it, as it was after step 4 (config.yaml has the options; `CORPUS` is the path of the
   corpus); uninterrupted.jsonl has the lines of steps 5 to 8 of the same run without an interruption.
 - ipt.pt: a small IPT with two heads; ipt.npy: its output for `torch.arange(3 * 8 * 8)` and the second head.
@@ -151,7 +151,7 @@ def test_a_run_is_resumed(earlier: Path) -> None:
     before = metrics(earlier / "run")
     result = iptdata("train", "--out", "run", "--set", "device=cpu", cwd=earlier)
     assert result.returncode == 0, result.stderr
-    assert "from step 4" in result.stderr
+    assert "resumed at step 4" in result.stderr
     lines = metrics(earlier / "run")
     assert lines[: len(before)] == before
     shutil.copy(earlier / "uninterrupted.jsonl", earlier / "metrics.jsonl")

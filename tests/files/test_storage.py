@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, on a local disk and behind a URL."""
+"""Files appear complete or not at all, on a local disk and behind a URL."""
 
 import os
 import pickle
@@ -117,7 +117,7 @@ def test_options_of_a_url_stay_behind_its_path() -> None:
     assert split_query("/a/b?c=d") == ("/a/b?c=d", "")
 
 
-def test_a_forked_process_opens_the_file_system_anew(tmp_path: Path) -> None:
+def test_a_forked_process_reopens_the_file_system(tmp_path: Path) -> None:
     backend = ArrowBackend(f"file://{tmp_path}")
     opened = backend.filesystem
     assert backend.filesystem is opened

@@ -12,7 +12,8 @@ import torch
 
 from iptdata.errors import ShardError, StreamError
 from iptdata.stream import DeviceStream, PairStream, Preparation
-from iptdata.stream.device import orient, prepare_pixels
+from iptdata.stream.augment import orient
+from iptdata.stream.device import prepare_pixels
 from tests.stream.test_stream import steps
 
 

@@ -115,7 +115,7 @@ def test_path_object_and_folder_with_brackets(corpus: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("second", ["{0}/rain", "{0}/rain/train", "{0}/rain/train/rain-train-00000[3-5].tar"])
 def test_shard_named_twice(corpus: Path, second: str) -> None:
-    with pytest.raises(ShardError, match=r"rain-train-00000\d\.tar is named by two of the paths\. Name it once"):
+    with pytest.raises(ShardError, match=r"rain-train-00000\d\.tar is matched by two of the paths\. Pass it once"):
         open_stream([str(corpus), second.format(corpus)])
 
 

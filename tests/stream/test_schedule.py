@@ -98,7 +98,7 @@ def test_ranks_share_a_batch_without_gap_or_overlap(batch_size: int, world_size:
         ({"weights": {"rain": 1}}, "weights: found none for task sr2, expected a weight for each task"),
         ({"weights": {"rain": -1, "sr2": 1}}, "weights: found -1 for rain, expected a number from 0 up"),
         ({"weights": {"rain": 0, "sr2": 0}}, "weights: found only zeros, expected at least one weight above 0"),
-        ({"epoch_steps": 5}, "epoch_steps: found 5, expected None: without weights"),
+        ({"epoch_steps": 5}, "epoch_steps: found 5, expected None, since an epoch without weights contains each pair once"),
         ({"epoch_steps": 0, "weights": {"rain": 1, "sr2": 1}}, "epoch_steps: found 0, expected a whole number from 1 up"),
     ],
 )

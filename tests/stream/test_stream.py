@@ -204,7 +204,7 @@ def test_a_new_loop_ends_the_one_before(corpus: Path) -> None:
     next(first)
     second = next(iter(stream))
     assert second.step == 1
-    with pytest.raises(StreamError, match=r"another loop over this stream was started\. Give each loop"):
+    with pytest.raises(StreamError, match=r"another loop over this stream was started\. Use a separate stream for each loop"):
         next(first)
 
 

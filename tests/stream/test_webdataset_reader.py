@@ -73,7 +73,7 @@ def test_external_task_alongside_iptdata_shards(corpus: Path, tmp_path: Path) ->
     write_tar(tmp_path / "a.tar", [sample(value) for value in range(20)])
     paths = [str(corpus), f"blur={tmp_path}/a.tar"]
     with pytest.raises(
-        StreamError, match=r"task blur has no known number of pairs\. Set the length of an epoch, epoch_steps=N"
+        StreamError, match=r"task blur has no known number of pairs\. Pass epoch_steps=N to set the length of an epoch"
     ):
         PairStream(paths, batch_size=4)
     stream = PairStream(paths, tasks=["rain", "blur"], batch_size=4, weights={"rain": 1, "blur": 3}, epoch_steps=200)

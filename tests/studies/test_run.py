@@ -14,7 +14,7 @@ from iptdata.errors import DiskFull, EvaluateError, StudyError, TrainFailed
 from iptdata.files.storage import Storage
 from iptdata.parallel import RayPool, serial_map
 from iptdata.studies import execute, part
-from iptdata.studies.check import estimate
+from iptdata.studies.check import estimate_trainings
 from iptdata.studies.execute import run_parts, run_study
 from iptdata.studies.part import PartResult, run_part
 from iptdata.studies.plan import Part, StudyPlan, plan_study
@@ -234,9 +234,7 @@ def test_other_options_in_the_same_folder_are_rejected(
 ) -> None:
     run_study(plan)
     other = planned(written(finetune={"lr": 1e-3, "steps": 4}), benchmarks, training_corpus, tmp_path / "out")
-    with pytest.raises(
-        StudyError, match=r"noise30 was trained with steps 2, the study asks for 4\. Choose another out, or remove"
-    ):
+    with pytest.raises(StudyError, match=r"noise30 was trained with steps 2, expected 4\. Choose another out, or remove"):
         run_study(other)
     shutil.rmtree(tmp_path / "out" / "parts" / "fine-tuned-noise30")
     steps = {name: one.training and one.training.steps for name, one in run_study(other).items()}
@@ -272,7 +270,7 @@ def test_results_depend_on_head_and_benchmark(
 
 
 def test_hours_are_patches_divided_by_the_measured_rate(plan: StudyPlan) -> None:
-    estimates = estimate(plan)
+    estimates = estimate_trainings(plan)
     assert [one.part.name for one in estimates] == ["both", "fine-tuned-noise30", "from-scratch-noise30"]
     assert [one.patches for one in estimates] == [12, 8, 12]
     for one in estimates:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from iptdata.errors import IptDataError
-from iptdata.studies.check import check
+from iptdata.studies.check import check_study
 from iptdata.studies.plan import plan_study
 from iptdata.studies.study import load_study, shipped_studies
 from tests.studies.conftest import Written
@@ -107,7 +107,7 @@ def test_mistakes_in_a_file(written: Written, name: str) -> None:
 def test_mistakes_found_by_check(written: Written, benchmarks: Path, training_corpus: Path) -> None:
     def checked(**changes: object) -> None:
         study = load_study(str(written(**changes)))
-        check(plan_study(study, out="out", shards=(str(training_corpus),), benchmarks=str(benchmarks), settings={}))
+        check_study(plan_study(study, out="out", shards=(str(training_corpus),), benchmarks=str(benchmarks), settings={}))
 
     checked()
     with pytest.raises(IptDataError, match="task noise10 is not in the shards"):

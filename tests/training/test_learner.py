@@ -15,7 +15,7 @@ from iptdata.stream.device import DeviceBatch
 from iptdata.training.contrastive import contrastive_loss
 from iptdata.training.learner import Contrast, Learner, parts_of
 from iptdata.training.ranks import Ranks
-from iptdata.training.validation import psnr
+from iptdata.training.validation import patch_psnr
 from tests.training.conftest import SIZE, TASKS, TINY
 
 SCALES = {"noise30": 1, "rain": 1, "sr2": 2}
@@ -168,4 +168,4 @@ def test_eight_pairs_are_memorized(training_corpus: Path) -> None:
     batch, one = batch_of(training_corpus), learner(model_of(), clip=1.0)
     for step_index in range(600):
         one.step(batch, step_index, 2e-3 if step_index < 350 else 3e-4)
-    assert float(psnr(one.restore(batch.corrupted, "rain"), batch.clean.byte()).mean()) > 40
+    assert float(patch_psnr(one.restore(batch.corrupted, "rain"), batch.clean.byte()).mean()) > 40

@@ -11,7 +11,7 @@ from iptdata.files.storage import Storage
 from iptdata.training.config import resolve
 from iptdata.training.ranks import Ranks
 from iptdata.training.run import run_training
-from iptdata.training.setup import prepare
+from iptdata.training.setup import set_up_run
 from tests.training.watch import Watch, trained
 
 Options = dict[str, Any]
@@ -95,4 +95,4 @@ def test_ranks_with_other_shards_are_refused(options: Options) -> None:
             return value | {"data": "0123456789abcdef"}
 
     with pytest.raises(StreamError, match="data: '0123456789abcdef' in the state"):
-        prepare(resolve(options), Other(), None)
+        set_up_run(resolve(options), Other(), None)

@@ -8,30 +8,30 @@ import yaml
 from iptdata.errors import TrainError
 from iptdata.options import options_of
 from iptdata.training.config import config_text, read_config, read_settings, resolve
-from iptdata.training.length import make_length
+from iptdata.training.lr_schedule import make_lr_schedule
 from iptdata.training.options import TrainOptions
 
 
 def test_the_defaults_are_the_papers() -> None:
     options = resolve()
     assert (options.model, options.batch_size, options.epochs, options.steps) == ("ipt-base", 256, 300, None)
-    length = make_length(options, dict.fromkeys(("sr2", "sr3", "sr4", "rain", "noise30", "noise50"), 256_000))
-    assert length.steps == 300 * 1000
-    assert [length.rate(step) for step in (0, 199_999, 200_000, 299_999)] == [5e-5, 5e-5, 2e-5, 2e-5]
-    assert [length.epoch_of(step) for step in (0, 999, 1000, 299_999)] == [0, 0, 1, 299]
+    schedule = make_lr_schedule(options, dict.fromkeys(("sr2", "sr3", "sr4", "rain", "noise30", "noise50"), 256_000))
+    assert schedule.steps == 300 * 1000
+    assert [schedule.rate(step) for step in (0, 199_999, 200_000, 299_999)] == [5e-5, 5e-5, 2e-5, 2e-5]
+    assert [schedule.epoch_of(step) for step in (0, 999, 1000, 299_999)] == [0, 0, 1, 299]
 
 
 def test_an_epoch_is_a_pass_over_the_mean_task() -> None:
-    length = make_length(TrainOptions(batch_size=10, epochs=2), {"a": 100, "b": 50})
-    assert (length.epoch, length.steps) == (7.5, 15)
-    assert make_length(TrainOptions(batch_size=10, epochs=0.01), {"a": 100}).steps == 1
+    schedule = make_lr_schedule(TrainOptions(batch_size=10, epochs=2), {"a": 100, "b": 50})
+    assert (schedule.epoch_steps, schedule.steps) == (7.5, 15)
+    assert make_lr_schedule(TrainOptions(batch_size=10, epochs=0.01), {"a": 100}).steps == 1
 
 
 def test_a_task_without_a_known_number_of_pairs_needs_steps() -> None:
     with pytest.raises(TrainError, match=r"task b has no known number of pairs.*Pass steps"):
-        make_length(TrainOptions(), {"a": 100, "b": None})
-    length = make_length(TrainOptions(steps=9), {"a": 100, "b": None})
-    assert (length.steps, length.epoch_of(3)) == (9, None)
+        make_lr_schedule(TrainOptions(), {"a": 100, "b": None})
+    schedule = make_lr_schedule(TrainOptions(steps=9), {"a": 100, "b": None})
+    assert (schedule.steps, schedule.epoch_of(3)) == (9, None)
 
 
 def test_later_layers_win_and_drop_what_they_exclude() -> None:

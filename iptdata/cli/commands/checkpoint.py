@@ -18,7 +18,7 @@ _NETWORK = "Network"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _ImportArguments:
-    """What a released checkpoint does not store, and where the result goes."""
+    """The output file, and properties that a released checkpoint does not store."""
 
     out: str = option(help="Checkpoint to write.", path=True, group="Output", metavar="FILE")
     tasks: tuple[str, ...] | None = option(
@@ -39,7 +39,7 @@ class _ImportArguments:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _ExportArguments:
-    """Where the weights go."""
+    """The output file."""
 
     out: str = option(
         help="Weights to write: .safetensors, or .pt in the released layout.", path=True, group="Output", metavar="FILE"

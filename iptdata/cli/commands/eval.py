@@ -97,7 +97,7 @@ def command(
 def _measure(
     checkpoint: str | None, benchmarks: list[str], pairs: tuple[tuple[str, str], ...], options: dict[str, Any]
 ) -> "list[Score]":
-    """Measure everything, with a bar over all images."""
+    """Run all measurements, with a progress bar over all images."""
     from rich.progress import Progress  # noqa: PLC0415
 
     from iptdata.evaluation.measurements import plan_measurements, run_measurements  # noqa: PLC0415

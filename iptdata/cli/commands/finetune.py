@@ -27,7 +27,7 @@ class _Arguments:
 @declared(TrainOptions, only=("freeze",))
 @run_options(_DEFAULTS)
 def command(task: str, **arguments: Any) -> None:
-    """Train a pre-trained network further on one task: 30 epochs at 2e-5. Other heads, tails and queries are dropped.
+    """Fine-tune a pre-trained network on one task: 30 epochs at 2e-5. Other heads, tails and queries are dropped.
 
     \b
     Examples:

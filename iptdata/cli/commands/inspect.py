@@ -23,11 +23,11 @@ _SHEET_PAIRS, _PAGE_PAIRS, _SHOWN_PAIRS = 6, 40, 2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InspectArguments(JsonOption):
-    """Options of `iptdata inspect`, each with its words beside it."""
+    """Options of `iptdata inspect`."""
 
     sample: str | None = option(
         None,
-        help="The pair with this key, or N pairs of each recipe, with everything known about them.",
+        help="The pair with this key, or N pairs of each recipe, with all metadata.",
         group=_VIEW,
         metavar="KEY|N",
     )
@@ -81,7 +81,7 @@ class InspectArguments(JsonOption):
 @declared(InspectArguments, without=("as_json",), complete={"sort": complete_sorts})
 @declared(InspectArguments, only=("as_json",))
 def command(paths: tuple[str, ...], **options: Any) -> None:
-    """Show what is in corpora, folders of them, shards, or WebDataset tars not written by iptdata, and what is wrong.
+    """Show the contents and problems of corpora, folders in them, shards, or WebDataset tars not written by iptdata.
 
     PATH may be a URL such as s3://bucket/corpus; only manifests and the pairs shown are read.
 
@@ -97,13 +97,13 @@ def command(paths: tuple[str, ...], **options: Any) -> None:
     chosen = given(options)
     arguments = InspectArguments(**chosen)
     mode = _choose_mode(set(chosen), arguments)
-    if not paths and mode is not print_ladder:
-        raise InspectError("missing, expected a corpus, a folder of one, or shards", argument="paths")
+    if not paths and mode is not inspect_ladder:
+        raise InspectError("missing, expected a corpus, a folder in one, or shards", argument="paths")
     mode(paths, arguments)
 
 
-def print_summary(paths: tuple[str, ...], arguments: InspectArguments) -> None:
-    """What is in each recipe and split, in numbers."""
+def inspect_summary(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+    """Print statistics of each recipe and split."""
     from iptdata.cli.views.summary import print_summaries  # noqa: PLC0415
     from iptdata.inspection.text import summarise_all  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
@@ -119,7 +119,7 @@ def print_summary(paths: tuple[str, ...], arguments: InspectArguments) -> None:
 
 
 def _verified(groups: list[Any]) -> list[Any]:
-    """The groups without the shards whose bytes are not what the manifest says, with a bar while they are read."""
+    """Verify all shards, with a progress bar; returns the groups without the damaged shards."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
 
     from iptdata.shards.verify import verify_shards  # noqa: PLC0415
@@ -130,8 +130,8 @@ def _verified(groups: list[Any]) -> list[Any]:
         return verify_shards(groups, lambda size: progress.update(task, advance=size))
 
 
-def print_comparison(paths: tuple[str, ...], arguments: InspectArguments) -> None:
-    """Two corpora side by side."""
+def inspect_comparison(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+    """Print two corpora side by side."""
     from iptdata.cli.views.comparison import print_comparisons  # noqa: PLC0415
     from iptdata.inspection.compare import compare  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
@@ -143,11 +143,10 @@ def print_comparison(paths: tuple[str, ...], arguments: InspectArguments) -> Non
         print_comparisons(results(), found)
 
 
-def print_pairs(paths: tuple[str, ...], arguments: InspectArguments) -> None:
-    """Pairs with everything known about them."""
+def inspect_pairs(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+    """Print pairs with all their metadata."""
     from iptdata.cli.views.blocks import check_colours  # noqa: PLC0415
-    from iptdata.cli.views.pairs import pairs_as_json  # noqa: PLC0415
-    from iptdata.cli.views.pairs import print_pairs as print_chosen  # noqa: PLC0415
+    from iptdata.cli.views.pairs import pairs_as_json, print_pairs  # noqa: PLC0415
     from iptdata.inspection.choose import PairSelection, choose, find_pair_by_key  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
@@ -163,12 +162,12 @@ def print_pairs(paths: tuple[str, ...], arguments: InspectArguments) -> None:
     if arguments.as_json:
         print_json([pair for entry in chosen for pair in pairs_as_json(entry.pairs)])
     else:
-        print_chosen(out, chosen, show=arguments.show)
+        print_pairs(out, chosen, show=arguments.show)
     _print_notes(notes)
 
 
-def write_files(paths: tuple[str, ...], arguments: InspectArguments) -> None:
-    """A contact sheet, a page, or both."""
+def inspect_files(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+    """Write a contact sheet, a page, or both."""
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
     if arguments.preview is not None:
@@ -205,27 +204,27 @@ def _write_page(groups: list[Any], arguments: InspectArguments, path: str, name:
     console().print(f"{path}: {len(text) / 1e6:.1f} MB", markup=False)
 
 
-def print_ladder(paths: tuple[str, ...], arguments: InspectArguments) -> None:
-    """One clean patch under every shipped recipe."""
+def inspect_ladder(paths: tuple[str, ...], arguments: InspectArguments) -> None:
+    """Print or draw one clean patch under every shipped recipe."""
     from iptdata.files.storage import split_file_path  # noqa: PLC0415
     from iptdata.inspection.choose import find_pair_by_key  # noqa: PLC0415
     from iptdata.inspection.ladder import ladder_of_image, ladder_of_pair  # noqa: PLC0415
     from iptdata.recipe import shipped_recipes  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
-    wanted, recipes = str(arguments.ladder), shipped_recipes()
-    if os.path.isfile(wanted):
+    requested, recipes = str(arguments.ladder), shipped_recipes()
+    if os.path.isfile(requested):
         if paths:
             raise InspectError(
-                f"{wanted} is a file, so {paths[0]} has no effect", argument="ladder", hint="Leave one of them out"
+                f"{requested} is a file, so {paths[0]} has no effect", argument="ladder", hint="Leave one of them out"
             )
-        storage, name = split_file_path(wanted)
-        pairs = ladder_of_image(storage.read(name), wanted, recipes)
+        storage, name = split_file_path(requested)
+        pairs = ladder_of_image(storage.read(name), requested, recipes)
     elif paths:
-        candidates = find_pair_by_key(find_groups(paths), wanted)
+        candidates = find_pair_by_key(find_groups(paths), requested)
         pairs = ladder_of_pair(max(candidates, key=lambda pair: pair.clean.size), recipes)
     else:
-        raise InspectError(f"found {wanted!r}, expected an image file, or a PATH with a pair of that key", argument="ladder")
+        raise InspectError(f"found {requested!r}, expected an image file, or a PATH with a pair of that key", argument="ladder")
     show_ladder(pairs, arguments.preview, show=arguments.show, as_json=arguments.as_json)
 
 
@@ -234,13 +233,13 @@ def _print_notes(notes: list[str]) -> None:
         console().print(f"! {note}", markup=False, soft_wrap=True)
 
 
-# For each mode the options that select it, and all that it understands. The first that is selected runs.
+# Each mode with the options that select it, and the options that it accepts. The first mode that is selected runs.
 _MODES: tuple[tuple[Callable[[tuple[str, ...], InspectArguments], None], set[str], set[str]], ...] = (
-    (print_ladder, {"ladder"}, {"ladder", "show", "preview", "as_json"}),
-    (print_comparison, {"compare"}, {"compare", "as_json"}),
-    (write_files, {"preview", "html"}, {"preview", "html", "where", "sort", "pairs"}),
-    (print_pairs, {"sample", "show", "where", "sort", "pairs"}, {"sample", "show", "where", "sort", "pairs", "as_json"}),
-    (print_summary, set(), {"as_json", "check"}),
+    (inspect_ladder, {"ladder"}, {"ladder", "show", "preview", "as_json"}),
+    (inspect_comparison, {"compare"}, {"compare", "as_json"}),
+    (inspect_files, {"preview", "html"}, {"preview", "html", "where", "sort", "pairs"}),
+    (inspect_pairs, {"sample", "show", "where", "sort", "pairs"}, {"sample", "show", "where", "sort", "pairs", "as_json"}),
+    (inspect_summary, set(), {"as_json", "check"}),
 )
 
 
@@ -251,11 +250,11 @@ def _choose_mode(names: set[str], arguments: InspectArguments) -> Callable[[tupl
         InspectError: When one of them has no effect in that mode.
     """
     mode, allowed = next((mode, allowed) for mode, selecting, allowed in _MODES if not selecting or names & selecting)
-    if useless := sorted(names - allowed):
-        raise _no_effect(useless[0], f"`{min(names & allowed)}`")
-    by_key = mode is print_pairs and arguments.sample is not None and not _is_count(arguments.sample)
-    if by_key and (useless := sorted(names & {"where", "sort", "pairs"})):
-        raise _no_effect(useless[0], "`sample=KEY`, which selects one pair")
+    if ignored := sorted(names - allowed):
+        raise _no_effect(ignored[0], f"`{min(names & allowed)}`")
+    by_key = mode is inspect_pairs and arguments.sample is not None and not _is_count(arguments.sample)
+    if by_key and (ignored := sorted(names & {"where", "sort", "pairs"})):
+        raise _no_effect(ignored[0], "`sample=KEY`, which selects one pair")
     return mode
 
 

@@ -19,7 +19,7 @@ from iptdata.degradations.distribution import Distribution
 from iptdata.options import option, options_of
 from iptdata.recipe import Recipe, Suite, load, load_recipes, shipped, shipped_recipes
 from iptdata.source import SAMPLES, open_source
-from iptdata.units import amount
+from iptdata.units import format_bytes
 
 _IMAGENET_PAIRS = 1_281_167 * 8
 _PHOTO = "samples/chelsea.jpg"
@@ -92,11 +92,13 @@ def _list() -> Table:
     for recipe in shipped_recipes():
         stride = layout_of(recipe).stride
         sides = [f"{side}x{side}" for side in (recipe.clean_size, recipe.patch_size)]
-        table.add_row(recipe.task, *sides, f"{stride:,}", amount(stride * _IMAGENET_PAIRS), recipe.description)
+        table.add_row(recipe.task, *sides, f"{stride:,}", format_bytes(stride * _IMAGENET_PAIRS), recipe.description)
     for suite in [entry for name in shipped() if isinstance(entry := load(name), Suite)]:
         stride = sum(layout_of(recipe).stride for recipe in suite.recipes)
         names = " ".join(recipe.task for recipe in suite.recipes)
-        table.add_row(suite.name, "", "", f"{stride:,}", amount(stride * _IMAGENET_PAIRS), f"{suite.description}: {names}")
+        table.add_row(
+            suite.name, "", "", f"{stride:,}", format_bytes(stride * _IMAGENET_PAIRS), f"{suite.description}: {names}"
+        )
     return table
 
 

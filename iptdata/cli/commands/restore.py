@@ -23,7 +23,7 @@ _FILES = "Inputs and outputs"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Arguments:
-    """With what to restore, and where the results go."""
+    """The network, and the folder of the results."""
 
     checkpoint: str = option(help="Checkpoint of the network.", path=True, group=_FILES, metavar="FILE")
     task: str = option(help="Task of the network to restore with.", group=_FILES, metavar="NAME")
@@ -39,7 +39,7 @@ def command(inputs: tuple[str, ...], checkpoint: str, task: str, out: str, as_js
     """Restore photos of any size with one task of a network. INPUT is a photo, a folder or a glob.
 
     Transparency, EXIF and colour profile are kept. Photos that cannot be read are reported, the others are restored, and the
-    exit status is 1. Run it again to restore what is still missing.
+    exit status is 1. Run the command again to restore the missing ones.
 
     \b
     Examples:
@@ -59,7 +59,7 @@ def command(inputs: tuple[str, ...], checkpoint: str, task: str, out: str, as_js
 
 
 def _restore(inputs: tuple[str, ...], out: str, checkpoint: str, task: str, options: dict[str, Any]) -> "list[PhotoResult]":
-    """Restore everything, with a bar over the tiles of each photo."""
+    """Restore all photos, with a progress bar over the tiles of each."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     from iptdata.restoration.photos import restore  # noqa: PLC0415

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Arguments:
-    """Where a study goes, and whether it is only estimated."""
+    """The folder of a study, and whether it is only estimated."""
 
     out: str | None = option(
         None,
@@ -53,7 +53,7 @@ def command(
     as_json: bool | None,
     **options: Any,
 ) -> None:
-    """Answer a question by several trainings: train and measure each, then write a table and a figure.
+    """Answer a question with several trainings: train and measure each, then write a table and a figure.
 
     FILE is a study that comes with iptdata (contrastive, fraction, multi-task, scratch, unseen-noise) or a YAML file. After
     an interruption, run the same command again to continue.
@@ -65,14 +65,14 @@ def command(
       iptdata study my-study.yaml --shards corpus --benchmarks benchmarks --out studies/mine
     """
     from iptdata.cli.views.study import estimate_with_status, print_estimates, print_report  # noqa: PLC0415
-    from iptdata.studies.check import check  # noqa: PLC0415
+    from iptdata.studies.check import check_study  # noqa: PLC0415
     from iptdata.studies.plan import plan_study  # noqa: PLC0415
     from iptdata.studies.report import problems  # noqa: PLC0415
     from iptdata.training.config import read_settings  # noqa: PLC0415
 
     plan = plan_study(file, out, settings=read_settings(settings), **given(options))
     if dry_run:
-        check(plan)
+        check_study(plan)
         found = estimate_with_status(plan)
         if as_json:
             print_json([{"training": item.part.name, "hours": item.hours, **_without_part(item)} for item in found])
@@ -93,7 +93,7 @@ def _without_part(item: Any) -> dict[str, Any]:
 
 
 def _run(plan: "StudyPlan") -> "dict[str, PartResult]":
-    """Run what is missing, until it is done or a signal asks to stop."""
+    """Run the missing parts until all are done or a signal asks to stop."""
     from iptdata.cli.views.study import StudyProgress  # noqa: PLC0415
     from iptdata.studies.execute import run_study  # noqa: PLC0415
 

@@ -23,7 +23,7 @@ _PER_COMMAND = ("shards", "model", "tasks", "checkpoint", "freeze")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _RunArguments:
-    """Where a run goes, and where its options come from."""
+    """The folder of a run, and its config file."""
 
     out: str | None = option(
         None, help="Folder of the run.", default_help="runs/<model>-<n>", path=True, group=FILES, metavar="RUN"

@@ -1,1 +1,1 @@
-"""What commands print and write: tables, progress, pictures in a terminal."""
+"""Output of commands: tables, progress, pictures in a terminal."""

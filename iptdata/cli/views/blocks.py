@@ -1,4 +1,4 @@
-"""Pictures in a terminal: two pixels a character, in 24-bit colour, or the nearest of 256 where there is no more."""
+"""Pictures in a terminal: two pixels per character, in 24-bit colour or the nearest of 256 colours."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ class Pictures:
 
 
 def check_colours(console: Console) -> None:
-    """Refuse to draw where colours cannot be shown.
+    """Check that a console can show colours.
 
     Raises:
         InspectError: When standard output is a file, a pipe, or a terminal of fewer than 256 colours.

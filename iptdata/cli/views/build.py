@@ -1,4 +1,4 @@
-"""What `iptdata build` shows: the plan, progress, and the table at the end."""
+"""Output of `iptdata build`: the plan, progress, and the table at the end."""
 
 import shlex
 import threading
@@ -16,26 +16,25 @@ from iptdata.builder.driver import Survey
 from iptdata.builder.unit import UnitReport
 from iptdata.cli.console import console, results
 from iptdata.shards.corpus import SplitTotals
-from iptdata.units import amount, duration, many
+from iptdata.units import format_bytes, format_duration, pluralize
 
 _LINE_EVERY_SECONDS = 10.0
 
 
 class SurveyPrinter(BuildObserver):
-    """Prints what is going to be built, and what is complete already."""
+    """Prints what will be built, and what is already complete."""
 
     def on_survey(self, survey: Survey) -> None:
         plan, listing = survey.plan, survey.plan.listing
         splits = ", ".join(f"{len(rows):,} {split}" for split, rows in plan.splits.items())
-        console().print(
-            f"[bold]{escape(plan.source.description)}[/]: {many(len(listing), 'image')}, {splits}; seed {plan.options.seed}"
-        )
+        images = pluralize(len(listing), "image")
+        console().print(f"[bold]{escape(plan.source.description)}[/]: {images}, {splits}; seed {plan.options.seed}")
         if listing.ambiguous:
             console().print(f"{listing.ambiguous:,} images share label and file name; their keys include more of their path")
         for name, reason in listing.unusable:
             console().print(f"skipped: {name} ({reason})", markup=False)
         if survey.shards_done:
-            console().print(f"{many(survey.shards_done, 'shard')} already complete")
+            console().print(f"{pluralize(survey.shards_done, 'shard')} already complete")
 
 
 class BuildProgress(SurveyPrinter):
@@ -91,13 +90,13 @@ class BuildProgress(SurveyPrinter):
 
     def _figures(self) -> str:
         seconds = max(time.monotonic() - self._start, 1e-9)
-        rates = f"{self._images / seconds:,.0f} images/s  {self._pairs / seconds:,.0f} pairs/s  {amount(self._bytes)}"
+        rates = f"{self._images / seconds:,.0f} images/s  {self._pairs / seconds:,.0f} pairs/s  {format_bytes(self._bytes)}"
         return rates + (f"  {self._rejects.total():,} rejects" if self._rejects else "")
 
     def _tick(self) -> None:
         while not self._stop.wait(_LINE_EVERY_SECONDS):
             rate = self._images / max(time.monotonic() - self._start, 1e-9)
-            left = duration((self._total - self._images) / rate) if self._images else "unknown"
+            left = format_duration((self._total - self._images) / rate) if self._images else "unknown"
             console().print(f"{self._images:,}/{self._total:,} images  {self._figures()}  time left {left}")
 
 
@@ -107,16 +106,16 @@ def print_estimate(found: BuildEstimate) -> None:
     for name in ("recipe", "shards", "pairs", "bytes"):
         table.add_column(name, justify="left" if name == "recipe" else "right")
     for recipe in found.recipes:
-        table.add_row(recipe.recipe, f"{recipe.shards:,}", f"{recipe.pairs:,}", amount(recipe.bytes))
+        table.add_row(recipe.recipe, f"{recipe.shards:,}", f"{recipe.pairs:,}", format_bytes(recipe.bytes))
     out = results()
     out.print(table)
     time_text = (
         "unknown time, since no image could be used"
         if found.seconds is None
-        else f"about {duration(found.seconds)} with {many(found.workers, 'worker')}"
+        else f"about {format_duration(found.seconds)} with {pluralize(found.workers, 'worker')}"
     )
-    free_text = "" if found.free_bytes is None else f" of {amount(found.free_bytes)} free"
-    out.print(f"{many(found.units, 'unit')}, {amount(found.bytes)}{free_text}, {time_text}. Nothing was written.")
+    free_text = "" if found.free_bytes is None else f" of {format_bytes(found.free_bytes)} free"
+    out.print(f"{pluralize(found.units, 'unit')}, {format_bytes(found.bytes)}{free_text}, {time_text}. Nothing was written.")
 
 
 def print_result(result: BuildResult) -> None:
@@ -125,11 +124,11 @@ def print_result(result: BuildResult) -> None:
     for name in ("recipe", "split", "pairs", "shards", "bytes", "PSNR (dB)", "dropped"):
         table.add_column(name, justify="right" if name in ("pairs", "shards", "bytes", "PSNR (dB)") else "left")
     for total in result.splits:
-        numbers = (f"{total.pairs:,}", f"{total.shards:,}", amount(total.bytes), _psnr(total))
+        numbers = (f"{total.pairs:,}", f"{total.shards:,}", format_bytes(total.bytes), _psnr(total))
         table.add_row(total.task, total.split, *numbers, _dropped(total))
     results().print(table)
     rate = result.images / max(result.seconds, 1e-9)
-    console().print(f"{duration(result.seconds)}, {rate:,.0f} images/s. The corpus is in {result.out}", markup=False)
+    console().print(f"{format_duration(result.seconds)}, {rate:,.0f} images/s. The corpus is in {result.out}", markup=False)
     console().print(f"Next: iptdata inspect {shlex.quote(result.out)} --preview preview.png", markup=False)
 
 

@@ -1,4 +1,4 @@
-"""What `iptdata inspect --compare` prints."""
+"""Output of `iptdata inspect --compare`."""
 
 from rich import box
 from rich.console import Console
@@ -8,7 +8,7 @@ from rich.table import Table
 from iptdata.cli.views.histogram import bars
 from iptdata.inspection.column_stats import ColumnStats
 from iptdata.inspection.compare import Comparison, Comparisons
-from iptdata.units import many
+from iptdata.units import pluralize
 
 
 def print_comparisons(out: Console, found: Comparisons) -> None:
@@ -26,7 +26,7 @@ def print_comparisons(out: Console, found: Comparisons) -> None:
 
 def _pairs(comparison: Comparison) -> str:
     a, b = comparison.pairs
-    counts = many(a, "pair") if a == b else f"{many(a, 'pair')} in A, {many(b, 'pair')} in B"
+    counts = pluralize(a, "pair") if a == b else f"{pluralize(a, 'pair')} in A, {pluralize(b, 'pair')} in B"
     made = "" if comparison.differences else "; made with the same recipe, seed, source and options"
     return f"{counts}; {comparison.same_clean:,} with the same clean patch, {comparison.same:,} of them the same pair{made}"
 
@@ -58,11 +58,11 @@ def _spreads(comparison: Comparison) -> Table:
 
 
 def _placed(spread: ColumnStats, low: float, high: float) -> list[int]:
-    """The histogram on a scale from `low` to `high`, as many bins: each bin's count at the place of its middle."""
+    """The histogram on a scale from `low` to `high`: each count goes to the bin that contains the middle of its own bin."""
     count = len(spread.bins)
     placed = [0] * count
-    for number, pairs in enumerate(spread.bins):
-        middle = spread.low + (number + 0.5) / count * (spread.high - spread.low)
-        place = int((middle - low) / (high - low) * count) if high > low else 0
-        placed[min(place, count - 1)] += pairs
+    for index, pairs in enumerate(spread.bins):
+        middle = spread.low + (index + 0.5) / count * (spread.high - spread.low)
+        target = int((middle - low) / (high - low) * count) if high > low else 0
+        placed[min(target, count - 1)] += pairs
     return placed

@@ -1,4 +1,4 @@
-"""What `iptdata inspect` prints about single pairs."""
+"""Output of `iptdata inspect` about single pairs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ _THREE_PICTURES = 3 * 48 + 4
 
 
 def print_pairs(out: Console, chosen: Sequence[PairSelection], show: bool) -> None:
-    """Print pairs with everything known about them.
+    """Print pairs with all their metadata.
 
     Args:
         out: Where to print.
@@ -36,7 +36,7 @@ def print_pairs(out: Console, chosen: Sequence[PairSelection], show: bool) -> No
 
 
 def pairs_as_json(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Everything known about pairs, without their pixels."""
+    """All metadata of pairs, without their pixels."""
     return [
         {"recipe": pair.task, "split": pair.split, "key": pair.key, "psnr": pair.psnr, "params": pair.params}
         | {"shapes": {"clean": pair.clean.shape, "corrupted": pair.corrupted.shape}, "facts": pair.facts, "shard": pair.shard}
@@ -45,7 +45,7 @@ def pairs_as_json(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
 
 
 def print_ladder(out: Console, pairs: Sequence[Pair], show: bool) -> None:
-    """Print what each recipe makes of one patch, mildest first."""
+    """Print one patch under each recipe, mildest first."""
     out.print(f"[bold]{escape(pairs[0].key)}[/] under {len(pairs)} recipes, mildest first", soft_wrap=True)
     if not show:
         table = Table(box=box.SIMPLE_HEAD)
@@ -69,7 +69,7 @@ def _pictures(pair: Pair, width: int) -> list[np.ndarray]:
 
 
 def _facts(pair: Pair) -> Table:
-    """Names and values; a name from a file stays text."""
+    """A table of names and values; names from files are not markup."""
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(style="dim")
     table.add_column(overflow="fold")

@@ -18,7 +18,7 @@ PICTURES = (".png", ".jpg", ".jpeg")
 
 
 def check_suffix(argument: str, path: str, suffixes: tuple[str, ...]) -> None:
-    """Refuse a file name whose suffix does not tell what to write.
+    """Check the suffix of an output file.
 
     Raises:
         InspectError: When it has another suffix.
@@ -36,7 +36,7 @@ def save_picture(picture: "Image", path: str) -> None:
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Write a file; an existing one stays as it was until the new one is complete.
+    """Write a file; an existing one is replaced once the new one is complete.
 
     Raises:
         StorageError: When it cannot be written.
@@ -46,7 +46,7 @@ def write_file(path: str, data: bytes) -> None:
 
 
 def show_ladder(pairs: "list[Pair]", picture: str | None, *, show: bool, as_json: bool = False) -> None:
-    """Print what recipes make of one patch, draw it in the terminal, or into a file.
+    """Print one patch under each recipe, draw it in the terminal, or write it to a file.
 
     Raises:
         InspectError: When the terminal does not have the colours to draw with.

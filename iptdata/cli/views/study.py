@@ -1,4 +1,4 @@
-"""What `iptdata study` shows: progress, results, and how long it takes."""
+"""Output of `iptdata study`: progress, results and estimates."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from iptdata.cli.console import console, results
-from iptdata.studies.check import TrainingEstimate, estimate
+from iptdata.studies.check import TrainingEstimate, estimate_trainings
 from iptdata.studies.execute import FIGURE, TABLE
 from iptdata.studies.part import PartResult
 from iptdata.studies.plan import StudyPlan
 from iptdata.studies.report import notes_of, problems, table_of
 from iptdata.training.events import Observer, RunInfo, StepRecord
-from iptdata.units import duration, many
+from iptdata.units import format_duration, pluralize
 
-_REFERENCE_RATE = 100e12  # operations a second; a round number to scale from
+_REFERENCE_RATE = 100e12  # operations per second; a round number to scale from
 
 
 class StudyProgress(Observer):
@@ -29,7 +29,7 @@ class StudyProgress(Observer):
         self._bars = Progress(*columns, console=console(), transient=True)
         self._parts = self._bars.add_task("parts", total=len(plan.parts))
         self._steps = self._bars.add_task("steps", visible=False)
-        self._line(f"{plan.study.name}: {many(len(plan.parts), 'part')}, writing to {plan.out}")
+        self._line(f"{plan.study.name}: {pluralize(len(plan.parts), 'part')}, writing to {plan.out}")
 
     def __enter__(self) -> "StudyProgress":
         self._bars.start()
@@ -53,7 +53,7 @@ class StudyProgress(Observer):
             return
         self._bars.advance(self._parts)
         trained = outcome.training
-        found = [] if trained is None else [f"{many(trained.steps, 'step')} in {duration(trained.seconds)}"]
+        found = [] if trained is None else [f"{pluralize(trained.steps, 'step')} in {format_duration(trained.seconds)}"]
         for result in outcome.results:
             found.append(f"{result.name} {'not measured' if result.psnr is None else f'{result.psnr:.2f} dB'}")
             found += [f"! {problem}" for problem in result.problems]
@@ -81,13 +81,13 @@ def print_report(plan: StudyPlan, outcomes: Mapping[str, PartResult]) -> None:
 
 
 def estimate_with_status(plan: StudyPlan) -> list[TrainingEstimate]:
-    """What each training needs, at rates that are measured now."""
+    """Estimate each training at rates that are measured now."""
     with console().status("Measuring") as status:
-        return estimate(plan, lambda name: status.update(f"Measuring {name}"))
+        return estimate_trainings(plan, lambda name: status.update(f"Measuring {name}"))
 
 
 def print_estimates(plan: StudyPlan, estimates: Sequence[TrainingEstimate]) -> None:
-    """Print a table of what each training needs."""
+    """Print the estimates as a table."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("training", "steps", "patches", "patches/s", "EFLOP", "hours"):
         table.add_column(name, justify="left" if name == "training" else "right")

@@ -1,4 +1,4 @@
-"""What `iptdata inspect` prints about a corpus: a table of numbers for each recipe and split, and warnings."""
+"""Output of `iptdata inspect` about a corpus: a table of statistics for each recipe and split, and warnings."""
 
 from collections.abc import Sequence
 

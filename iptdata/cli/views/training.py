@@ -1,4 +1,4 @@
-"""What `iptdata train` shows: how it is set up, a live line, and a table at the end."""
+"""Output of `iptdata train`: the setup, a live line, and a table at the end."""
 
 import math
 import shlex
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from iptdata.cli.console import console, results
 from iptdata.training.events import Observer, RunInfo, StepRecord
-from iptdata.units import duration
+from iptdata.units import format_duration
 
 _LINE_EVERY_SECONDS, _LIVE_EVERY_SECONDS = 10.0, 0.2
 _PREDICT_AFTER_STEPS, _PREDICT_AFTER_SECONDS = 5, 30.0
@@ -72,16 +72,18 @@ class TrainProgress(Observer):
         if not self._predicted and done >= _PREDICT_AFTER_STEPS and self._warm():
             self._predicted = True
             console().print(
-                f"about {duration(self._left(step))} to go, at {self._rate():,.1f} patches/s", markup=False, soft_wrap=True
+                f"about {format_duration(self._left(step))} to go, at {self._rate():,.1f} patches/s",
+                markup=False,
+                soft_wrap=True,
             )
         if console().is_terminal:
-            self._bar.update(self._task, completed=step.step, left=duration(self._left(step)))
+            self._bar.update(self._task, completed=step.step, left=format_duration(self._left(step)))
             if time.monotonic() - self._line_at > _LIVE_EVERY_SECONDS:
                 self._line_at = time.monotonic()
                 self._live.update(Group(self._bar, Text(self._figures(step))), refresh=True)
         elif time.monotonic() - self._line_at > _LINE_EVERY_SECONDS or step.step == self._run.steps:
             self._line_at = time.monotonic()
-            left = duration(self._left(step))
+            left = format_duration(self._left(step))
             console().print(
                 f"{step.step:,}/{self._run.steps:,}  {self._figures(step)}  left {left}", markup=False, soft_wrap=True
             )
@@ -138,7 +140,7 @@ class TrainProgress(Observer):
         return (len(seen) == len(self._run.pairs) and all(seen)) or time.monotonic() - self._started_at > _PREDICT_AFTER_SECONDS
 
     def _rate(self) -> float:
-        """Median patches per second of the recent steps, which a few delayed ones do not move."""
+        """Median patches per second of the recent steps, robust to a few delayed ones."""
         return statistics.median(one.patches_per_s for one in self._recent)
 
     def _left(self, step: StepRecord) -> float:

@@ -17,7 +17,7 @@ from iptdata.inspection import text as texts
 from iptdata.inspection.choose import PairSelection
 from iptdata.inspection.column_stats import ColumnStats
 from iptdata.inspection.pair import Pair
-from iptdata.units import many
+from iptdata.units import pluralize
 
 MAX_BYTES = 9_000_000
 _BAR, _HEIGHT = 7, 34
@@ -56,7 +56,9 @@ def page(
     """
     cards, left_out = _cards(selections, max_bytes)
     if left_out:
-        text = f"{many(left_out, 'selected pair')} left out to keep the page small; set the number of pairs to show that many"
+        text = (
+            f"{pluralize(left_out, 'selected pair')} left out to keep the page small; set the number of pairs to include them"
+        )
         notes = [*notes, text]
     style, script = _file("page.css"), _file("page.js")
     return _template("page.html.j2").render(

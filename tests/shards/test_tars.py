@@ -13,7 +13,7 @@ from iptdata.inspection.choose import choose
 from iptdata.inspection.tar_summary import summarise_tars
 from iptdata.shards.find import find_groups
 from iptdata.shards.tars import Tar
-from iptdata.units import many
+from iptdata.units import pluralize
 from tests.tars import npy, png, sample, write_tar
 
 PICTURE = np.full((8, 8, 3), 7, np.uint8)
@@ -47,7 +47,7 @@ def broken(path: Path, size: bytes) -> Path:
 def test_wrong_sizes(tmp_path: Path, size: bytes) -> None:
     samples, problem = contents(broken(tmp_path / "a.tar", size))
     assert samples <= 1
-    assert problem.startswith(f"is not a valid tar after its first {many(samples, 'sample')}: ")
+    assert problem.startswith(f"is not a valid tar after its first {pluralize(samples, 'sample')}: ")
 
 
 def test_truncated_tars(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
     (go_on,) = re.findall(r"Continue: iptdata (train --out \S+)", result.stderr)
     more = iptdata(*go_on.split(), "--steps", 14, cwd=tmp_path)
     assert more.returncode == 0, more.stderr
-    assert "from step 12" in more.stderr
+    assert "resumed at step 12" in more.stderr
     other = iptdata("train", "--shards", training_corpus, *SMALL, "--steps", 1, cwd=tmp_path)
     assert other.returncode == 0, other.stderr
     assert (tmp_path / "runs" / "ipt-tiny-2").is_dir()

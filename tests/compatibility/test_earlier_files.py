@@ -101,9 +101,9 @@ def test_a_corpus_is_inspected(earlier: Path) -> None:
     assert result.returncode == 0, result.stderr
     sections = {
         "noise30/train": r"20 pairs, 8x8 clean and 8x8 corrupted; .*2 shards, 71\.7 kB",
-        "noise30/val": r"4 pairs of 8x8 and 8x8; .*1 shard, 20\.5 kB",
-        "sr2/train": r"20 pairs of 16x16 and 8x8; .*2 shards, 81\.9 kB",
-        "sr2/val": r"4 pairs of 16x16 and 8x8; .*1 shard, 20\.5 kB",
+        "noise30/val": r"4 pairs, 8x8 clean and 8x8 corrupted; .*1 shard, 20\.5 kB",
+        "sr2/train": r"20 pairs, 16x16 clean and 8x8 corrupted; .*2 shards, 81\.9 kB",
+        "sr2/val": r"4 pairs, 16x16 clean and 8x8 corrupted; .*1 shard, 20\.5 kB",
     }
     for name, line in sections.items():
         assert re.search(rf"^{name}: .*\n{line}", result.stdout, re.MULTILINE), name

@@ -106,12 +106,12 @@ def test_mistakes_in_files(tmp_path: Path, text: str | None, message: str) -> No
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("lr", "set: found lr, expected key=value"),
-        ("lrr=3", "set: lrr: unknown key, expected one of lr"),
-        ("lr.x=3", "set: lr.x: lr has no fields"),
-        ("lr=[", "set: lr=.: '.' is not YAML"),
-        ("lr=-1", "set: lr: found -1, expected a number above 0"),
-        ("network=5", "set: network: found 5, expected fields of the network"),
+        ("lr", "settings: found lr, expected key=value"),
+        ("lrr=3", "settings: lrr: unknown key, expected one of lr"),
+        ("lr.x=3", "settings: lr.x: lr has no fields"),
+        ("lr=[", "settings: lr=.: '.' is not YAML"),
+        ("lr=-1", "settings: lr: found -1, expected a number above 0"),
+        ("network=5", "settings: network: found 5, expected fields of the network"),
     ],
 )
 def test_mistakes_in_settings(setting: str, message: str) -> None:

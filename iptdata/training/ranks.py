@@ -15,6 +15,9 @@ from torch.distributed.rendezvous import rendezvous
 
 from iptdata.errors import TrainError, TrainFailed
 
+# Threads of gloo release the tensors of the last collective after it returned, and need the interpreter for that: a process
+# that exits at once is aborted ("terminate called without an active exception").
+_RELEASE_SECONDS = 0.2
 _CONNECT_SECONDS = 300.0
 
 
@@ -94,6 +97,7 @@ def joined(device: str) -> Iterator[Ranks]:
     try:
         yield Ranks(rank=rank, size=size, device=found)
     finally:
+        time.sleep(_RELEASE_SECONDS)
         if created:
             dist.destroy_process_group()
 

@@ -1,5 +1,7 @@
 """A folder of shards opens from the index if it is valid, else from the manifests; problems are reported."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -75,6 +77,18 @@ def test_unfinished_shards_are_reported(folder: Path) -> None:
     assert "000001.tar is missing, but its manifest exists" in texts[1]
     assert "000002.parquet is damaged" in texts[2]
     assert "000007.tar has no manifest, so it is not finished" in texts[3]
+
+
+def test_a_manifest_with_inconsistent_sizes_is_reported(folder: Path) -> None:
+    path = folder / "noise30-train-000001.parquet"
+    table = pq.read_table(path)
+    content = json.loads(table.schema.metadata[b"iptdata"])
+    metadata = {b"iptdata": json.dumps(content | {"pairs": content["pairs"] + 1}).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    (folder / INDEX).unlink()
+    entries, problems = open_folder(Storage(str(folder)))
+    assert [entry.name for entry in entries] == ["noise30-train-000000", "noise30-train-000002"]
+    assert re.search(r"000001\.parquet is inconsistent: found [\d,]+ bytes for 33 pairs, expected", str(*problems.values()))
 
 
 def test_manifests_are_used_if_the_index_disagrees_with_the_tars(folder: Path, photos: Path) -> None:

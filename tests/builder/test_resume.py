@@ -29,12 +29,21 @@ RECIPES = ["noise30", "rain", "sr2"]
 OPTIONS = {"images_per_shard": 3, "seed": 3}
 
 
-@pytest.fixture
-def many(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 photos, about two seconds of work for the suite."""
+    root = tmp_path_factory.mktemp("source") / "many"
     for index in range(40):
-        save(tmp_path / "many" / f"c{index % 4}" / f"{index}.jpg", natural_image(420, 460, index))
-    return tmp_path / "many"
+        save(root / f"c{index % 4}" / f"{index}.jpg", natural_image(420, 460, index))
+    return root
+
+
+@pytest.fixture(scope="module")
+def expected(many: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files that `start` makes of `many` without an interruption."""
+    out = tmp_path_factory.mktemp("whole")
+    build(many, out, ["ipt"], images_per_shard=2)
+    return corpus_bytes(out)
 
 
 def start(source: Path, out: Path, *more: str) -> "subprocess.Popen[str]":
@@ -158,9 +167,8 @@ def test_partial_files_of_a_killed_build_are_removed(photos: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_driver(many: Path, tmp_path: Path, seed: int) -> None:
+def test_killed_driver(many: Path, expected: dict[str, bytes], tmp_path: Path, seed: int) -> None:
     """SIGKILL at random times until the build finishes by itself."""
-    build(many, tmp_path / "whole", ["ipt"], images_per_shard=2)
     out, delay = tmp_path / "killed", random.Random(seed)
     kills = 0
     while (process := start(many, out, "--workers", "0")).poll() is None:
@@ -174,7 +182,7 @@ def test_killed_driver(many: Path, tmp_path: Path, seed: int) -> None:
         process.wait()
         kills += 1
     assert kills > 2
-    assert corpus_bytes(out) == corpus_bytes(tmp_path / "whole")
+    assert corpus_bytes(out) == expected
 
 
 def ray_workers(parent: int) -> Iterator[int]:
@@ -196,9 +204,8 @@ def ray_workers(parent: int) -> Iterator[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_killed_worker(many: Path, tmp_path: Path) -> None:
+def test_killed_worker(many: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
     """A killed worker does not stop the build."""
-    build(many, tmp_path / "whole", ["ipt"], images_per_shard=2)
     out = tmp_path / "killed"
     process = start(many, out, "--workers", "2")
     wait_for(lambda: manifests(out))
@@ -207,12 +214,12 @@ def test_killed_worker(many: Path, tmp_path: Path) -> None:
     os.kill(victims[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert corpus_bytes(out) == corpus_bytes(tmp_path / "whole")
+    assert corpus_bytes(out) == expected
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.parametrize(("signal_number", "workers"), [(signal.SIGINT, "2"), (signal.SIGTERM, "2"), (signal.SIGINT, "0")])
-def test_interrupt(many: Path, tmp_path: Path, signal_number: int, workers: str) -> None:
+def test_interrupt(many: Path, expected: dict[str, bytes], tmp_path: Path, signal_number: int, workers: str) -> None:
     """Ctrl-C and a scheduler's SIGTERM: one hint, exit status 130, no process left running; the build resumes later."""
     out = tmp_path / "out"
     process = start(many, out, "--workers", workers)
@@ -226,8 +233,7 @@ def test_interrupt(many: Path, tmp_path: Path, signal_number: int, workers: str)
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers_before), 20)
     assert not list(out.rglob("*.partial")) or workers != "0"
     assert start(many, out, "--workers", "0").wait(60) == 0
-    build(many, tmp_path / "whole", ["ipt"], images_per_shard=2)
-    assert corpus_bytes(out) == corpus_bytes(tmp_path / "whole")
+    assert corpus_bytes(out) == expected
 
 
 def test_overwrite_resumes_after_an_interruption(photos: Path, tmp_path: Path) -> None:

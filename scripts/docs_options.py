@@ -27,7 +27,7 @@ SECTIONS: tuple[tuple[str, str, type, tuple[str, ...]], ...] = (
         TrainOptions,
         ("train", "finetune"),
     ),
-    ("evaluate", "`iptdata.evaluate(checkpoint, benchmarks, **options)`, `iptdata eval`.", EvaluateOptions, ("eval",)),
+    ("eval", "`iptdata.evaluate(checkpoint, benchmarks, **options)`, `iptdata eval`.", EvaluateOptions, ("eval",)),
     (
         "restore",
         "`iptdata.restore(inputs, out, checkpoint, task, **options)`, `iptdata restore`.",
@@ -36,7 +36,7 @@ SECTIONS: tuple[tuple[str, str, type, tuple[str, ...]], ...] = (
     ),
     ("Restorer", "`iptdata.Restorer(checkpoint, task, **options)`.", RestorerOptions, ()),
     ("study", "`iptdata.studies.plan_study(study, out, **options)`, `iptdata study`.", StudyOptions, ("study",)),
-    ("PairStream", "`iptdata.PairStream(paths, **options)`.", StreamOptions, ()),
+    ("stream", "`iptdata.PairStream(paths, **options)`.", StreamOptions, ()),
 )
 _INTRODUCTION = """\
 # Options

@@ -1,22 +1,24 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# On a fresh machine, two commands are enough: `make demo` and `make test`.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help demo test test-long lint format bench bench-stream bench-train bench-restore proof docs-pictures clean
+.PHONY: help demo test test-long lint format bench bench-stream bench-train bench-restore proof docs-pictures docs-options clean
 
 help:
-	@echo "make demo       install, build a rain corpus from the sample photos, draw it, train a small network on it for a minute"
-	@echo "make test       install, then format, lint, types and tests"
-	@echo "make test-long  the longer campaigns: other readers in their own environments, a cluster, more kills"
-	@echo "make bench      measure builds side by side with peers"
-	@echo "make bench-train   measure training steps: share of the machine, memory, the contrastive loss"
-	@echo "make bench-stream  measure streams side by side with peers, each in an environment of its own"
-	@echo "make bench-restore measure restoring photos as they grow: time, memory"
-	@echo "make proof      train small networks on a corpus, measure them on real benchmarks; needs IPTDATA_SHARED, takes most of an hour"
-	@echo "make docs-pictures  make the pictures in docs/pictures anew; needs chromium"
-	@echo "make format     format the code"
+	@echo "make demo           install, build a rain corpus from the sample photos, draw it, train a small network on it for a minute"
+	@echo "make test           install, then check format, lint and types, and run the tests"
+	@echo "make test-long      run the longer tests: other readers in their own environments, a cluster, more kills"
+	@echo "make bench          measure builds against other tools"
+	@echo "make bench-train    measure training steps: share of the machine's rate, memory, the contrastive loss"
+	@echo "make bench-stream   measure streams against other loaders, each in its own environment"
+	@echo "make bench-restore  measure time and memory of restoring photos of increasing size"
+	@echo "make proof          train small networks on a corpus and measure them on real benchmarks; needs IPTDATA_SHARED, takes most of an hour"
+	@echo "make docs-pictures  regenerate the pictures in docs/pictures; needs chromium"
+	@echo "make docs-options   regenerate docs/options.md, the tables of all options"
+	@echo "make format         format the code and apply lint fixes"
+	@echo "make clean          remove .venv, demo, dist and build"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@PYTHON=$(PYTHON) sh scripts/check-headers.sh
@@ -31,12 +33,12 @@ demo: $(INSTALLED)
 	$(BIN)/iptdata inspect demo/corpus --preview demo/preview.png --html demo/corpus.html
 	$(BIN)/iptdata train --shards demo/corpus --model ipt-tiny --batch-size 16 --steps 130 --lr 1e-3 --out demo/run --no-resume
 	@echo
-	@echo "The pictures: demo/preview.png, and demo/corpus.html for a browser"
-	@echo "The corpus:   demo/corpus (its README.md shows how to read it)"
-	@echo "The run:      demo/run (metrics.jsonl, checkpoints, TensorBoard files); the loss fell as the table says"
-	@echo "A real one:   $(BIN)/iptdata build --recipe ipt --source imagenet/train --dry-run"
-	@echo "              torchrun --nproc-per-node 8 -m iptdata train --shards corpus    # 118.9 M parameters, 300 epochs"
-	@echo "              docs/training.md says how long that takes"
+	@echo "Pictures:  demo/preview.png, and demo/corpus.html for a browser"
+	@echo "Corpus:    demo/corpus (its README.md shows how to read it)"
+	@echo "Run:       demo/run (metrics.jsonl, checkpoints, TensorBoard files); the table above shows the loss by task"
+	@echo "Full size: $(BIN)/iptdata build --recipe ipt --source imagenet/train --dry-run"
+	@echo "           torchrun --nproc-per-node 8 -m iptdata train --shards corpus    # 118.9 M parameters, 300 epochs"
+	@echo "           docs/training.md explains how long that takes"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -66,6 +68,9 @@ proof: $(INSTALLED)
 
 docs-pictures: $(INSTALLED)
 	$(BIN)/python scripts/docs_pictures.py
+
+docs-options: $(INSTALLED)
+	$(BIN)/python scripts/docs_options.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

@@ -1,10 +1,10 @@
-"""How fast does `iptdata build` turn images into pairs, beside its floor and beside what a user would write?
+"""Measure `iptdata build` against its floor and against what a user would write.
 
     python benchmarks/build.py --source imagenet/train --images 1000 --workers 2
 
-Everything runs in this one call on the same images, in the same number of processes, in turns; medians of the rounds are
-printed, and ratios. The floor of a build is to read and decode each image once and to hash, write and sync as many bytes as
-the build writes, with no crop, no degradation and no layout.
+Everything runs in this one call on the same images, in the same number of processes, alternately; medians of the rounds and
+ratios are printed. The floor of a build is to read and decode each image once and to hash, write and sync as many bytes as the
+build writes, without crop, degradation or layout.
 """
 
 import argparse
@@ -26,9 +26,10 @@ os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 from floor import Unit, run_floor
 from peers import ray_data, tar_writer_unit
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, BuildPlan, plan_build
-from iptdata.builder.rejects import RejectBudget
+from iptdata.builder.driver import build_missing, survey_corpus
+from iptdata.builder.options import BuildOptions
+from iptdata.builder.plan import BuildPlan, plan_build
+from iptdata.builder.rejects import RejectBudget, RejectLimit
 from iptdata.builder.unit import UnitReport, layout_of
 from iptdata.files.storage import Storage
 from iptdata.parallel import RayPool
@@ -41,18 +42,18 @@ PEERS = ("pool + TarWriter, png", "pool + TarWriter, npy", "Ray Data")
 
 
 def linked_source(source: Path, count: int, folder: Path) -> Path:
-    """A folder of `count` links to the images of a source, which are repeated when there are fewer."""
+    """Make a folder of `count` links to the images of a source, repeated if there are fewer."""
     paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-    for number in range(count):
-        path = paths[number % len(paths)]
-        link = folder / f"{path.parent.name}" / f"{number:06d}_{path.name}"
+    for index in range(count):
+        path = paths[index % len(paths)]
+        link = folder / f"{path.parent.name}" / f"{index:06d}_{path.name}"
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(path.resolve())
     return folder
 
 
 class Bench:
-    """The measured ways of building, and what they took."""
+    """The measured ways to build, and their times."""
 
     def __init__(self, plan: BuildPlan, scratch: Path, workers: int) -> None:
         self.plan = plan
@@ -60,10 +61,10 @@ class Bench:
         self.workers = workers
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.stages: dict[str, dict[str, float]] = {}
-        self.bytes_a_pair: dict[str, float] = {}
+        self.bytes_per_pair: dict[str, float] = {}
 
     def measure(self, name: str, work: Callable[[Path], Any]) -> None:
-        """Time one run in an empty folder; what was written is removed and synced away before the next."""
+        """Time one run in an empty folder; its files are removed and synced before the next run."""
         folder = self.scratch / "out"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -75,59 +76,59 @@ class Bench:
     def build(self, name: str, pool: RayPool, folder: Path) -> None:
         stages: dict[str, float] = defaultdict(float)
 
-        def note(report: UnitReport) -> None:
+        def add_stages(report: UnitReport) -> None:
             for stage, seconds in report.seconds.items():
                 stages[stage] += seconds
 
-        work = survey(self.plan, load_recipes(BUILDS[name]), Storage(str(folder)))
-        totals = run(work, pool.map, RejectBudget.parse("100%"), note)
+        work = survey_corpus(self.plan, load_recipes(BUILDS[name]), Storage(str(folder)))
+        totals = build_missing(work, pool.map, RejectBudget(limit=RejectLimit(share=1.0)), add_stages)
         self.stages[name] = stages
-        self.bytes_a_pair[name] = sum(total.bytes for total in totals) / sum(total.pairs for total in totals)
+        self.bytes_per_pair[name] = sum(total.bytes for total in totals) / sum(total.pairs for total in totals)
 
     def floor(self, name: str, pool: Any, folder: Path) -> None:
         layouts = [layout_of(recipe) for recipe in load_recipes(BUILDS[name])]
         units = []
         for unit in self.plan.units():
-            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.indices)]
+            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.rows)]
             pairs = len(images) * self.plan.options.patches_per_image
-            shards = [(f"{folder}/{unit.number}-{i}.tar", layout.shard_bytes(pairs)) for i, layout in enumerate(layouts)]
+            shards = [(f"{folder}/{unit.index}-{i}.tar", layout.shard_bytes(pairs)) for i, layout in enumerate(layouts)]
             units.append(Unit(images, shards))
         run_floor(pool, units)
 
     def tar_writer(self, kind: str, pool: Any, folder: Path) -> None:
         jobs = []
         for unit in self.plan.units():
-            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.indices)]
-            jobs.append((unit.number, images, f"{folder}/{unit.number}.tar", kind))
+            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.rows)]
+            jobs.append((unit.index, images, f"{folder}/{unit.index}.tar", kind))
         pairs = sum(pool.imap_unordered(tar_writer_unit, jobs))
         size = sum(path.stat().st_size for path in folder.iterdir())
-        self.bytes_a_pair[f"pool + TarWriter, {kind}"] = size / pairs
+        self.bytes_per_pair[f"pool + TarWriter, {kind}"] = size / pairs
 
     def median(self, name: str) -> float:
-        """Seconds."""
+        """Median seconds."""
         return statistics.median(self.seconds[name])
 
     def ratio(self, first: str, second: str) -> float:
-        """Median of first / second, round by round, so that a drift of the machine's speed drops out."""
+        """Median over the rounds of first / second, so that a drift of the machine's speed cancels."""
         return statistics.median(a / b for a, b in zip(self.seconds[first], self.seconds[second], strict=True))
 
 
 def measure_all(bench: Bench, rounds: int, peers: bool) -> float:
-    """Run everything in turns, after a round that does not count; returns the seconds until Ray and its workers stood."""
+    """Run everything alternately, after a warm-up round; returns the seconds until Ray and its workers were ready."""
     started = time.perf_counter()
     with RayPool(workers=bench.workers) as pool, multiprocessing.get_context("spawn").Pool(bench.workers) as processes:
         for _ in pool.map(warm_up, range(4 * bench.workers)):
             pass
         start_up = time.perf_counter() - started
         list(processes.imap_unordered(warm_up, range(4 * bench.workers)))
-        for number in range(rounds + 1):
+        for round_index in range(rounds + 1):
             for name in BUILDS:
                 bench.measure(f"floor of {name}", lambda folder, n=name: bench.floor(n, processes, folder))
                 bench.measure(name, lambda folder, n=name: bench.build(n, pool, folder))
             for kind in ("png", "npy") if peers else ():
                 bench.measure(f"pool + TarWriter, {kind}", lambda folder, k=kind: bench.tar_writer(k, processes, folder))
-            if number == 0:
-                bench.seconds.clear()  # caches and tables were cold
+            if round_index == 0:
+                bench.seconds.clear()  # the warm-up round, with cold caches and tables
         if peers:
             measure_ray_data(bench, rounds)
     return start_up
@@ -137,7 +138,7 @@ def measure_ray_data(bench: Bench, rounds: int) -> None:
     try:
         print(f"Ray Data runs with pandas {version('pandas')}")
     except PackageNotFoundError:
-        print("Ray Data is not measured: it needs pandas")
+        print("Ray Data is skipped: it needs pandas")
         return
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     for _ in range(rounds):
@@ -145,7 +146,7 @@ def measure_ray_data(bench: Bench, rounds: int) -> None:
 
 
 def warm_up(_: int) -> None:
-    """Import what a worker needs, long enough for every worker to get one."""
+    """Import what a worker needs; takes long enough that every worker gets a job."""
     import iptdata.builder.unit  # noqa: F401, PLC0415
 
     time.sleep(0.3)
@@ -153,29 +154,33 @@ def warm_up(_: int) -> None:
 
 def report(bench: Bench, start_up: float) -> None:
     images, per_image = bench.plan.images, bench.plan.options.patches_per_image
-    print(f"\n{images} images, {per_image} patches each, {bench.workers} processes; start of Ray {start_up:.1f} s, left out\n")
+    print(
+        f"\n{images} images, {per_image} patches each, {bench.workers} processes; start of Ray {start_up:.1f} s, not included\n"
+    )
     print(f"{'':<24}{'seconds':>9}{'images/s':>10}{'pairs/s':>10}{'bytes/pair':>12}{'of floor':>10}{'noise30 is':>14}")
     for name in bench.seconds:
         median = bench.median(name)
         recipes = len(load_recipes(BUILDS[name])) if name in BUILDS else 1
         rate = "" if name.startswith("floor") else f"{images * per_image * recipes / median:,.0f}"
-        size = f"{bench.bytes_a_pair[name]:,.0f}" if name in bench.bytes_a_pair else ""
+        size = f"{bench.bytes_per_pair[name]:,.0f}" if name in bench.bytes_per_pair else ""
         share = f"{bench.ratio(f'floor of {name}', name):.2f}" if name in BUILDS else ""
         faster = f"{bench.ratio(name, 'noise30'):.1f}x faster" if name in PEERS else ""
         print(f"{name:<24}{median:>9.2f}{images / median:>10.0f}{rate:>10}{size:>12}{share:>10}{faster:>14}")
-    print("\nmilliseconds an image in each worker, by stage")
+    print("\nmilliseconds per image in each worker, by stage")
     stages = list(dict.fromkeys(stage for found in bench.stages.values() for stage in found))
     print(f"{'':<12}" + "".join(f"{stage:>10}" for stage in stages))
     for name, found in bench.stages.items():
         print(f"{name:<12}" + "".join(f"{found[stage] / images * 1e3:>10.3f}" for stage in stages))
     for name, target in TARGETS.items():
         share = bench.ratio(f"floor of {name}", name)
-        print(f"{name}: {share:.2f} of its floor, wanted {target:.2f}: {'reached' if share >= target else 'MISSED'}")
+        print(f"{name}: {share:.2f} of its floor, target {target:.2f}: {'reached' if share >= target else 'MISSED'}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, default=Path("iptdata/source/samples"), help="JPEGs, repeated as needed")
+    parser.add_argument(
+        "--source", type=Path, default=Path("iptdata/source/samples"), help="folder of JPEGs, repeated as needed"
+    )
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)

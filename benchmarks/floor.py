@@ -1,4 +1,4 @@
-"""The least that any builder must do: read and decode each image, then hash, write and sync as many bytes as it writes."""
+"""The minimum work of any builder: read and decode each image, then hash, write and sync the same number of bytes."""
 
 import hashlib
 import os
@@ -10,29 +10,29 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
-PIECE = np.random.default_rng(0).integers(0, 256, 1 << 20, np.uint8)
+CHUNK = np.random.default_rng(0).integers(0, 256, 1 << 20, np.uint8)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Some images, and the sizes of the shards that their pairs make."""
+    """Some images, and path and bytes of each shard of their pairs."""
 
     images: Sequence[str]
     shards: Sequence[tuple[str, int]]
 
 
 def floor_unit(unit: Unit) -> None:
-    """Interleaved as a build does it: a chunk of images, then their share of each shard."""
+    """Write as interleaved as a build does: after each image its share of each shard."""
     files = [Path(f"{path}.partial").open("wb", buffering=0) for path, _ in unit.shards]  # noqa: SIM115
     hashes = [hashlib.sha256() for _ in files]
-    for number, path in enumerate(unit.images, 1):
+    for count, path in enumerate(unit.images, 1):
         simplejpeg.decode_jpeg(Path(path).read_bytes(), "RGB")
         for file, state, (_, size) in zip(files, hashes, unit.shards, strict=True):
-            target = size * number // len(unit.images)
+            target = size * count // len(unit.images)
             while file.tell() < target:
-                piece = PIECE.data[: min(len(PIECE), target - file.tell())]
-                state.update(piece)
-                file.write(piece)
+                chunk = CHUNK.data[: min(len(CHUNK), target - file.tell())]
+                state.update(chunk)
+                file.write(chunk)
     for file, (path, _) in zip(files, unit.shards, strict=True):
         os.fsync(file.fileno())
         file.close()
@@ -40,6 +40,6 @@ def floor_unit(unit: Unit) -> None:
 
 
 def run_floor(pool: Pool, units: Sequence[Unit]) -> None:
-    """All units in the processes of a pool."""
+    """Run all units in the processes of a pool."""
     for _ in pool.imap_unordered(floor_unit, units):
         pass

@@ -1,4 +1,4 @@
-"""What a user would write instead of `iptdata build --recipe noise30`: the same pairs, by other means."""
+"""What a user would write instead of `iptdata build --recipe noise30`: the same pairs with other tools."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ PATCH, PATCHES, SIGMA = 48, 8, 30
 
 
 def pairs_of(image: np.ndarray, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Random crops with Gaussian noise, as in many a training script."""
+    """Random crops with Gaussian noise, as in many training scripts."""
     height, width = image.shape[:2]
     for _ in range(PATCHES):
         top, left = generator.integers(0, height - PATCH + 1), generator.integers(0, width - PATCH + 1)
@@ -22,12 +22,12 @@ def pairs_of(image: np.ndarray, generator: np.random.Generator) -> Iterator[tupl
 
 
 def tar_writer_unit(job: tuple[int, Sequence[str], str, str]) -> int:
-    """One shard through webdataset's TarWriter with members of one kind, png or npy."""
+    """Write one shard with webdataset's TarWriter; members are png or npy."""
     from webdataset import TarWriter  # noqa: PLC0415  # pyright: ignore[reportAttributeAccessIssue]
 
     cv2.setNumThreads(1)
-    number, images, target, kind = job
-    generator = np.random.default_rng(number)
+    unit_index, images, target, kind = job
+    generator = np.random.default_rng(unit_index)
     written = 0
     with TarWriter(target) as writer:
         for path in images:

@@ -1,4 +1,4 @@
-"""How near a stream comes to the raw speed of what holds its shards: a disk with a cold cache, an S3 server on loopback."""
+"""Throughput of a stream compared with reading the files: a disk with a cold page cache, an S3 server on loopback."""
 
 import os
 import shutil
@@ -14,13 +14,13 @@ import pyarrow.fs as pafs
 
 from iptdata.stream import PairStream
 
-_PIECE = 8 << 20
+_CHUNK_BYTES = 8 << 20
 _PORT = 5055
 _KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 def evict(tars: list[Path]) -> None:
-    """Drop files from the page cache."""
+    """Remove files from the page cache."""
     for tar in tars:
         descriptor = os.open(tar, os.O_RDONLY)
         os.fsync(descriptor)
@@ -31,7 +31,7 @@ def evict(tars: list[Path]) -> None:
 def read_files(tars: list[Path]) -> None:
     for tar in tars:
         with tar.open("rb", buffering=0) as file:
-            while file.read(_PIECE):
+            while file.read(_CHUNK_BYTES):
                 pass
 
 
@@ -49,21 +49,21 @@ def timed(work: Callable[[], object]) -> float:
 def measure_disk(corpus: Path, batch_size: int, rounds: int) -> None:
     tars = sorted(corpus.glob("*/train/*.tar"))
     size = sum(tar.stat().st_size for tar in tars)
-    ways = {
+    readers = {
         "reading the files": lambda: read_files(tars),
         "stream, windows of 2": lambda: read_epoch(str(corpus), batch_size, shuffle="window", window=2),
         "stream, global": lambda: read_epoch(str(corpus), batch_size, shuffle="global"),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in readers}
     for _ in range(rounds):
-        for name, way in ways.items():
+        for name, read in readers.items():
             evict(tars)
-            seconds[name].append(timed(way))
+            seconds[name].append(timed(read))
     report("cold page cache", size, seconds)
 
 
 def measure_s3(corpus: Path, scratch: Path, server: str, batch_size: int, rounds: int) -> None:
-    """Against a server that `server`, a command with {port} in it, starts."""
+    """Measure against an S3 server; `server` is the command that starts it, with {port} in it."""
     os.environ.update(_KEYS)
     with serving(server):
         endpoint = f"endpoint_override=127.0.0.1:{_PORT}&scheme=http&region=us-east-1"
@@ -76,7 +76,7 @@ def measure_s3(corpus: Path, scratch: Path, server: str, batch_size: int, rounds
 
         def read(key: str) -> None:
             with filesystem.open_input_stream(key) as file:
-                while file.read(_PIECE):
+                while file.read(_CHUNK_BYTES):
                     pass
 
         def read_all() -> None:

@@ -1,7 +1,7 @@
-"""How a stream opens and goes on when a corpus is large: time to the first batch, memory, time to resume.
+"""Opening and resuming a stream of a large corpus: time to the first batch, memory, time to resume.
 
-The corpus is made here: real manifests and an index, and tars that are holes, since only what stands around the pixels counts.
-Each measurement runs in a process of its own, imports left out.
+The corpus is synthetic: real manifests and an index, and sparse tars, since pixel values do not matter. Each measurement
+runs in its own process and excludes imports.
 """
 
 import json
@@ -18,7 +18,7 @@ from iptdata.shards.index import INDEX, index_row, write_index
 from iptdata.shards.layout import Layout
 from iptdata.shards.manifest import ShardInfo, write_manifest
 
-PAIRS_A_SHARD = 4096
+PAIRS_PER_SHARD = 4096
 LAYOUT = Layout(clean=(48, 48, 3), corrupted=(48, 48, 3), json_size=512)
 
 
@@ -28,29 +28,29 @@ def make_corpus(root: Path, shards: int, manifests: int) -> Path:
     folder = root / "noise30" / "train"
     folder.mkdir(parents=True)
     storage, rows = Storage(str(folder)), []
-    size = LAYOUT.shard_bytes(PAIRS_A_SHARD)
-    for number in range(shards):
+    size = LAYOUT.shard_bytes(PAIRS_PER_SHARD)
+    for shard in range(shards):
         info = ShardInfo(
             schema=1,
-            name=f"noise30-train-{number:06d}",
-            pairs=PAIRS_A_SHARD,
+            name=f"noise30-train-{shard:06d}",
+            pairs=PAIRS_PER_SHARD,
             bytes=size,
-            sha256=f"{number:064x}",
+            sha256=f"{shard:064x}",
             clean=LAYOUT.clean,
             corrupted=LAYOUT.corrupted,
             json_size=LAYOUT.json_size,
             stride=LAYOUT.stride,
             identity={"recipe": recipe.plain(), "seed": 0, "patches_per_image": 8, "options": {}, "source": {}, "decoders": {}},
-            unit=number,
+            unit=shard,
             images=512,
             damaged_kept=0,
-            compared=PAIRS_A_SHARD,
+            compared=PAIRS_PER_SHARD,
             identical=0,
             squared_error=1.0,
         )
         with (folder / f"{info.name}.tar").open("wb") as tar:
             tar.truncate(size)
-        if number < manifests:
+        if shard < manifests:
             write_manifest(_Unsynced(str(folder)), f"{info.name}.parquet", {}, recipe, info)
         else:
             (folder / f"{info.name}.parquet").touch()
@@ -62,7 +62,7 @@ def make_corpus(root: Path, shards: int, manifests: int) -> Path:
 
 
 class _Unsynced(Storage):
-    """Ten thousand fsyncs would be what is waited for here."""
+    """Writes without fsync, ten thousand of which would dominate the set-up."""
 
     def writing(self, relative: str):
         return open(self.path(relative), "wb")
@@ -89,7 +89,7 @@ for _ in itertools.islice(stream, 300):
     pass
 used, seconds, state = anonymous() - before, {}, stream.state_dict()
 for share in (0.0, 0.5, 0.999999):
-    for _ in range(3):  # the last time its pages are in memory, and what is left is the resuming
+    for _ in range(3):  # the last round has its pages in memory, so that only resuming is measured
         resumed = PairStream(sys.argv[1], batch_size=256, shuffle=sys.argv[2])
         start = time.perf_counter()
         resumed.load_state_dict(state | {"step": int(share * len(stream)), "epoch": 7})
@@ -107,7 +107,9 @@ def run(code: str, *arguments: str) -> dict:
 def measure(scratch: Path, rounds: int = 3) -> None:
     start = time.perf_counter()
     ten = make_corpus(scratch / "ten", 10_000, 10_000)
-    print(f"\n10,000 shards of {PAIRS_A_SHARD} pairs (made in {time.perf_counter() - start:.0f} s), seconds, imports left out")
+    print(
+        f"\n10,000 shards of {PAIRS_PER_SHARD} pairs (created in {time.perf_counter() - start:.0f} s), seconds, without imports"
+    )
     for name in ("with the index", "from the manifests"):
         if name == "from the manifests":
             (ten / "noise30" / "train" / INDEX).unlink()

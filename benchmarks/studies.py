@@ -1,9 +1,9 @@
-"""How long do the studies take: at the smallest size, measured, and at full size, counted?
+"""Measure the duration of each study at the smallest size, and count its operations at full size.
 
     python benchmarks/studies.py [--pairs 10249336]
 
-Runs each study with --smoke. At full size it counts the operations of all trainings, with so many pairs a task (by default all
-of ImageNet at 8 patches an image), and says how many hours a GPU takes that reaches 100 TFLOP/s in training, a round number.
+Runs each study with --smoke. At full size, counts the operations of all trainings for a number of pairs per task (by default
+all of ImageNet at 8 patches per image), and the hours on a GPU that reaches a round 100 TFLOP/s in training.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from iptdata.model.presets import preset
 from iptdata.recipe import Recipe, load
 from iptdata.studies.plan import StudyPlan, plan_study
 from iptdata.studies.study import Study, load_study, shipped_studies
-from iptdata.training.length import make_length
+from iptdata.training.lr_schedule import make_lr_schedule
 from iptdata.training.speed import step_flops
 
 IMAGENET_PAIRS = 1_281_167 * 8
@@ -33,25 +33,25 @@ def smoke_seconds(name: str) -> float:
 
 
 def planned(study: Study) -> StudyPlan:
-    """The study at full size, with folders that are empty: nothing is read from them."""
+    """The study at full size, with empty folders, since nothing is read from them."""
     with tempfile.TemporaryDirectory() as folder:
         for name in {name for cell in study.cells for names in cell.measure.values() for name in names}:
             os.mkdir(os.path.join(folder, name))
-        return plan_study(study, out=folder, shards=("corpus",), benchmarks=folder, settings={})
+        return plan_study(study, out=folder, shards="corpus", benchmarks=folder)
 
 
 def full_size(plan: StudyPlan, pairs: int) -> tuple[int, int, float]:
-    """Trainings, patches that they see together, and operations."""
+    """Number of trainings, and their patches and operations in all."""
     trainings, patches, operations = 0, 0, 0.0
     for part in plan.parts:
-        options, network = part.options, plan.network(part)
+        options, network = part.options, part.network
         if options is None:
             continue
         tasks = options.tasks or ()
         recipes = {task: recipe for task in tasks if isinstance(recipe := load(task), Recipe)}
         config = preset(network.model or "", {task: recipe.scale for task, recipe in recipes.items()}, **network.network)
         counts: dict[str, int | None] = {task: int(pairs * options.fraction) for task in tasks}
-        seen = make_length(options, counts).steps * options.batch_size
+        seen = make_lr_schedule(options, counts).steps * options.batch_size
         flops = step_flops(config, 48)
         trainings, patches = trainings + 1, patches + seen
         operations += seen * sum(flops.values()) / len(flops)
@@ -60,7 +60,7 @@ def full_size(plan: StudyPlan, pairs: int) -> tuple[int, int, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=IMAGENET_PAIRS, help="of each task")
+    parser.add_argument("--pairs", type=int, default=IMAGENET_PAIRS, help="pairs per task")
     options = parser.parse_args()
     print("| study | smoke, seconds | trainings | patches | operations | GPU hours at 100 TFLOP/s |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")

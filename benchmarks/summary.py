@@ -1,10 +1,10 @@
-"""How long does a summary of a large corpus take, and how much memory?
+"""Measure time and memory of the summary of a large corpus.
 
     python benchmarks/summary.py
 
-Writes the manifests of 2,000 shards of rain with 4,000 pairs each, 8 million rows in all, beside tars that are as long as they
-should be and empty, and sums them up in a process of its own. Then the time of `iptdata inspect` for one shard and of
-`iptdata --help`, start-up included.
+Writes the manifests of 2,000 shards of rain with 4,000 pairs each, 8 million rows in total, with empty tars of the expected
+size, and summarises them in a separate process. Then measures `iptdata inspect` for one shard and `iptdata --help`, including
+start-up.
 """
 
 import argparse
@@ -20,41 +20,36 @@ from pathlib import Path
 
 import numpy as np
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
+from iptdata.builder import build
 from iptdata.files.storage import Storage
-from iptdata.parallel import run_here
 from iptdata.recipe import load_recipes
 from iptdata.shards.corpus import finish_corpus
 from iptdata.shards.find import find_shards
 from iptdata.shards.manifest import write_manifest
-from iptdata.source import open_source
 
-WANTED_SECONDS, WANTED_BYTES = 5.0, 1.5e9
-WANTED_SHARD, WANTED_HELP = 0.7, 0.25
+TARGET_SECONDS, TARGET_BYTES = 5.0, 1.5e9
+TARGET_SHARD, TARGET_HELP = 0.7, 0.25
 
 
 def make_corpus(folder: Path, shards: int, pairs: int) -> None:
-    """Manifests with the columns of a real one, its rows repeated with parameters of other pairs and places of their own."""
+    """Write manifests with the columns of a real one: its rows drawn at random, each with its own uid."""
     (recipe,) = load_recipes(["rain"])
-    plan = plan_build(open_source("samples"), BuildOptions(patches_per_image=64))
-    run(survey(plan, [recipe], Storage(str(folder / "real"))), run_here, RejectBudget.parse("10%"), lambda _: None)
+    build("samples", folder / "real", recipe, patches_per_image=64, workers=0)
     (real,) = find_shards(str(folder / "real"))
     table = real.rows()
     generator = np.random.default_rng(0)
     storage = Storage(str(folder / "corpus"))
     storage.make_folder("rain/train")
-    for number in range(shards):
+    for index in range(shards):
         rows = table.take(generator.integers(0, len(table), pairs))
         columns = {name: rows[name] for name in rows.column_names if name != "params"}
         columns |= {name: column.combine_chunks() for name, column in columns.items()}
         columns["uid"] = generator.integers(0, 1 << 63, pairs, np.uint64)
         params = rows["params"].combine_chunks()
         columns["params"] = {field.name: params.field(field.name) for field in params.type}
-        name = f"rain-train-{number:06d}"
+        name = f"rain-train-{index:06d}"
         size = real.info.layout.shard_bytes(pairs)
-        info = dataclasses.replace(real.info, name=name, unit=number, pairs=pairs, bytes=size)
+        info = dataclasses.replace(real.info, name=name, unit=index, pairs=pairs, bytes=size)
         write_manifest(storage, f"rain/train/{name}.parquet", columns, recipe, info)
         with open(folder / "corpus" / "rain" / "train" / f"{name}.tar", "wb") as file:
             os.truncate(file.fileno(), size)
@@ -62,6 +57,7 @@ def make_corpus(folder: Path, shards: int, pairs: int) -> None:
 
 
 def measure(path: str) -> dict[str, float]:
+    """Pairs of a corpus, and seconds and peak memory of its summary."""
     start = time.perf_counter()
     from iptdata.inspection.summary import summarise  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
@@ -74,8 +70,8 @@ def measure(path: str) -> dict[str, float]:
     }
 
 
-def wall(*arguments: str) -> float:
-    """Seconds that a command takes, start-up included."""
+def wall_seconds(*arguments: str) -> float:
+    """Seconds that a command takes, including start-up."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "iptdata", *arguments], capture_output=True, check=True)
     return time.perf_counter() - start
@@ -84,7 +80,7 @@ def wall(*arguments: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=2000)
-    parser.add_argument("--pairs", type=int, default=4000, help="in a shard")
+    parser.add_argument("--pairs", type=int, default=4000, help="per shard")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -97,15 +93,15 @@ def main() -> None:
             command = [sys.executable, __file__, "--measure", f"{name}/corpus"]
             found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
             print(
-                f"{options.shards:,} shards, {found['pairs']:,} pairs: {found['seconds']:.1f} s (wanted {WANTED_SECONDS:.0f}), "
-                f"{found['bytes'] / 1e9:.2f} GB (wanted {WANTED_BYTES / 1e9:.1f})",
+                f"{options.shards:,} shards, {found['pairs']:,} pairs: {found['seconds']:.1f} s (target {TARGET_SECONDS:.0f}), "
+                f"{found['bytes'] / 1e9:.2f} GB (target {TARGET_BYTES / 1e9:.1f})",
                 flush=True,
             )
         (shard,) = Path(name).glob("real/rain/train/*.tar")
         for _ in range(options.rounds):
             print(
-                f"one shard {wall('inspect', str(shard)):.2f} s (wanted {WANTED_SHARD}), "
-                f"--help {wall('--help'):.2f} s (wanted {WANTED_HELP})"
+                f"one shard {wall_seconds('inspect', str(shard)):.2f} s (target {TARGET_SHARD}), "
+                f"--help {wall_seconds('--help'):.2f} s (target {TARGET_HELP})"
             )
 
 

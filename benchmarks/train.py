@@ -1,9 +1,9 @@
-"""How long does a training step take, how much of the machine does it use, and what does the contrastive loss cost?
+"""Measure a training step: its time, its share of the machine's rate, and the cost of the contrastive loss.
 
     python benchmarks/train.py
 
-Each line is measured in a process of its own, so that its peak of memory is its own; the lines take turns for several rounds
-and the best of each counts. The rate of matrix products, of which shares are given, is measured in the same process.
+Each line is measured in a process of its own, so that its peak memory is its own; the lines alternate for several rounds and
+the best of each counts. The rate of matrix products, which shares refer to, is measured in the same process.
 """
 
 import argparse
@@ -35,12 +35,12 @@ from iptdata.training.speed import matmul_rate, step_flops
 CUDA = torch.cuda.is_available()
 SCALES = {"sr2": 2, "sr3": 3, "sr4": 4, "noise30": 1, "noise50": 1, "rain": 1}
 TASK = "noise30"
-REPORTED = {"forward": 0.40, "fp32": 1.6, "bf16": 0.75}  # seconds a patch, released model code on 2 cores, batch 4
+REPORTED = {"forward": 0.40, "fp32": 1.6, "bf16": 0.75}  # seconds per patch, released model code on 2 cores, batch 4
 TOKENS, WIDTH = 256, 576
 
 
 def measure_step(model: str, batch: int, precision: str, loss: str, *, plain: bool, compiled: bool) -> dict[str, float]:
-    """Seconds of a forward pass without gradient and of a training step, operations a second, bytes."""
+    """Seconds of a forward pass without gradient and of a training step, share and rate of matrix products, peak bytes."""
     with joined("auto") as ranks:
         config = preset(model, SCALES)
         network = make_model(config).to(ranks.device)
@@ -62,7 +62,7 @@ def measure_step(model: str, batch: int, precision: str, loss: str, *, plain: bo
 
 
 def naive(tokens: torch.Tensor, form: Form) -> torch.Tensor:
-    """The contrastive losses as their formulas read, with the whole matrix."""
+    """The contrastive losses by their formulas, with the whole matrix."""
     images, count, _ = tokens.shape
     unit = normalize(tokens.reshape(images * count, -1), dim=-1)
     products = unit @ unit.T
@@ -80,11 +80,11 @@ def naive(tokens: torch.Tensor, form: Form) -> torch.Tensor:
 
 
 def measure_contrastive(form: Form, images: int, *, whole: bool, half: bool = False) -> dict[str, float]:
-    """Seconds of value and gradient, and the bytes that they take beside the tokens."""
+    """Seconds of value and gradient, and the bytes that they take in addition to the tokens."""
     torch.manual_seed(0)
     with joined("auto") as ranks, torch.autocast(ranks.device.type, torch.bfloat16, enabled=half):
         parts = [torch.randn(shape, device=ranks.device) for shape in ((WIDTH,), (images, 1, WIDTH), (images, TOKENS, WIDTH))]
-        tokens = sum(parts, torch.zeros((), device=ranks.device)).requires_grad_()  # alike, and more so within an image
+        tokens = sum(parts, torch.zeros((), device=ranks.device)).requires_grad_()  # similar, and more so within an image
         before = peak_bytes(ranks)
         value = 0.0
 
@@ -124,7 +124,7 @@ def measure_layout(model: str, *, channels_last: bool) -> dict[str, float]:
 
 
 def best(call: Callable[[], object], ranks: Ranks, budget: float = 4.0) -> float:
-    """The shortest of at least two calls, after one that warms up."""
+    """Seconds of the fastest of at least two calls, after a warm-up."""
     call()
     shortest, end, calls = float("inf"), time.perf_counter() + budget, 0
     while calls < 2 or time.perf_counter() < end:
@@ -165,7 +165,7 @@ def report_steps(model: str, batch: int, rounds: int) -> None:
     else:
         ways |= {"fp32: the default": ("fp32", False, False), "bf16": ("bf16", False, False)}
     where = torch.cuda.get_device_name() if CUDA else f"{torch.get_num_threads()} threads"
-    print(f"{model}, batch {batch}, {where}, seconds a patch")
+    print(f"{model}, batch {batch}, {where}, seconds per patch")
     print(f"{'':<46}{'forward':>9}{'step':>9}{'patches/s':>11}{'of matmul':>11}{'peak memory':>13}")
     lines = [(way, loss) for way in ways for loss in ("l1", "paper", "supcon")]
     found: dict[tuple[str, str], list[dict[str, float]]] = {line: [] for line in lines}
@@ -216,7 +216,7 @@ def report_contrastive(rounds: int) -> None:
 
 
 def report_choices(rounds: int) -> None:
-    """What was chosen because it was measured faster, beside what was not."""
+    """Compare choices that were made by measurement with their alternatives."""
     choices: list[tuple[str, str, tuple[str, ...], str]] = [
         ("attention in bf16, fused -> formula", "measure_attention", (), "formula")
     ]
@@ -231,7 +231,7 @@ def report_choices(rounds: int) -> None:
 
 
 def report_wait(model: str) -> None:
-    """Share of the time of a run that it waits for data, from the record that it leaves."""
+    """Share of the time of a run spent waiting for data, from its metrics.jsonl."""
     with tempfile.TemporaryDirectory() as name:
         command = [sys.executable, "-m", "iptdata"]
         build = [

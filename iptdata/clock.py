@@ -1,14 +1,14 @@
-"""Where the time of a build goes, by stage."""
+"""Time spent per stage of a build."""
 
 import time
 from collections.abc import Callable
 
 
 class Stopwatch:
-    """Adds up seconds by stage: `with watch("decode"): ...`.
+    """Adds up seconds per stage: `with watch("decode"): ...`.
 
     Args:
-        now: the clock.
+        now: Clock that returns seconds.
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
@@ -16,18 +16,19 @@ class Stopwatch:
         self._stages: dict[str, _Stage] = {}
 
     def __call__(self, stage: str) -> "_Stage":
-        found = self._stages.get(stage)
-        if found is None:
-            found = self._stages[stage] = _Stage(self._now)
-        return found
+        timer = self._stages.get(stage)
+        if timer is None:
+            timer = self._stages[stage] = _Stage(self._now)
+        return timer
 
     @property
     def seconds(self) -> dict[str, float]:
+        """Total seconds of each stage, in the order of first use."""
         return {name: stage.seconds for name, stage in self._stages.items()}
 
 
 class _Stage:
-    """One stage as a context manager; not to be entered twice at a time."""
+    """One stage as a context manager; not reentrant."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now

@@ -1,8 +1,8 @@
 """Errors that a user can act on.
 
-A message says what was found and what was expected, a hint what to do. Arguments are named as Python names them, in
-backticks: the command line spells them as its flags, prints the error as one line and ends with `exit_status`. Nothing
-else in the package ends the process.
+A message says what was found and what was expected, a hint what to do. Arguments have their
+Python names, in backticks: the command line turns them into flags, prints the error on one line and exits with
+`exit_status`. Nothing else in the package exits the process.
 """
 
 import errno
@@ -17,12 +17,12 @@ Spelling = Callable[[str, str | None], str]
 
 
 def python_spelling(name: str, value: str | None) -> str:
-    """An argument as Python code has it: `batch_size`, `accumulate=N`."""
+    """Format an argument as in Python code: `batch_size`, `accumulate=N`."""
     return name if value is None else f"{name}={value}"
 
 
 class IptDataError(Exception):
-    """Input, options or environment that the user can correct; the command ends with status 2.
+    """Input, options or environment that the user can correct; the command exits with status 2.
 
     Args:
         message: What was found and what was expected, without a period at its end.
@@ -82,7 +82,7 @@ class TrainError(IptDataError):
 
 
 class TrainFinished(TrainError):
-    """A training run that was asked to continue although it is finished."""
+    """A training run that was to be continued but is already finished."""
 
 
 class EvaluateError(IptDataError):
@@ -94,7 +94,7 @@ class StudyError(IptDataError):
 
 
 class EvaluateFailed(EvaluateError):
-    """A measurement or restoration that started and could not finish; the command ends with status 1."""
+    """A measurement or restoration that started and could not finish; the command exits with status 1."""
 
     exit_status = 1
 
@@ -108,32 +108,32 @@ class StorageError(IptDataError):
 
 
 class DiskFull(StorageError):
-    """A disk that filled up while something was being written; the command ends with status 1."""
+    """A disk that filled up while something was being written; the command exits with status 1."""
 
     exit_status = 1
 
 
 class BuildFailed(IptDataError):
-    """A build that started and could not finish; the command ends with status 1."""
+    """A build that started and could not finish; the command exits with status 1."""
 
     exit_status = 1
 
 
 class TrainFailed(IptDataError):
-    """A training run that started and could not finish; the command ends with status 1."""
+    """A training run that started and could not finish; the command exits with status 1."""
 
     exit_status = 1
 
 
 def nearest(found: str, allowed: Iterable[str]) -> str:
-    """Allowed names as text, those most similar to `found` first."""
+    """Join the allowed names, those most similar to `found` first."""
     names = sorted(allowed)
     close = get_close_matches(found, names, n=3, cutoff=0.4)
     return ", ".join(close + [name for name in names if name not in close])
 
 
 def without_secrets(text: str) -> str:
-    """A text with the user names and passwords of URLs masked: `s3://***@bucket`."""
+    """Mask user names and passwords of URLs in a text: `s3://***@bucket`."""
     return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
 
 

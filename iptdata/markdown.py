@@ -1,9 +1,15 @@
-"""Tables for files and terminals that show Markdown."""
+"""Format Markdown tables."""
 
 from collections.abc import Iterable, Sequence
 
 
-def table(head: Sequence[str], lines: Iterable[Sequence[str]], names: int) -> str:
-    """A table whose first columns, so many as `names`, are text and the others numbers."""
-    rule = [":--" if index < names else "--:" for index in range(len(head))]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (head, rule, *lines))
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int) -> str:
+    """Format a table.
+
+    Args:
+        header: Name of each column.
+        rows: The cells, one sequence per row.
+        text_columns: Number of leading columns that hold text and are aligned left; the others hold numbers.
+    """
+    rule = [":--" if index < text_columns else "--:" for index in range(len(header))]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, rule, *rows))

@@ -1,4 +1,4 @@
-"""One declaration of an option: name, type, default, range, unit and words, in one dataclass field.
+"""Declare an option once: name, type, default, range, unit and help in one dataclass field.
 
 `option(...)` makes the field. Everything else is derived from it: `validate` checks Python arguments, `from_text` reads the
 command line, `from_mapping` reads YAML, and the command line and the docs take flags, help and tables from `options_of`.
@@ -28,19 +28,20 @@ class Option:
         min: Smallest value.
         max: Largest value.
         above: Bound that the value must exceed.
-        below: Bound that the value must stay under.
+        below: Bound that the value must be less than.
         pattern: Regular expression that the whole text must match, "" for any.
-        expects: The allowed values in words, where type and range do not tell.
+        expects: Description of the allowed values, if type and range are not enough.
         unit: Unit of the value.
-        choices: Allowed values and what each of them does; empty where any value in range is allowed. For a Literal the words.
-        default_help: What the default is, where the value itself does not tell.
+        choices: Allowed values, each with a description; empty if any value in range is allowed. The values of a Literal are
+            added from the annotation.
+        default_help: Description of the default, if the value itself is not clear.
         group: Heading under which help and docs list it.
         flag: Name on the command line without dashes, "" for the field's name.
         metavar: Placeholder of the value in help.
-        path: The value is a path, a glob or a URL; an `os.PathLike` is accepted too.
+        path: Whether the value is a path, a glob or a URL; an `os.PathLike` is accepted too.
         name: Name of the field.
         kind: Type of a value: bool, int, float, str, tuple, Mapping, or a class with `parse` and `bounds`.
-        optional: None is allowed, and stands for a default that is worked out later.
+        optional: Whether None is allowed; it means a default that is determined later.
         default: Value when the option is not given; `dataclasses.MISSING` for a required one.
     """
 
@@ -65,29 +66,29 @@ class Option:
 
     @property
     def expected(self) -> str:
-        """The allowed values in words: `a whole number from 1 to 100`."""
+        """Description of the allowed values: `a whole number from 1 to 100`."""
         if self.expects:
             return self.expects
         if self.choices:
             return f"one of {', '.join(map(str, self.choices))}"
-        words = {
+        kinds = {
             bool: "true or false",
             tuple: "a list of paths" if self.path else "a list of names",
             Mapping: "a mapping, `name: value`",
             str: "a path" if self.path else "text",
             int: "a whole number",
         }
-        return f"{words.get(self.kind, 'a number')} {self.range}".strip()
+        return f"{kinds.get(self.kind, 'a number')} {self.range}".strip()
 
     @property
     def range(self) -> str:
-        """The allowed range in words: `from 1 to 100`, `above 0`."""
-        low = "" if self.min is None else f"from {self.min:,.10g}"
-        low = low if self.above is None else f"above {self.above:g}"
+        """Description of the allowed range: `from 1 to 100`, `above 0`."""
+        low = "" if self.min is None else f"from {_figure(self.min)}"
+        low = low if self.above is None else f"above {_figure(self.above)}"
         if self.max is not None:
-            return f"{low} to {self.max:,.10g}" if self.min is not None else f"{low} and at most {self.max:g}"
+            return f"{low} {'and at most' if self.min is None else 'to'} {_figure(self.max)}"
         if self.below is not None:
-            return f"{low} and below {self.below:g}"
+            return f"{low} and below {_figure(self.below)}"
         return f"{low} up" if self.min is not None else low
 
     def contains(self, low: float, high: float) -> bool:
@@ -105,7 +106,11 @@ class Option:
         return error(f"found {found!r}, expected {self.expected}", argument=self.name)
 
 
-def option(default: Any = MISSING, **words: Any) -> Any:
+def _figure(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
+
+
+def option(default: Any = MISSING, **attributes: Any) -> Any:
     """A dataclass field that declares an option; its type is the field's annotation.
 
     The annotation is bool, int, float, str, a Literal, tuple[str, ...], Mapping[str, Any], or a class with `parse(value)` and
@@ -113,16 +118,16 @@ def option(default: Any = MISSING, **words: Any) -> Any:
 
     Args:
         default: Value when the option is not given; leave it out for a required option.
-        words: Attributes of `Option`, from `help` to `path`.
+        attributes: Attributes of `Option`, from `help` to `path`.
     """
-    metadata = {_KEY: Option(**words)}
+    metadata = {_KEY: Option(**attributes)}
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
 def options_of(cls: type) -> dict[str, Option]:
-    """The declared options of a dataclass by name, in order; fields that `option` did not make are left out."""
+    """The declared options of a dataclass by name, in order; fields not declared by `option` are left out."""
     return {item.name: _resolved(item) for item in fields(cls) if _KEY in item.metadata}
 
 
@@ -160,7 +165,7 @@ def validate(instance: Any, error: type[IptDataError] = IptDataError) -> None:
 
 
 def checked(item: Option, value: Any, error: type[IptDataError] = IptDataError) -> Any:
-    """A value in the option's declared type.
+    """Check a value and convert it to the option's declared type.
 
     Raises:
         IptDataError: Of the type `error`, when the value has the wrong type or is out of range.
@@ -179,16 +184,16 @@ def checked(item: Option, value: Any, error: type[IptDataError] = IptDataError) 
 
 
 def _converted(item: Option, value: Any, error: type[IptDataError]) -> Any:
-    """The value in the option's type, whatever its range."""
+    """Convert a value to the option's type, without checking its range."""
     if item.kind is tuple:
         return _names(item, value, error)
     if hasattr(item.kind, "parse"):
         return _parsed(item, value, error)
-    number = not isinstance(value, bool)  # which is an int in Python
+    is_number = not isinstance(value, bool)  # a bool is an int in Python
     good: dict[Any, bool] = {
         bool: isinstance(value, bool),
-        int: number and isinstance(value, numbers.Integral),
-        float: number and isinstance(value, numbers.Real) and _is_finite(value),
+        int: is_number and isinstance(value, numbers.Integral),
+        float: is_number and isinstance(value, numbers.Real) and _is_finite(value),
         str: isinstance(value, str) or (item.path and isinstance(value, os.PathLike)),
         Mapping: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
     }
@@ -201,12 +206,12 @@ def _converted(item: Option, value: Any, error: type[IptDataError]) -> Any:
 def _is_finite(value: Any) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number beyond any float
+    except OverflowError:  # an int too large for a float
         return False
 
 
 def _names(item: Option, value: Any, error: type[IptDataError]) -> tuple[str, ...]:
-    """A list of names or paths; a single one may stand for itself."""
+    """Convert a list of names or paths, or a single one."""
     single = (str, os.PathLike) if item.path else str
     entries = [value] if isinstance(value, single) else value
     if not isinstance(entries, Sequence) or not all(isinstance(entry, single) and os.fspath(entry) for entry in entries):
@@ -215,7 +220,7 @@ def _names(item: Option, value: Any, error: type[IptDataError]) -> tuple[str, ..
 
 
 def _parsed(item: Option, value: Any, error: type[IptDataError]) -> Any:
-    """What the option's class makes of the value."""
+    """Parse a value with the option's class."""
     try:
         parsed = item.kind.parse(value)
     except IptDataError as cause:
@@ -226,10 +231,10 @@ def _parsed(item: Option, value: Any, error: type[IptDataError]) -> Any:
 
 
 def from_text(item: Option, text: str, error: type[IptDataError] = IptDataError) -> Any:
-    """The value that a text on the command line stands for, checked.
+    """Parse and check a text from the command line.
 
     Raises:
-        IptDataError: Of the type `error`, when the text is no such value.
+        IptDataError: Of the type `error`, when the text is not an allowed value.
     """
     if item.kind is tuple:
         return checked(item, split_list(text), error)
@@ -242,7 +247,7 @@ def from_text(item: Option, text: str, error: type[IptDataError] = IptDataError)
 
 
 def split_list(text: str) -> list[str]:
-    """Names or paths between commas; a comma within braces or brackets, or in the name of an existing file, is part of it."""
+    """Split names or paths at commas, except within braces or brackets, or in the name of an existing file."""
     if os.path.exists(text):
         return [text]
     parts, depth = [""], 0
@@ -258,19 +263,19 @@ def split_list(text: str) -> list[str]:
 def from_mapping(
     cls: type, content: Mapping[Any, Any], where: str = "", error: type[IptDataError] = IptDataError
 ) -> dict[str, Any]:
-    """Options that a YAML file or a dictionary holds, checked one by one; a float may be text, since YAML reads 5e-5 as text.
+    """Check the options in a YAML file or a dictionary; a float may be text, since YAML reads 5e-5 as text.
 
     Args:
         cls: The dataclass that declares them.
         content: Values by name.
-        where: What messages begin with, such as `config.yaml: `.
+        where: Prefix of messages, such as `config.yaml: `.
         error: Type of the error to raise.
 
     Returns:
         The values in their declared types; options that `content` does not name are left out.
 
     Raises:
-        IptDataError: When a name is unknown, the nearest ones first, or a value is not allowed.
+        IptDataError: When a name is unknown, or a value is not allowed; the message lists the nearest names first.
     """
     options = options_of(cls)
     found = {}
@@ -286,10 +291,10 @@ def from_mapping(
 
 
 def from_arguments(cls: type, arguments: Mapping[str, Any], error: type[IptDataError] = IptDataError) -> Any:
-    """An instance from keyword arguments of a public function.
+    """Make an instance from the keyword arguments of a public function.
 
     Raises:
-        IptDataError: Of the type `error`, when an argument is unknown, the nearest ones first, missing or not allowed.
+        IptDataError: Of the type `error`, when an argument is unknown, missing or not allowed.
     """
     options = options_of(cls)
     for name in arguments:

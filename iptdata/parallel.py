@@ -1,9 +1,12 @@
-"""Map a pure function over jobs, in this process or on Ray, with a bound on those in flight. The only user of Ray."""
+"""Map a function over jobs, in this process or on Ray with a bounded number in flight. The only module that imports Ray."""
 
 import importlib
 import logging
 import os
+import signal
+import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -12,7 +15,7 @@ from iptdata.errors import BuildFailed, IptDataError
 J = TypeVar("J")
 R = TypeVar("R")
 
-# One BLAS thread a worker: the workers themselves fill the cores.
+# One BLAS thread per worker: the workers themselves occupy the cores.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -32,26 +35,26 @@ _QUIET = {
 
 
 def cpus() -> int:
-    """Processors that this process may use."""
+    """Number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_here(function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
-    """One job after the other in this process."""
+def serial_map(function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+    """Run one job after the other in this process, and yield the results in order."""
     for job in jobs:
         yield function(job)
 
 
 class RayPool:
-    """Runs jobs on Ray: a local one that starts by itself, or a cluster.
+    """Runs jobs on Ray: on this machine, or on a running cluster.
 
     Args:
-        workers: processes of the local Ray.
+        workers: Number of worker processes on this machine.
         address: `auto` or HOST:PORT of a running cluster; `workers` is then ignored.
-        gpus: each job has a GPU to itself, and sees no other.
+        gpus: Whether each job gets its own GPU and sees no other.
 
     Raises:
-        IptDataError: when Ray does not start, the cluster cannot be reached, or has no GPU where jobs need one.
+        IptDataError: When Ray does not start, the cluster cannot be reached, or there is no GPU although jobs need one.
     """
 
     def __init__(self, *, workers: int, address: str | None = None, gpus: bool = False) -> None:
@@ -60,15 +63,19 @@ class RayPool:
             for name, value in WORKER_ENVIRONMENT.items():
                 os.environ.setdefault(name, value)
         self._ray = importlib.import_module("ray")
-        # Ray has no public switch for what it prints when a worker dies; the job is retried, or `map` says so.
+        # Ray has no public option to silence what it prints when a worker dies; the job is retried, or `map` raises.
         vars(importlib.import_module("ray._private.worker"))["_worker_logs_enabled"] = False
-        self._needs = {"num_cpus": 1, "num_gpus": int(gpus)}
+        self._resources = {"num_cpus": 1, "num_gpus": int(gpus)}
+        sigterm = signal.getsignal(signal.SIGTERM)
         try:
             self._connect(workers, address)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             self._ray.shutdown()
             where = f"cannot join the Ray cluster at {address}" if address else "Ray does not start"
-            raise IptDataError(f"{where}: {str(error).strip().splitlines()[0]}") from error
+            argument = "address" if address else None
+            raise IptDataError(f"{where}: {str(error).strip().splitlines()[0]}", argument=argument) from error
+        if callable(sigterm) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, sigterm)  # Ray replaces it
         if gpus and not self._ray.cluster_resources().get("GPU"):
             self._ray.shutdown()
             raise IptDataError(
@@ -78,9 +85,13 @@ class RayPool:
     def _connect(self, workers: int, address: str | None) -> None:
         quiet = {"logging_level": logging.FATAL, "log_to_driver": False}
         if address is not None:
+            if address == "auto":
+                address = os.environ.get("RAY_ADDRESS") or address
+            _check_reachable(address)
             self._ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **quiet)
             return
         self._ray.init(
+            address="local",  # None would join a Ray that runs on this machine or that RAY_ADDRESS names
             num_cpus=workers,
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,
@@ -95,33 +106,34 @@ class RayPool:
         self._ray.shutdown()
 
     @property
-    def slots(self) -> int:
-        """Jobs that can run at the same time."""
-        return max(1, int(self._ray.cluster_resources().get("GPU" if self._needs["num_gpus"] else "CPU", 1)))
+    def max_concurrent_jobs(self) -> int:
+        """Number of jobs that can run at the same time."""
+        return max(1, int(self._ray.cluster_resources().get("GPU" if self._resources["num_gpus"] else "CPU", 1)))
 
     def map(self, function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
-        """Results as they come, in no particular order; two jobs a slot are in flight.
+        """Run jobs and yield their results as they complete, in no particular order.
 
-        A job whose worker died runs again on another one.
+        Twice as many jobs as can run at the same time are submitted, so that no worker waits. A job whose worker died is
+        retried on another one.
 
         Raises:
-            BuildFailed: when a job lost its worker again and again.
-            IptDataError: what a job itself raised.
+            BuildFailed: When a job lost its worker on every try, or Ray failed.
+            Exception: Any exception that a job raised.
         """
         ray = self._ray
-        task = ray.remote(**self._needs, max_retries=_LOST_WORKER_RETRIES)(function)
-        waiting = iter(jobs)
-        flying: list[Any] = []
+        task = ray.remote(**self._resources, max_retries=_LOST_WORKER_RETRIES)(function)
+        remaining = iter(jobs)
+        pending: list[Any] = []
         exhausted = False
-        while flying or not exhausted:
-            while not exhausted and len(flying) < 2 * self.slots:
+        while pending or not exhausted:
+            while not exhausted and len(pending) < 2 * self.max_concurrent_jobs:
                 try:
-                    flying.append(task.remote(next(waiting)))
+                    pending.append(task.remote(next(remaining)))
                 except StopIteration:
                     exhausted = True
-            if not flying:
+            if not pending:
                 return
-            ready, flying = ray.wait(flying, num_returns=1)
+            ready, pending = ray.wait(pending, num_returns=1)
             yield self._result(ready[0])
 
     def _result(self, reference: Any) -> Any:
@@ -132,13 +144,25 @@ class RayPool:
             raise error.cause from error
         except (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
             tries = _LOST_WORKER_RETRIES + 1
-            raise BuildFailed(f"a job lost its worker {tries} times, perhaps out of memory; try fewer --workers") from error
+            message = f"a job lost its worker process {tries} times, possibly out of memory"
+            raise BuildFailed(message, hint="Try fewer `workers`") from error
         except errors.RayError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise BuildFailed(f"Ray failed: {reason}; what is finished stays, run the same command again to go on") from error
+            message = f"Ray failed: {str(error).strip().splitlines()[0]}"
+            raise BuildFailed(message, hint="Run the same command again to resume; finished work is kept") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Connect to HOST:PORT once, since Ray retries an unreachable address for many minutes.
+
+    Raises:
+        OSError: When nothing listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _ray_folder(temporary: str) -> str:
-    """A folder for Ray's sockets: below TMPDIR unless that path is too long for a socket, then below /tmp."""
+    """The folder of Ray's sockets: in TMPDIR, or in /tmp if that path is too long for a socket."""
     fits = len(os.fsencode(temporary)) + _RAY_SOCKET_SUFFIX <= _SOCKET_PATH_BYTES
     return os.path.join(temporary if fits else "/tmp", "ray")

@@ -1,4 +1,4 @@
-"""How a process that degrades images is set up."""
+"""Set up a process that degrades images."""
 
 import ctypes
 import ctypes.util
@@ -13,10 +13,10 @@ _KEPT_BYTES = 64 << 20
 
 @lru_cache(maxsize=1)
 def tune() -> None:
-    """One OpenCV thread, since workers fill the cores; and glibc keeps freed memory for the next image.
+    """Use one OpenCV thread, since the workers occupy the cores, and make glibc keep freed memory for the next image.
 
-    Without the latter every array above 128 KiB is mapped, zeroed and unmapped again, which doubles the time of a
-    bicubic shrink. Elsewhere than on glibc nothing is set.
+    Without the latter every array above 128 KiB is mapped, zeroed and unmapped again, which doubles the time of a bicubic
+    shrink. Without glibc nothing is set.
     """
     cv2.setNumThreads(1)
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(ctypes.util.find_library("c")), "mallopt"):

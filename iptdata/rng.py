@@ -1,9 +1,9 @@
-"""Reproducible random bits: the only way to draw in iptdata.
+"""Reproducible random bits: the only source of randomness in iptdata.
 
-The raw words of NumPy's Philox4x64-10 are promised to be stable across NumPy versions, the methods of `Generator` are
-not; so everything here is made of raw words. A stream is named by a 128-bit key, the BLAKE2b hash of what the draw
-depends on, and starts at a counter that says which patch and which purpose (lane) it serves. Word j of patch p is
-therefore the same whichever other patches are drawn beside it.
+NumPy guarantees that the raw words of Philox4x64-10 are stable across versions, but not the methods of `Generator`; so
+everything here is derived from raw words. A stream is identified by a 128-bit key, the BLAKE2b hash of everything the draw
+depends on; its counter starts at the patch and the purpose (lane) of the draw. Word j of patch p is therefore the same
+whichever other patches are drawn with it.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import numpy as np
 
 
 class _Generators(threading.local):
-    """A generator for each thread, since setting its state and drawing are two steps."""
+    """One generator per thread, since setting its state and drawing are two steps."""
 
     def __init__(self) -> None:
         self.philox = np.random.Philox(key=0)
@@ -28,7 +28,7 @@ _GENERATORS = _Generators()
 
 
 def digest(*parts: object, size: int = 16) -> bytes:
-    """BLAKE2b of `size` bytes over the parts (text and plain numbers) as Python writes a tuple of them in ASCII."""
+    """BLAKE2b hash of `size` bytes over the ASCII representation of the tuple of parts (text and plain numbers)."""
     return hashlib.blake2b(ascii(parts).encode(), digest_size=size).digest()
 
 
@@ -38,10 +38,16 @@ def hash64(*parts: object) -> int:
 
 
 def raw_words(key: bytes, count: int, *, lane: int = 0, start: int = 0) -> np.ndarray:
-    """Words `4 * start` to `4 * start + count` of a lane of a stream: uint64, shape (count,).
+    """Draw words `4 * start` to `4 * start + count` of a lane of a stream: uint64, shape (count,).
 
     Equal to `Philox(key=key, counter=(lane << 128) + start).random_raw(count)`; setting the state of one generator is
-    ten times cheaper than making a new one.
+    ten times cheaper than creating a new one.
+
+    Args:
+        key: 16 bytes that identify the stream, from `digest`.
+        count: Number of words.
+        lane: Purpose of the draw within the stream.
+        start: Counter of the first word; each counter value yields four words.
     """
     philox = _GENERATORS.philox
     state = _GENERATORS.state["state"]
@@ -52,22 +58,22 @@ def raw_words(key: bytes, count: int, *, lane: int = 0, start: int = 0) -> np.nd
 
 
 class Bits:
-    """The random words of patches, of one image or of several, for one purpose.
+    """The random words of the patches of one or more images, for one purpose.
 
     Args:
-        streams: for each image the 16 bytes that name its stream, from `digest`, and its patch numbers, ascending.
+        streams: For each image the 16 bytes that identify its stream, from `digest`, and its patch indices, ascending.
     """
 
     def __init__(self, streams: Sequence[tuple[bytes, Sequence[int]]]) -> None:
         self._streams = [(key, patches) for key, patches in streams if len(patches)]
 
     def words(self, lane: int, count: int) -> np.ndarray:
-        """`count` words a patch: uint64, shape (patches, count); patch p has words p * ceil(count / 4) * 4 onwards."""
+        """`count` words per patch: uint64, shape (patches, count); patch p gets the words from p * ceil(count / 4) * 4."""
         blocks = [_block(key, patches, lane, -(-count // 4)) for key, patches in self._streams]
         return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks))[:, :count]
 
     def by_image(self) -> Iterator[tuple[slice, "Bits"]]:
-        """For each image the rows of its patches and their bits."""
+        """The rows of each image's patches and their bits, image by image."""
         start = 0
         for key, patches in self._streams:
             yield slice(start, start + len(patches)), Bits([(key, patches)])
@@ -81,17 +87,22 @@ def _block(key: bytes, patches: Sequence[int], lane: int, quads: int) -> np.ndar
 
 
 def uniforms(words: np.ndarray) -> np.ndarray:
-    """Uniform float64 in [0, 1) from the upper 53 bits of each word, same shape."""
+    """Map each word to a uniform float64 in [0, 1) by its upper 53 bits; same shape."""
     return (words >> np.uint64(11)) * (1.0 / (1 << 53))
 
 
 def integers(words: np.ndarray, bound: np.ndarray | int) -> np.ndarray:
-    """Uniform int64 in [0, bound) by a multiply of the upper 32 bits; bias below bound / 2**32. `bound` < 2**31."""
+    """Map each word to a uniform int64 in [0, bound) by multiplying its upper 32 bits.
+
+    Args:
+        words: uint64, any shape.
+        bound: Exclusive upper bound below 2**31, one for all or one per word; the bias is below bound / 2**32.
+    """
     return ((words >> np.uint64(32)) * np.asarray(bound, np.uint64) >> np.uint64(32)).astype(np.int64)
 
 
 def quarters(words: np.ndarray) -> np.ndarray:
-    """The 16-bit quarters of each word, lowest first: uint16, last axis four times as long."""
+    """Split each word into its 16-bit quarters, lowest first: uint16, last axis four times as long."""
     return np.ascontiguousarray(words).astype("<u8", copy=False).view("<u2")
 
 
@@ -100,7 +111,7 @@ def normal_table() -> np.ndarray:
     """Quantiles of the standard normal at (i + 1/2) / 65536, i = 0..65535: float32 that hold multiples of 2**-20.
 
     Indexed by 16 random bits this is the normal distribution, exact to 2**-16 in probability, within +-4.33; its
-    standard deviation is right to 1e-5. Snapping takes away what different C libraries disagree on.
+    standard deviation is right to 1e-5. Snapping to multiples of 2**-20 removes the differences between C libraries.
     """
     inverse = statistics.NormalDist().inv_cdf
     lower = np.array([inverse((i + 0.5) / 65536) for i in range(32768)])
@@ -111,5 +122,5 @@ def normal_table() -> np.ndarray:
 
 
 def normals(bits: np.ndarray) -> np.ndarray:
-    """Standard normals, float64, from uint16 values of one or two axes, as `quarters` gives them."""
+    """Map uint16 values of one or two axes, as `quarters` returns them, to standard normals: float64, same shape."""
     return cv2.LUT(bits, normal_table()).reshape(bits.shape).astype(np.float64)

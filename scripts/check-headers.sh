@@ -1,5 +1,5 @@
 #!/bin/sh
-# pillow-simd is compiled when it is installed: say what is missing for that, and the one command that mends it.
+# pillow-simd is compiled when it is installed: print which headers are missing and the command that installs them.
 set -eu
 
 [ "$(uname -m)" = x86_64 ] || exit 0

@@ -13,21 +13,16 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
-from iptdata.cli.pair_view import print_pairs
-from iptdata.cli.summary_view import print_summaries
-from iptdata.files.storage import Storage
+from iptdata.builder import build
+from iptdata.cli.views.pairs import print_pairs
+from iptdata.cli.views.summary import print_summaries
 from iptdata.inspection.choose import choose
 from iptdata.inspection.ladder import ladder_of_image
-from iptdata.inspection.page import MOST_BYTES, page
+from iptdata.inspection.page import MAX_BYTES, page
 from iptdata.inspection.sheet import contact_sheet, ladder_sheet
 from iptdata.inspection.text import summarise_all
-from iptdata.parallel import run_here
-from iptdata.recipe import load_recipes, shipped_recipes
+from iptdata.recipe import shipped_recipes
 from iptdata.shards.find import find_groups
-from iptdata.source import open_source
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
@@ -45,14 +40,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # paths are seen in the pictures
         corpus = Path("corpus")
-        build(corpus)
+        build("samples", corpus, ["ipt", "rain-heavy"], patches_per_image=64, workers=0)
         groups = find_groups([str(corpus)])
         chosen, _ = choose(groups, count=2)
         save(contact_sheet(chosen), "pairs.jpg")
         save(ladder_sheet(ladder_of_image(PHOTO.read_bytes(), PHOTO.name, shipped_recipes())), "recipes.jpg")
         html = Path(folder) / "page.html"
         of_page, notes = choose(groups, count=40)
-        html.write_text(page("corpus", summarise_all(groups), of_page, notes, MOST_BYTES))
+        html.write_text(page("corpus", summarise_all(groups), of_page, notes, MAX_BYTES))
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             rain = find_groups([str(corpus / "rain")])
@@ -62,12 +57,6 @@ def main() -> None:
             shoot(browser, html, "page-desktop.jpg", (1280, 900), "light", "pairs")
             shoot(browser, html, "page-phone.jpg", (390, 844), "dark", "pairs")
             browser.close()
-
-
-def build(corpus: Path) -> None:
-    plan = plan_build(open_source("samples"), BuildOptions(patches_per_image=64))
-    work = survey(plan, load_recipes(["ipt", "rain-heavy"]), Storage(str(corpus)))
-    run(work, run_here, RejectBudget.parse("10%"), lambda _: None)
 
 
 def screen(browser: Browser, name: str, draw: Callable[[Console], None]) -> None:

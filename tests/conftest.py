@@ -1,26 +1,24 @@
 """Fixtures: small sources made on the spot, builds in this process, and real data where `IPTDATA_SHARED` names it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
-from iptdata.files.storage import Storage
-from iptdata.parallel import run_here
-from iptdata.recipe import load_recipes
+import iptdata.builder
 from iptdata.shards.corpus import SplitTotals
-from iptdata.source import open_source
 
 Build = Callable[..., list[SplitTotals]]
+
+os.environ.pop("RAY_ADDRESS", None)  # tests start clusters of their own
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +42,22 @@ def save(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image[..., ::-1])
     return path
+
+
+def start_iptdata(*arguments: object, **options: Any) -> "subprocess.Popen[str]":
+    """Start a command that SIGINT can interrupt, also where this process ignores SIGINT, as jobs started with `&` do.
+
+    A child inherits ignored signals, but gets the default action of those that its parent handles.
+
+    Args:
+        arguments: The command and its arguments.
+        options: Further arguments of `subprocess.Popen`.
+    """
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen([sys.executable, "-m", "iptdata", *map(str, arguments)], text=True, **options)
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 @contextmanager
@@ -72,14 +86,7 @@ def photos(tmp_path: Path) -> Path:
 
 def build(source: Path | str, out: Path, recipes: Sequence[str] = ("noise30",), **options: object) -> list[SplitTotals]:
     """Build in this process; returns totals by recipe and split."""
-    budget = RejectBudget.parse(str(options.pop("max_rejects", "10%")))
-    overwrite = bool(options.pop("overwrite", False))
-    patch_size = options.pop("patch_size", None)
-    chosen = [recipe.with_patch_size(patch_size) if isinstance(patch_size, int) else recipe for recipe in load_recipes(recipes)]
-    plan = plan_build(open_source(str(source)), BuildOptions(**options))  # pyright: ignore[reportArgumentType]
-    storage = Storage(str(out))
-    work = survey(plan, chosen, storage, overwrite=overwrite)
-    return run(work, run_here, budget, lambda _: None)
+    return list(iptdata.builder.build(source, out, recipes, workers=0, **options).splits)  # pyright: ignore[reportArgumentType]
 
 
 def corpus_bytes(out: Path) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Networks that leave an image as it is: what goes wrong with them is not the network's fault."""
+"""Networks that return the image unchanged, so that any difference comes from the code around them."""
 
 import pytest
 import torch
@@ -9,40 +9,40 @@ from iptdata.model.edsr import EDSR, EDSRConfig
 from iptdata.model.ipt import IPT, IPTConfig
 
 
-def _pass_on(convolution: nn.Conv2d, channels: int = 3) -> None:
-    """The first channels to the first channels, as they are."""
+def _copy_channels(convolution: nn.Conv2d, channels: int = 3) -> None:
+    """Make a convolution copy its first input channels to its first output channels."""
     centre = convolution.kernel_size[0] // 2
     for channel in range(channels):
         convolution.weight.data[channel, channel, centre, centre] = 1
 
 
 def identity_ipt() -> IPT:
-    """Heads and tails pass three channels on; the body's tokens are zero, since what enters it is taken away from itself."""
+    """Heads and tails copy three channels; the body outputs zero, since its input is subtracted from itself."""
     config = IPTConfig(tasks=("noise30", "rain"), scales=(1, 1), n_feats=4, patch_size=24, num_heads=2, num_layers=1)
     model = IPT(config)
     for name, parameter in model.named_parameters():
         if not name.startswith(("sub_mean", "add_mean")):
             parameter.data.zero_()
     for head, tail in zip(model.head, model.tail, strict=True):
-        _pass_on(head[0])  # pyright: ignore[reportIndexIssue]
-        _pass_on(tail[1])  # pyright: ignore[reportIndexIssue]
+        _copy_channels(head[0])  # pyright: ignore[reportIndexIssue]
+        _copy_channels(tail[1])  # pyright: ignore[reportIndexIssue]
     model.body.linear_encoding.weight.data = -torch.eye(config.width)
     return model
 
 
 def identity_edsr() -> EDSR:
-    """A task of scale 1, and one of scale 2 that repeats each pixel."""
+    """A task of scale 1, and one of scale 2 that repeats every pixel."""
     model = EDSR(EDSRConfig(tasks=("noise30", "sr2"), scales=(1, 2), n_feats=4, n_blocks=1))
     for name, parameter in model.named_parameters():
         if not name.startswith(("sub_mean", "add_mean")):
             parameter.data.zero_()
     for head in model.head:
-        _pass_on(head[0])  # pyright: ignore[reportIndexIssue]
-    _pass_on(model.tail[0][1])  # pyright: ignore[reportIndexIssue, reportArgumentType]
+        _copy_channels(head[0])  # pyright: ignore[reportIndexIssue]
+    _copy_channels(model.tail[0][1])  # pyright: ignore[reportIndexIssue, reportArgumentType]
     upsampler, last = model.tail[1][0][0], model.tail[1][1]  # pyright: ignore[reportIndexIssue]
     for channel in range(3):
         upsampler.weight.data[4 * channel : 4 * channel + 4, channel, 1, 1] = 1
-    _pass_on(last)
+    _copy_channels(last)
     return model
 
 

@@ -22,19 +22,19 @@ def npy(image: np.ndarray) -> bytes:
 def write_tar(path: Path, samples: Sequence[dict[str, bytes]], first: int = 0) -> Path:
     path.parent.mkdir(exist_ok=True)
     with tarfile.open(path, "w") as tar:
-        for number, members in enumerate(samples, first):
+        for index, members in enumerate(samples, first):
             for suffix, content in members.items():
-                info = tarfile.TarInfo(f"{number:04d}.{suffix}")
+                info = tarfile.TarInfo(f"{index:04d}.{suffix}")
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
     return path
 
 
-def sample(number: int, clean: str = "gt.png", corrupted: str = "lq.png") -> dict[str, bytes]:
-    """A pair whose pixels say its number."""
+def sample(index: int, clean: str = "gt.png", corrupted: str = "lq.png") -> dict[str, bytes]:
+    """A pair whose pixels hold its index."""
     encode = npy if clean.endswith("npy") else png
     return {
-        corrupted: encode(np.full((8, 8, 3), (number, 1, 2), np.uint8)),
+        corrupted: encode(np.full((8, 8, 3), (index, 1, 2), np.uint8)),
         "txt": b"a caption",
-        clean: encode(np.full((16, 16, 3), (number, 3, 4), np.uint8)),
+        clean: encode(np.full((16, 16, 3), (index, 3, 4), np.uint8)),
     }

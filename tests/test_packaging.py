@@ -1,5 +1,7 @@
-"""What is installed: one PIL, our recipes in every kind of package."""
+"""The packages: one PIL, recipes and types in wheel and sdist, and what the type checker of a user sees."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -38,20 +40,43 @@ def test_nothing_that_we_depend_on_pulls_in_pillow() -> None:
     assert "pillow" not in installed
 
 
-def test_recipes_and_samples_are_in_wheel_and_sdist(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the sdist of this tree."""
     pytest.importorskip("hatchling")
-    command = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path)]
+    folder = tmp_path_factory.mktemp("packages")
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder
+
+
+def test_wheel_and_sdist_are_complete(packages: Path) -> None:
     recipes = {str(path.relative_to(ROOT / "recipes")) for path in (ROOT / "recipes").rglob("*.yaml")}
     assert "studies/fraction.yaml" in recipes
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+    with zipfile.ZipFile(next(packages.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
     assert {f"iptdata/recipes/{name}" for name in recipes} <= names
-    assert "iptdata/source/samples/SOURCES.md" in names
-    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as sdist:
+    assert {"iptdata/source/samples/SOURCES.md", "iptdata/py.typed"} <= names
+    with tarfile.open(next(packages.glob("*.tar.gz"))) as sdist:
         members = {name.partition("/")[2] for name in sdist.getnames()}
     assert {f"recipes/{name}" for name in recipes} <= members
-    assert "iptdata/source/samples/chelsea.jpg" in members
+    assert {"iptdata/source/samples/chelsea.jpg", "iptdata/py.typed", "CITATION.cff"} <= members
+
+
+def test_types_of_the_installed_wheel(packages: Path, tmp_path: Path) -> None:
+    """A type checker that finds iptdata in site-packages knows at least 95 % of its public names."""
+    site = tmp_path / "site-packages"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", site]
+    subprocess.run([*install, next(packages.glob("*.whl"))], check=True)
+    command = [sys.executable, "-m", "pyright", "--verifytypes", "iptdata", "--ignoreexternal", "--outputjson"]
+    # --verifytypes ignores --pythonpath: it asks the `python` of PATH where packages are.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PYTHONPATH": str(site), "PATH": path}
+    shown = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    completeness = json.loads(shown.stdout)["typeCompleteness"]
+    assert Path(completeness["pyTypedPath"]).resolve() == (site / "iptdata" / "py.typed").resolve()
+    incomplete = [symbol["name"] for symbol in completeness["symbols"] if symbol["isExported"] and not symbol["isTypeKnown"]]
+    assert completeness["completenessScore"] >= 0.95, incomplete
 
 
 def test_samples_are_six_and_licensed() -> None:

@@ -1,4 +1,4 @@
-"""Bits come from Philox's raw words, whatever else is drawn beside them."""
+"""Bits come from Philox's raw words, whatever else is drawn with them."""
 
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +21,8 @@ def test_raw_words_are_those_of_philox(start: int, lane: int, count: int) -> Non
     assert np.array_equal(rng.raw_words(key, count, lane=lane, start=start), fresh.random_raw(count))
 
 
-def test_raw_words_stay_what_they_are() -> None:
-    """Golden values: a corpus of an earlier version must be computable again."""
+def test_raw_words_do_not_change() -> None:
+    """Golden values: a corpus of an earlier version must stay reproducible."""
     words = rng.raw_words(rng.digest("golden", 1), 3)
     assert words.tolist() == GOLDEN
 
@@ -31,13 +31,13 @@ GOLDEN = [10762258149780363833, 2788202172623420835, 8913583271925810034]
 
 
 @pytest.mark.parametrize("patches", [[0], [3], [1, 2], [0, 5, 7]])
-def test_a_patch_has_its_words_whichever_others_are_drawn(patches: list[int]) -> None:
+def test_words_of_a_patch_do_not_depend_on_other_patches(patches: list[int]) -> None:
     key = rng.digest("words")
-    every, some = Bits([(key, range(9))]), Bits([(key, patches)])
-    assert np.array_equal(every.words(2, 7)[patches], some.words(2, 7))
+    all_patches, some = Bits([(key, range(9))]), Bits([(key, patches)])
+    assert np.array_equal(all_patches.words(2, 7)[patches], some.words(2, 7))
 
 
-def test_digest_tells_lists_apart() -> None:
+def test_digest_distinguishes_lists() -> None:
     assert rng.digest("a", "bc") != rng.digest("ab", "c")
     assert rng.digest(1, 2) != rng.digest("1", "2")
     assert rng.digest("\udc80") != rng.digest("?")
@@ -68,13 +68,13 @@ def test_poisson() -> None:
         assert counts.var() == pytest.approx(rate, rel=0.15, abs=0.05)
 
 
-def test_threads_do_not_disturb_each_other() -> None:
+def test_threads_do_not_interfere() -> None:
     """Setting the state of a generator and drawing from it are two steps."""
-    keys = [rng.digest(number) for number in range(50)]
-    wanted = [rng.raw_words(key, 9).tolist() for key in keys]
+    keys = [rng.digest(index) for index in range(50)]
+    expected = [rng.raw_words(key, 9).tolist() for key in keys]
 
     def draw(_: int) -> bool:
-        return all([rng.raw_words(key, 9).tolist() for key in keys] == wanted for _ in range(40))
+        return all([rng.raw_words(key, 9).tolist() for key in keys] == expected for _ in range(40))
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(draw, range(8)))

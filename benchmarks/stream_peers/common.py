@@ -1,16 +1,16 @@
-"""The command line and the measuring loop that every peer shares; it imports only what each peer's environment has.
+"""Command line and measuring loop shared by all peers; it imports only packages of every peer's environment.
 
-    python PEER.py requirements             the pip requirements, one a line
-    python PEER.py convert PAIRS.npy FOLDER the pairs, uint8 (N, 2, 48, 48, 3), corrupted then clean, in the peer's format
+    python PEER.py requirements             the pip requirements, one per line
+    python PEER.py convert PAIRS.npy FOLDER write the pairs, uint8 (N, 2, 48, 48, 3), corrupted then clean, in the peer's format
     python PEER.py read FOLDER --workers 2  shuffled epochs one after another; one line of JSON
 
 A peer is a constant list of requirements, `convert(pairs, folder)` and `open_batches(folder, workers, batch_size)`. The last
-is called once and returns a function from the number of an epoch to its batches, so that loaders and their workers can live
-for longer than an epoch. A batch is a pair of uint8 tensors, corrupted and clean.
+is called once and returns a function from the index of an epoch to its batches, so that loaders and their workers can live
+longer than an epoch. A batch is a pair of uint8 tensors, corrupted and clean.
 
-The first epochs are checked: each pair came exactly once, unchanged, corrupted before clean. The one behind them is timed, when
-everything is in the page cache, and more of them until they have taken a second together. There, batches are counted and
-their shapes and types looked at.
+The first epochs are checked: each pair comes exactly once, unchanged, corrupted before clean. The next one is timed, with
+everything in the page cache, and more epochs until they take a second together. In these, batches are counted and their
+shapes and types checked.
 """
 # pyright: reportMissingImports=false
 
@@ -37,7 +37,7 @@ Batches = Callable[[int], Iterable[Batch]]
 
 @dataclass
 class Peer:
-    """One way of storing and loading pairs; `package` is the distribution whose version is reported."""
+    """A format and loader of pairs; `package` is the distribution whose version is reported."""
 
     name: str
     package: str
@@ -57,7 +57,7 @@ def main(peer: Peer) -> None:
     read.add_argument("folder", type=Path)
     read.add_argument("--workers", type=int, default=0)
     read.add_argument("--batch-size", type=int, default=256)
-    read.add_argument("--epochs", type=int, default=2, help="epochs until and with the first that is timed")
+    read.add_argument("--epochs", type=int, default=2, help="epochs up to and including the first that is timed")
     options = parser.parse_args()
     if options.command == "requirements":
         print("\n".join(peer.requirements))
@@ -69,7 +69,7 @@ def main(peer: Peer) -> None:
 
 
 def stack(samples: Sequence[tuple[Any, Any]]) -> Batch:
-    """Two tensors from samples of two numpy arrays: the quickest collation, a copy a sample and no tensor a sample."""
+    """Two tensors from samples of two numpy arrays: the fastest collation, one copy and no tensor per sample."""
     import numpy as np  # noqa: PLC0415
     import torch  # noqa: PLC0415
 
@@ -78,7 +78,7 @@ def stack(samples: Sequence[tuple[Any, Any]]) -> Batch:
 
 
 def data_loader(dataset: Any, workers: int, batch_size: int, **options: Any) -> Any:
-    """PyTorch's DataLoader with workers that stay for all epochs."""
+    """PyTorch's DataLoader with persistent workers."""
     from torch.utils.data import DataLoader  # noqa: PLC0415
 
     return DataLoader(
@@ -87,7 +87,7 @@ def data_loader(dataset: Any, workers: int, batch_size: int, **options: Any) -> 
 
 
 class Sums:
-    """Counts pairs, and adds up what tells lost, repeated, changed or swapped ones."""
+    """Counts and checksums of pairs, to detect lost, repeated, changed or swapped ones."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -95,7 +95,7 @@ class Sums:
         self.sums = [0] * 4
 
     def add(self, corrupted: Any, clean: Any) -> None:
-        """Take a batch of two tensors or arrays, whatever their layout is."""
+        """Add a batch of two tensors or arrays of any layout."""
         first, second = (part.reshape(len(part), -1).sum(1).tolist() for part in (corrupted, clean))
         self.count += len(first)
         self.order += first
@@ -130,7 +130,7 @@ def _read(peer: Peer, folder: Path, workers: int, batch_size: int, epochs: int) 
     for epoch in range(epochs - 1):
         sums = Sums()
         for corrupted, clean in batches(epoch):
-            _look_at(corrupted, clean)
+            _check(corrupted, clean)
             sums.add(corrupted, clean)
         once = once is not False and sums.facts() == facts
         orders.append(sums.order[:16])
@@ -140,9 +140,9 @@ def _read(peer: Peer, folder: Path, workers: int, batch_size: int, epochs: int) 
     while sum(seconds for _, seconds in timed) < _TIMED_SECONDS:
         count, start = 0, time.perf_counter()
         for corrupted, clean in batches(epochs - 1 + len(timed)):
-            first_shape = first_shape or _look_at(corrupted, clean)
+            first_shape = first_shape or _check(corrupted, clean)
             if last is None:
-                last = corrupted[:16].clone(), clean[:16].clone()  # some peers write the next batches over the first
+                last = corrupted[:16].clone(), clean[:16].clone()  # some peers overwrite the first batches with the next ones
             if corrupted.shape != clean.shape or corrupted.shape[1:] != first_shape:
                 raise SystemExit(f"{peer.name}: shapes {tuple(corrupted.shape)} and {tuple(clean.shape)}")
             count += corrupted.shape[0]
@@ -164,8 +164,8 @@ def _read(peer: Peer, folder: Path, workers: int, batch_size: int, epochs: int) 
     }
 
 
-def _look_at(corrupted: Any, clean: Any) -> tuple[int, ...]:
-    """The shape of a patch, after checks that batches are what they should be."""
+def _check(corrupted: Any, clean: Any) -> tuple[int, ...]:
+    """Check a batch; returns the shape of a patch."""
     import torch  # noqa: PLC0415
 
     for part in (corrupted, clean):

@@ -1,4 +1,4 @@
-"""Megatron-Energon from tar shards of raw bytes that its own CLI prepared; a cooker and a task encoder make the batches."""
+"""Megatron-Energon from tar shards of raw bytes prepared by its own CLI; a cooker and a task encoder make the batches."""
 # pyright: reportMissingImports=false
 
 import subprocess
@@ -9,7 +9,7 @@ from typing import Any
 from common import SHAPE, Batches, Peer, main, stack
 
 REQUIREMENTS = ["megatron-energon==7.4.1", "webdataset==1.0.2", "numpy", "torch==2.13.0"]
-PAIRS_A_SHARD = 1000
+PAIRS_PER_SHARD = 1000
 BUFFER = 2000
 SEQUENCE = 100
 
@@ -18,10 +18,10 @@ def convert(pairs: Any, folder: Path) -> None:
     import webdataset as wds  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)
-    with wds.ShardWriter(f"{folder}/%06d.tar", maxcount=PAIRS_A_SHARD, mtime=0, verbose=0) as writer:  # pyright: ignore
-        for number, (corrupted, clean) in enumerate(pairs):
+    with wds.ShardWriter(f"{folder}/%06d.tar", maxcount=PAIRS_PER_SHARD, mtime=0, verbose=0) as writer:  # pyright: ignore
+        for index, (corrupted, clean) in enumerate(pairs):
             parts = {"corrupted.bin": corrupted.tobytes(), "clean.bin": clean.tobytes()}
-            writer.write({"__key__": f"{number:09d}", **parts})
+            writer.write({"__key__": f"{index:09d}", **parts})
     program = str(Path(sys.executable).parent / "energon")
     choices = ["--non-interactive", "--split-ratio", "1,0,0", "--sample-type", "CrudeWebdataset", "--num-workers", "2"]
     subprocess.run([program, "prepare", *choices, str(folder)], check=True, stdout=sys.stderr)

@@ -1,8 +1,8 @@
 """FFCV from a .beton file of raw arrays, shuffled whole, in the operating system's cache; its workers are threads.
 
-It builds from source with OpenCV's and TurboJPEG's headers and pkg-config, and needs Pillow though it does not say so. It
-always reads in a thread beside the caller, so 0 workers and 1 are the same. A batch is a view of a buffer that is written
-again a few batches later: whoever keeps one copies it.
+It builds from source with the headers of OpenCV and TurboJPEG and pkg-config, and needs Pillow without declaring it. It
+always reads in a thread of its own, so 0 workers and 1 are the same. A batch is a view of a buffer that is overwritten a
+few batches later: copy it to keep it.
 """
 # pyright: reportMissingImports=false
 

@@ -15,9 +15,9 @@ def convert(pairs: Any, folder: Path) -> None:
 
     for side, name in enumerate(SIDES):
         (folder / name).mkdir(parents=True, exist_ok=True)
-        for number in range(len(pairs)):
-            image = cv2.cvtColor(pairs[number, side], cv2.COLOR_RGB2BGR)
-            cv2.imwrite(f"{folder}/{name}/{number:08d}.png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        for index in range(len(pairs)):
+            image = cv2.cvtColor(pairs[index, side], cv2.COLOR_RGB2BGR)
+            cv2.imwrite(f"{folder}/{name}/{index:08d}.png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
 class Pairs:

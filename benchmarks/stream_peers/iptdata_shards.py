@@ -1,4 +1,4 @@
-"""iptdata's own shards and `PairStream`: batches are views, channels last, of what was gathered from the mapped shards."""
+"""iptdata's own shards and `PairStream`: batches are channels-last views of pixels gathered from the mapped shards."""
 
 import hashlib
 from pathlib import Path
@@ -13,7 +13,7 @@ from iptdata.shards.manifest import ShardInfo, write_manifest
 from iptdata.stream import PairStream
 
 REQUIREMENTS = ["iptdata"]
-_PAIRS_A_SHARD = 4096
+_PAIRS_PER_SHARD = 4096
 
 
 def convert(pairs: Any, folder: Path) -> None:
@@ -21,8 +21,8 @@ def convert(pairs: Any, folder: Path) -> None:
     layout = Layout(clean=SHAPE, corrupted=SHAPE, json_size=512)
     storage = Storage(str(folder / "noise30" / "train"))
     storage.make_folder()
-    for number, start in enumerate(range(0, len(pairs), _PAIRS_A_SHARD)):
-        part = pairs[start : start + _PAIRS_A_SHARD]
+    for shard, start in enumerate(range(0, len(pairs), _PAIRS_PER_SHARD)):
+        part = pairs[start : start + _PAIRS_PER_SHARD]
         keys = [f"pair-{start + row:09d}" for row in range(len(part))]
         buffer = layout.blank(len(part))
         layout.corrupted_view(buffer)[...] = part[:, 0]
@@ -30,7 +30,7 @@ def convert(pairs: Any, folder: Path) -> None:
         layout.write_names(buffer, keys)
         layout.write_json(buffer, [b"{}"] * len(part))
         content = buffer.tobytes() + layout.trailer(len(part))
-        name = f"noise30-train-{number:06d}"
+        name = f"noise30-train-{shard:06d}"
         storage.write(f"{name}.tar", content)
         info = ShardInfo(
             schema=1,
@@ -43,7 +43,7 @@ def convert(pairs: Any, folder: Path) -> None:
             json_size=layout.json_size,
             stride=layout.stride,
             identity={"recipe": recipe.plain()},
-            unit=number,
+            unit=shard,
             images=0,
             damaged_kept=0,
             compared=0,

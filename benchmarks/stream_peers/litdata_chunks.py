@@ -1,6 +1,6 @@
-"""LitData's StreamingDataset from optimized chunks of raw arrays, read where they lie, items shuffled over whole chunks.
+"""LitData's StreamingDataset from optimized chunks of raw arrays, read in place, items shuffled over whole chunks.
 
-Its default decodes windows of 256 items together, which suits text; with two workers that took three times as long here.
+Its default decodes windows of 256 items together, which suits text; with two workers that takes three times as long here.
 """
 # pyright: reportMissingImports=false
 

@@ -1,4 +1,4 @@
-"""Two LMDB files of PNG files, as BasicSR and its kin train from: a map-style dataset, a random sampler, OpenCV decodes."""
+"""Two LMDB files of PNG files, as BasicSR and its forks train from: a map-style dataset, a random sampler, OpenCV decodes."""
 # pyright: reportMissingImports=false
 
 from pathlib import Path
@@ -24,9 +24,9 @@ def convert(pairs: Any, folder: Path) -> None:
         ):
             for start in range(0, len(pairs), BATCH):
                 with environment.begin(write=True) as transaction:
-                    for number in range(start, min(start + BATCH, len(pairs))):
-                        key = f"{number:08d}"
-                        image = cv2.cvtColor(pairs[number, side], cv2.COLOR_RGB2BGR)
+                    for index in range(start, min(start + BATCH, len(pairs))):
+                        key = f"{index:08d}"
+                        image = cv2.cvtColor(pairs[index, side], cv2.COLOR_RGB2BGR)
                         _, png = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
                         transaction.put(key.encode("ascii"), png.tobytes())
                         meta.write(f"{key}.png ({image.shape[0]},{image.shape[1]},{image.shape[2]}) 1\n")
@@ -42,7 +42,7 @@ def _decoded(png: bytes) -> Any:
 
 
 class Pairs:
-    """A map-style dataset; the environments are opened in each process at the first read."""
+    """A map-style dataset; each process opens the environments at the first read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

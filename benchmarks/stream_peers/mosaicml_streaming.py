@@ -1,6 +1,6 @@
-"""MosaicML's StreamingDataset from MDS shards with two columns of raw arrays of a fixed shape, read where they lie.
+"""MosaicML's StreamingDataset from MDS shards with two columns of raw arrays of a fixed shape, read in place.
 
-It imports torchvision, whose builds for CUDA do not import beside a torch without CUDA; `_import_torchvision` helps.
+It imports torchvision, whose CUDA builds cannot be imported with a CPU build of torch; `_import_torchvision` works around it.
 """
 # pyright: reportMissingImports=false
 
@@ -14,7 +14,7 @@ REQUIREMENTS = ["mosaicml-streaming==0.13.0", "numpy", "torch==2.13.0"]
 
 
 def _import_torchvision() -> None:
-    """Import it without declarations for operators that its compiled part would have brought; nothing here calls them."""
+    """Import it without the fake kernels of operators from its compiled part, which are not used here."""
     import torch  # noqa: PLC0415
 
     def register_fake(*_: Any, **__: Any) -> Any:
@@ -41,7 +41,7 @@ def open_batches(folder: Path, workers: int, batch_size: int) -> Batches:
     from streaming.base.util import clean_stale_shared_memory  # noqa: PLC0415
 
     class Pairs(StreamingDataset):
-        """As in its guide: a sample is made in __getitem__."""
+        """As in its guide, a sample is made in __getitem__."""
 
         def __getitem__(self, at: Any) -> Any:
             sample = super().__getitem__(at)

@@ -1,4 +1,4 @@
-"""Ray Data's iter_torch_batches from .npy files, files shuffled and a local buffer; the start of Ray itself is left out.
+"""Ray Data's iter_torch_batches from .npy files, files shuffled and a local buffer; the start of Ray itself is not measured.
 
 Parquet files of tensors, and two columns instead of one, were slower.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from common import Batches, Peer, main
 
 REQUIREMENTS = ["ray[data]==2.60.0", "pydantic", "numpy", "torch==2.13.0"]
-PAIRS_A_FILE = 1000
+PAIRS_PER_FILE = 1000
 BUFFER = 2000
 STORE = 2 << 30
 
@@ -20,8 +20,8 @@ def convert(pairs: Any, folder: Path) -> None:
     import numpy as np  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)
-    for start in range(0, len(pairs), PAIRS_A_FILE):
-        np.save(folder / f"{start:09d}.npy", pairs[start : start + PAIRS_A_FILE])
+    for start in range(0, len(pairs), PAIRS_PER_FILE):
+        np.save(folder / f"{start:09d}.npy", pairs[start : start + PAIRS_PER_FILE])
 
 
 def open_batches(folder: Path, workers: int, batch_size: int) -> Batches:

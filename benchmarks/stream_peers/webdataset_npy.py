@@ -1,6 +1,6 @@
 """WebDataset's own pipeline, from tar shards with npy members: shards and a buffer shuffled, decoded, batched in workers.
 
-The members' time is a whole number, as else its writer puts a second header before each member, which takes time to read.
+The members' mtime is an integer; otherwise its writer adds a second header per member, which slows reading.
 """
 # pyright: reportMissingImports=false
 
@@ -10,7 +10,7 @@ from typing import Any
 from common import Batches, Peer, main
 
 REQUIREMENTS = ["webdataset==1.0.2", "numpy", "torch==2.13.0"]
-PAIRS_A_SHARD = 1000
+PAIRS_PER_SHARD = 1000
 BUFFER = 2000
 
 
@@ -18,9 +18,9 @@ def convert(pairs: Any, folder: Path, kind: str = "npy") -> None:
     import webdataset as wds  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)
-    with wds.ShardWriter(f"{folder}/%06d.tar", maxcount=PAIRS_A_SHARD, mtime=0, verbose=0) as writer:  # pyright: ignore
-        for number, (corrupted, clean) in enumerate(pairs):
-            writer.write({"__key__": f"{number:09d}", f"corrupted.{kind}": corrupted, f"clean.{kind}": clean})
+    with wds.ShardWriter(f"{folder}/%06d.tar", maxcount=PAIRS_PER_SHARD, mtime=0, verbose=0) as writer:  # pyright: ignore
+        for index, (corrupted, clean) in enumerate(pairs):
+            writer.write({"__key__": f"{index:09d}", f"corrupted.{kind}": corrupted, f"clean.{kind}": clean})
 
 
 def open_batches(folder: Path, workers: int, batch_size: int, kind: str = "npy") -> Batches:

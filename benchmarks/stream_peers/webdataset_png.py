@@ -1,4 +1,4 @@
-"""WebDataset's own pipeline, from tar shards with PNG members, which its decoder leaves to Pillow."""
+"""WebDataset's own pipeline, from tar shards with PNG members, which it decodes with Pillow."""
 # pyright: reportMissingImports=false
 
 from functools import partial

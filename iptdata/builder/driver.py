@@ -1,4 +1,4 @@
-"""The driver: what is to do, what is done already, and handing out the rest."""
+"""Find the missing shards of a corpus and build them unit by unit; this is also how an interrupted build is resumed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,19 +15,23 @@ from iptdata.shards.corpus import SplitTotals, finish_corpus, manifests
 from iptdata.shards.index import remove_index
 from iptdata.shards.manifest import read_info
 
-_WORDS = ("recipe.description", "source.description", "source.option")
+_NOT_CONTENT = ("recipe.description", "source.description", "source.option")
+_MANIFEST_BYTES_PER_PAIR = 150
 
-Runner = Callable[[Callable[[UnitJob], UnitReport], Iterable[UnitJob]], Iterator[UnitReport]]
+UnitMap = Callable[[Callable[[UnitJob], UnitReport], Iterable[UnitJob]], Iterator[UnitReport]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """A build before it starts.
+    """The shards of a plan that a corpus already has, and those that are missing.
 
     Attributes:
-        missing: units with something to build, and the recipes that each still lacks.
-        shards_done: shards that are there already.
-        stale: shards that were built differently and are to be replaced, paths without extension.
+        plan: All units of the build.
+        recipes: Recipes to build.
+        out: Root of the corpus.
+        missing: Units with shards to build, each with its missing recipes.
+        shards_done: Number of shards that are complete.
+        stale: Paths, without extension, of shards with different content that are to be replaced.
     """
 
     plan: BuildPlan
@@ -40,27 +44,30 @@ class Survey:
     @property
     def images(self) -> int:
         """Images still to read."""
-        return sum(len(unit.indices) for unit, _ in self.missing)
+        return sum(len(unit.rows) for unit, _ in self.missing)
 
     def shards(self, recipe: Recipe) -> int:
         """Shards of a recipe still to write."""
-        return sum(recipe in lacking for _, lacking in self.missing)
+        return len(self._images_per_unit(recipe))
 
-    def images_lacking(self, recipe: Recipe) -> int:
-        """Images of the units in which a recipe is still to be built."""
-        return sum(len(unit.indices) for unit, lacking in self.missing if recipe in lacking)
+    def pairs(self, recipe: Recipe) -> int:
+        """Pairs of a recipe still to write when no image is dropped."""
+        return sum(self._images_per_unit(recipe)) * self.plan.options.patches_per_image
 
     def bytes_needed(self, recipe: Recipe) -> int:
-        """Bytes of the shards of a recipe still to write when no image is dropped; about 150 a pair for the manifest."""
-        per_image = self.plan.options.patches_per_image
+        """Bytes still to write for a recipe when no image is dropped; the manifest takes about 150 per pair."""
         layout = layout_of(recipe)
-        pairs = [len(unit.indices) * per_image for unit, lacking in self.missing if recipe in lacking]
-        return sum(layout.shard_bytes(count) + 150 * count for count in pairs)
+        pairs = [images * self.plan.options.patches_per_image for images in self._images_per_unit(recipe)]
+        return sum(layout.shard_bytes(count) + _MANIFEST_BYTES_PER_PAIR * count for count in pairs)
+
+    def _images_per_unit(self, recipe: Recipe) -> list[int]:
+        """Images of each unit that lacks a recipe."""
+        return [len(unit.rows) for unit, lacking in self.missing if recipe in lacking]
 
 
 def identity_of(plan: BuildPlan, recipe: Recipe) -> dict[str, Any]:
-    """All that the pairs of a recipe depend on, as its manifests hold it. No time, host name or worker count."""
-    options = plan.options.plain()
+    """Everything that the pairs of a recipe depend on, as recorded in manifests; no time, host name or worker count."""
+    options = plan.options.content()
     return {
         "recipe": recipe.plain(),
         "recipe_hash": recipe.hash,
@@ -72,11 +79,11 @@ def identity_of(plan: BuildPlan, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def survey(plan: BuildPlan, recipes: Sequence[Recipe], out: Storage, *, overwrite: bool = False) -> Survey:
-    """Look at what `out` holds already.
+def survey_corpus(plan: BuildPlan, recipes: Sequence[Recipe], out: Storage, *, overwrite: bool = False) -> Survey:
+    """Compare a plan with the shards in `out`.
 
     Raises:
-        ConflictError: when it holds one of the recipes and splits with another content and `overwrite` is off.
+        ConflictError: When `out` holds one of the recipes and splits with different content, and `overwrite` is off.
     """
     stems: set[str] = set()
     stale: list[str] = []
@@ -93,33 +100,37 @@ def survey(plan: BuildPlan, recipes: Sequence[Recipe], out: Storage, *, overwrit
     return Survey(plan=plan, recipes=recipes, out=out, missing=missing, shards_done=len(stems), stale=stale)
 
 
-def run(work: Survey, runner: Runner, budget: RejectBudget, on_report: Callable[[UnitReport], None]) -> list[SplitTotals]:
-    """Build what is missing, then write what is derived from the manifests.
+def build_missing(
+    survey: Survey, unit_map: UnitMap, budget: RejectBudget, on_report: Callable[[UnitReport], None]
+) -> list[SplitTotals]:
+    """Build the missing shards, then write the files that are derived from the manifests.
 
     Args:
-        runner: maps `build_unit` over jobs, in this process or on Ray.
-        on_report: called after each unit.
+        survey: What is missing.
+        unit_map: Maps `build_unit` over jobs, in this process or on Ray.
+        budget: How many images may be dropped.
+        on_report: Called after each unit.
 
     Returns:
-        totals of the recipes and splits that were asked for.
+        Totals of each requested recipe and split.
 
     Raises:
-        BuildFailed: when more images were dropped than the budget allows.
+        BuildFailed: When more images were dropped than the budget allows, or no image gave a pair.
     """
-    plan, out = work.plan, work.out
-    folders = [f"{recipe.task}/{split}" for recipe in work.recipes for split in plan.splits]
+    plan, out = survey.plan, survey.out
+    folders = [f"{recipe.task}/{split}" for recipe in survey.recipes for split in plan.splits]
     for folder in folders:
         out.make_folder(folder)
         out.remove_partial(folder)
-        if work.missing:
+        if survey.missing:
             remove_index(out, folder)
-    for stem in work.stale:
+    for stem in survey.stale:
         out.remove(f"{stem}.parquet")
         out.remove(f"{stem}.tar")
-    for report in runner(build_unit, _jobs(work)):
+    for report in unit_map(build_unit, _jobs(survey)):
         on_report(report)
         for _, info in report.shards:
-            budget.count(info)
+            budget.add(info)
         try:
             budget.check()
         except BuildFailed:
@@ -127,27 +138,29 @@ def run(work: Survey, runner: Runner, budget: RejectBudget, on_report: Callable[
             raise
     for folder in ("", *folders):
         out.remove_partial(folder)
-    tasks = {recipe.task for recipe in work.recipes}
+    tasks = {recipe.task for recipe in survey.recipes}
     totals = [total for total in finish_corpus(out) if total.task in tasks and total.split in plan.splits]
     for total in totals:
-        budget.judge(total)
+        budget.check_total(total)
     if not any(total.pairs for total in totals):
-        raise BuildFailed(f"no image gave a pair: {plan.images} read, all dropped; {out.path('rejects.parquet')} says why")
+        raise BuildFailed(
+            f"no image gave a pair: {plan.images} read, all dropped", hint=f"See {out.path('rejects.parquet')} for the reasons"
+        )
     return totals
 
 
-def _jobs(work: Survey) -> Iterator[UnitJob]:
-    plan = work.plan
-    identities = {recipe.task: identity_of(plan, recipe) for recipe in work.recipes}
-    for unit, lacking in work.missing:
+def _jobs(survey: Survey) -> Iterator[UnitJob]:
+    plan = survey.plan
+    identities = {recipe.task: identity_of(plan, recipe) for recipe in survey.recipes}
+    for unit, lacking in survey.missing:
         yield UnitJob(
-            number=unit.number,
-            images=plan.listing.images(unit.indices),
-            tasks=[
+            unit_index=unit.index,
+            images=plan.listing.images(unit.rows),
+            shards=[
                 ShardSpec(recipe=recipe, stem=unit.stem(recipe.task), identity=identities[recipe.task]) for recipe in lacking
             ],
             source=plan.source,
-            out=work.out,
+            out=survey.out,
             seed=plan.options.seed,
             patches_per_image=plan.options.patches_per_image,
             max_pixels=plan.options.max_pixels,
@@ -158,36 +171,37 @@ def _jobs(work: Survey) -> Iterator[UnitJob]:
 def _finished_stems(
     plan: BuildPlan, recipe: Recipe, split: str, out: Storage, *, overwrite: bool
 ) -> tuple[set[str], list[str]]:
-    """Shards that are there, complete and what is wanted; and those that are something else, if they may be."""
-    wanted = identity_of(plan, recipe)
+    """Complete shards with the expected content, and shards with different content that `overwrite` allows to replace."""
+    expected = identity_of(plan, recipe)
     stems, stale = set(), []
     for path in manifests(out, recipe.task, split):
         info = read_info(out, path)
         stem = path.removesuffix(".parquet")
-        if _flat(info.identity) != _flat(wanted):
+        if _flat(info.identity) != _flat(expected):
             if not overwrite:
-                _refuse(out.path(path), _flat(info.identity), _flat(wanted))
+                _refuse_conflict(out.path(path), _flat(info.identity), _flat(expected))
             stale.append(stem)
         elif out.size(f"{stem}.tar") == info.bytes:
             stems.add(stem)
     return stems, stale
 
 
-def _refuse(path: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    keys = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
+def _refuse_conflict(path: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    keys = [key for key in sorted({*found, *expected}) if found.get(key) != expected.get(key)]
     keys = [key for key in keys if key != "recipe_hash"] or keys
-    changes = "; ".join(f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} wanted" for key in keys)
+    changes = "; ".join(f"{key}: found {found.get(key)!r}, expected {expected.get(key)!r}" for key in keys)
     raise ConflictError(
-        f"{path} was built differently ({changes}); choose another --out or --split, or --overwrite what is there"
+        f"{path} was built with different content ({changes})",
+        hint="Choose another `out` or `split`, or pass `overwrite=True` to replace it",
     )
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots, without those on which no pair depends."""
+    """Join nested keys by dots, without those that pairs do not depend on."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
-        elif prefix + key not in _WORDS:
+        elif prefix + key not in _NOT_CONTENT:
             flat[prefix + key] = value
     return flat

@@ -1,6 +1,7 @@
-"""What a build will take: bytes, and seconds from building a few pairs in memory."""
+"""Estimate a build: bytes to write, and seconds, measured by building a few pairs in memory."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 
 from iptdata.builder.driver import Survey
 from iptdata.clock import Stopwatch
@@ -8,46 +9,109 @@ from iptdata.errors import StorageError
 from iptdata.image.decode import Unusable, decode
 from iptdata.pairs.crop import TooSmall
 from iptdata.pairs.make import make_pairs
-from iptdata.units import amount
+from iptdata.units import format_bytes
 
 _PROBED_IMAGES = 12
 _HASHED_AND_WRITTEN_PER_SECOND = 500e6
 
 
-def bytes_needed(work: Survey) -> int:
-    """Bytes of all shards still to write."""
-    return sum(work.bytes_needed(recipe) for recipe in work.recipes)
+@dataclass(frozen=True, kw_only=True)
+class RecipeEstimate:
+    """Remaining work for one recipe if no image is dropped.
+
+    Attributes:
+        recipe: Name of its task.
+        shards: Shards to write.
+        pairs: Pairs to write.
+        bytes: Bytes to write.
+    """
+
+    recipe: str
+    shards: int
+    pairs: int
+    bytes: int
 
 
-def check_space(work: Survey) -> None:
-    """Compare the bytes needed with the free space.
+@dataclass(frozen=True, kw_only=True)
+class BuildEstimate:
+    """Remaining work of a build, and the space and time for it.
+
+    Attributes:
+        recipes: Remaining work for each recipe.
+        units: Units to build.
+        images: Images to read.
+        bytes: Bytes to write.
+        free_bytes: Free space of a local disk, None for a remote corpus.
+        workers: Worker processes assumed for `seconds`.
+        seconds: Estimated duration; None if none of the sampled images could be used.
+    """
+
+    recipes: tuple[RecipeEstimate, ...]
+    units: int
+    images: int
+    bytes: int
+    free_bytes: int | None
+    workers: int
+    seconds: float | None
+
+
+def estimate_build(survey: Survey, workers: int) -> BuildEstimate:
+    """Estimate a build with this number of workers; writes nothing."""
+    recipes = tuple(
+        RecipeEstimate(
+            recipe=recipe.task,
+            shards=survey.shards(recipe),
+            pairs=survey.pairs(recipe),
+            bytes=survey.bytes_needed(recipe),
+        )
+        for recipe in survey.recipes
+    )
+    return BuildEstimate(
+        recipes=recipes,
+        units=len(survey.missing),
+        images=survey.images,
+        bytes=_bytes_needed(survey),
+        free_bytes=survey.out.free_bytes(),
+        workers=workers,
+        seconds=_estimate_seconds(survey, workers),
+    )
+
+
+def check_space(survey: Survey) -> None:
+    """Compare the bytes that a build needs with the free space.
 
     Raises:
-        StorageError: when the disk is too small.
+        StorageError: When the disk is too small.
     """
-    needed, free = bytes_needed(work), work.out.free_bytes()
+    needed, free = _bytes_needed(survey), survey.out.free_bytes()
     if free is not None and needed > free:
         raise StorageError(
-            f"the build needs {amount(needed)} and {work.out.root} has {amount(free)} free; "
-            f"free some space, build fewer recipes at a time, use --limit, or start all the same with --force"
+            f"the build needs {format_bytes(needed)}, {survey.out.root} has {format_bytes(free)} free",
+            hint="Free some space, build fewer recipes at a time, lower `limit`, or pass `force=True` to start anyway",
         )
 
 
-def estimate_seconds(work: Survey, workers: int) -> float | None:
-    """Seconds with so many workers, from decoding and degrading a few images; None where none of them can be used.
+def _bytes_needed(survey: Survey) -> int:
+    """Bytes of all shards still to write."""
+    return sum(survey.bytes_needed(recipe) for recipe in survey.recipes)
 
-    Hashing and writing are counted at 500 MB/s a worker, the start of Ray is left out.
+
+def _estimate_seconds(survey: Survey, workers: int) -> float | None:
+    """Estimate the seconds with this number of workers from a few images; None if none of them can be used.
+
+    Hashing and writing are counted at 500 MB/s per worker, the start of Ray is left out.
     """
-    plan, watch, used = work.plan, Stopwatch(), 0
-    if not work.missing:
+    plan, watch, used = survey.plan, Stopwatch(), 0
+    if not survey.missing:
         return 0.0
     options = plan.options
-    for image in plan.listing.images(work.missing[0][0].indices[:_PROBED_IMAGES]):
+    first_unit, recipes = survey.missing[0]
+    for image in plan.listing.images(first_unit.rows[:_PROBED_IMAGES]):
         try:
             with watch("probe"):
                 data = plan.source.read(image)
                 pixels = decode(data, max_pixels=options.max_pixels, keep_damaged=options.keep_damaged).pixels
-                for recipe in work.missing[0][1]:
+                for recipe in recipes:
                     with suppress(TooSmall):
                         make_pairs(pixels, recipe, image.key, options.seed, options.patches_per_image)
             used += 1
@@ -55,5 +119,5 @@ def estimate_seconds(work: Survey, workers: int) -> float | None:
             continue
     if not used:
         return None
-    writing = bytes_needed(work) / _HASHED_AND_WRITTEN_PER_SECOND
-    return (watch.seconds["probe"] / used * work.images + writing) / max(1, min(workers, len(work.missing)))
+    writing = _bytes_needed(survey) / _HASHED_AND_WRITTEN_PER_SECOND
+    return (watch.seconds["probe"] / used * survey.images + writing) / max(1, min(workers, len(survey.missing)))

@@ -1,6 +1,5 @@
-"""From a source to units: which images, in which order, in which shard. Depends on source and options, not on recipes."""
+"""Plan a build: divide a source into units, each a slice of its shuffled images. Recipes do not affect the plan."""
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,68 +7,27 @@ from typing import Any
 import numpy as np
 
 from iptdata import rng
-from iptdata.errors import IptDataError
+from iptdata.builder.options import HELD_OUT, PlanOptions
 from iptdata.source import Listing, Source
-
-HELD_OUT = "val"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildOptions:
-    """What a corpus depends on besides source and recipes. Values out of range are refused.
-
-    Attributes:
-        split: name of the split that images go to which are not held out.
-        limit: use the first so many images of the shuffled plan.
-        holdout: share of the images that goes to the split `val`, by the hash of the source key.
-    """
-
-    split: str = "train"
-    seed: int = 0
-    limit: int | None = None
-    holdout: float = 0.0
-    patches_per_image: int = 8
-    images_per_shard: int = 512
-    max_pixels: int = 100_000_000
-    keep_damaged: bool = False
-
-    def __post_init__(self) -> None:
-        ranges = {
-            "seed": (0, 2**63 - 1),
-            "limit": (1, 2**40),
-            "holdout": (0.0, 0.999),
-            "patches_per_image": (1, 100_000),
-            "images_per_shard": (1, 1_000_000),
-            "max_pixels": (1, 2**40),
-        }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise IptDataError(f"--{name.replace('_', '-')}: found {value}, allowed is {low:,} to {high:,}")
-        if not self.split.isidentifier() or not self.split.isascii():
-            raise IptDataError(f"--split: found {self.split!r}, allowed is a word of letters, digits and _")
-        if self.holdout and self.split == HELD_OUT:
-            raise IptDataError(f"--split {HELD_OUT} cannot be combined with --holdout, which fills that split")
-
-    def plain(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A slice of the plan.
+    """A slice of the plan, from which one shard per recipe is built.
 
     Attributes:
-        indices: rows of the listing.
+        split: Name of the split.
+        index: Position in the split, from 0.
+        rows: Rows of the listing, int64 (N,).
     """
 
     split: str
-    number: int
-    indices: np.ndarray
+    index: int
+    rows: np.ndarray
 
     def stem(self, task: str) -> str:
-        """Path of a recipe's shard of this unit, without extension."""
-        return f"{task}/{self.split}/{task}-{self.split}-{self.number:06d}"
+        """Path of a recipe's shard of this unit in the corpus, without extension."""
+        return f"{task}/{self.split}/{task}-{self.split}-{self.index:06d}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,29 +35,33 @@ class BuildPlan:
     """All units of a build.
 
     Attributes:
-        splits: for each split the rows of the listing, in order.
-        fingerprint: of the source, all of it.
+        source: Where the images are read from.
+        listing: All images of the source.
+        options: Options that the plan depends on.
+        splits: Rows of the listing for each split, in order.
+        fingerprint: Hash of the whole source.
     """
 
     source: Source
     listing: Listing
-    options: BuildOptions
+    options: PlanOptions
     splits: dict[str, np.ndarray]
     fingerprint: str
 
     @property
     def images(self) -> int:
-        return sum(len(indices) for indices in self.splits.values())
+        """Number of images that are used."""
+        return sum(len(rows) for rows in self.splits.values())
 
     def units(self) -> Iterator[Unit]:
         """Units of each split, in order."""
         size = self.options.images_per_shard
-        for split, indices in self.splits.items():
-            for number in range(-(-len(indices) // size)):
-                yield Unit(split=split, number=number, indices=indices[number * size : (number + 1) * size])
+        for split, rows in self.splits.items():
+            for index in range(-(-len(rows) // size)):
+                yield Unit(split=split, index=index, rows=rows[index * size : (index + 1) * size])
 
     def source_identity(self) -> dict[str, Any]:
-        """What a manifest records of the source: no path of this machine."""
+        """What a manifest records about the source; no path of this machine."""
         source = self.source
         return {
             "description": source.description,
@@ -109,11 +71,11 @@ class BuildPlan:
         }
 
 
-def plan_build(source: Source, options: BuildOptions) -> BuildPlan:
-    """List the source, shuffle it by the seed, and share it out.
+def plan_build(source: Source, options: PlanOptions) -> BuildPlan:
+    """List the source, shuffle it by the seed, and divide it into splits.
 
     Raises:
-        SourceError: when the source is missing or empty.
+        SourceError: When the source is missing or empty.
     """
     listing = source.list()
     words = rng.raw_words(rng.digest("plan", options.seed), len(listing))

@@ -1,4 +1,4 @@
-"""One unit: some images, all recipes, one shard and manifest for each. A pure function but for the files it writes."""
+"""Build one unit: some images under all recipes, one shard and manifest per recipe. Pure except for the files it writes."""
 
 import errno
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from iptdata.clock import Stopwatch
 from iptdata.errors import BuildFailed, StorageError
 from iptdata.files.storage import Storage
 from iptdata.image.decode import Decoded, Unusable, decode, decoder_versions
-from iptdata.pairs.crop import Cropper, TooSmall
-from iptdata.pairs.make import Pairs, PartialPairs, begin, finish
+from iptdata.pairs.crop import Crops, CropSpec, TooSmall, crop_patches
+from iptdata.pairs.make import Pairs, PartialPairs, begin_pairs, finish_pairs
 from iptdata.process import tune
 from iptdata.recipe import Recipe
 from iptdata.shards.keys import pair_keys
@@ -24,17 +24,18 @@ from iptdata.shards.writer import SampleBlock, ShardWriter, writing_shard
 from iptdata.source import Source, SourceImage
 
 CHUNK_IMAGES = 16
-# What a file itself is to blame for; any other error of reading may pass, and must not become part of a corpus.
-_OF_THE_FILE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+# Errors caused by the image file itself. Any other read error may be temporary, and must not become part of a corpus.
+_FILE_ERRORS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardSpec:
-    """One recipe in one unit: the shard to write.
+    """A shard to write: one recipe in one unit.
 
     Attributes:
-        stem: path of the shard in the corpus, without its extension.
-        identity: see `ShardInfo`.
+        recipe: The recipe.
+        stem: Path of the shard in the corpus, without its extension.
+        identity: See `ShardInfo`.
     """
 
     recipe: Recipe
@@ -44,11 +45,23 @@ class ShardSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitJob:
-    """All that `build_unit` needs; small enough to send to another machine."""
+    """The input of `build_unit`; small enough to send to another machine.
 
-    number: int
+    Attributes:
+        unit_index: Index of the unit in its split.
+        images: The images of the unit.
+        shards: The shards to write, one per recipe.
+        source: Where to read the images.
+        out: The corpus.
+        seed: Seed of the corpus.
+        patches_per_image: Patches to draw per image.
+        max_pixels: Images with more pixels are dropped.
+        keep_damaged: Use what can be decoded of a damaged image.
+    """
+
+    unit_index: int
     images: Sequence[SourceImage]
-    tasks: Sequence[ShardSpec]
+    shards: Sequence[ShardSpec]
     source: Source
     out: Storage
     seed: int
@@ -59,7 +72,13 @@ class UnitJob:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitReport:
-    """What a unit came to: the shards written, and seconds by stage."""
+    """Result of building a unit.
+
+    Attributes:
+        images: Number of images that were read, dropped ones included.
+        shards: Path in the corpus without extension, and manifest metadata, of each shard written.
+        seconds: Seconds by stage.
+    """
 
     images: int
     shards: list[tuple[str, ShardInfo]]
@@ -67,14 +86,14 @@ class UnitReport:
 
 
 @dataclass
-class _Shard:
-    """A shard in the making."""
+class _OpenShard:
+    """A shard being written."""
 
-    task: ShardSpec
+    spec: ShardSpec
     layout: Layout
     record: RecordFormat
     writer: ShardWriter
-    begun: list[tuple[SourceImage, PartialPairs]] = field(default_factory=list)
+    partial: list[tuple[SourceImage, PartialPairs]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
 
@@ -88,47 +107,49 @@ def build_unit(job: UnitJob, watch: Stopwatch | None = None) -> UnitReport:
     """Read, decode, crop, degrade and write the images of a unit; one decode serves every recipe.
 
     Raises:
-        StorageError: when a shard cannot be written. What is unfinished then leaves no file.
-        BuildFailed: when the source cannot be read for now, or this machine has other decoders than the build.
+        StorageError: When a shard cannot be written. Unfinished shards then leave no file.
+        BuildFailed: When the source is temporarily unreadable, or the decoders of this machine differ from those of the build.
     """
     tune()
     _check_decoders(job)
     watch = watch or Stopwatch()
     damaged_kept = 0
-    with ExitStack() as open_shards:
-        shards = [_open_shard(job, task, open_shards, watch) for task in job.tasks]
+    with ExitStack() as stack:
+        shards = [_open_shard(job, spec, stack, watch) for spec in job.shards]
         for start in range(0, len(job.images), CHUNK_IMAGES):
             for image in job.images[start : start + CHUNK_IMAGES]:
-                decoded = _decoded(job, image, shards, watch)
+                decoded = _decode_image(job, image, shards, watch)
                 if decoded is not None:
                     damaged_kept += decoded.damage is not None
-                    _begin(job, image, decoded.pixels, shards, watch)
+                    _begin_image(job, image, decoded.pixels, shards, watch)
             for shard in shards:
-                _finish(job, shard, watch)
+                _finish_chunk(job, shard, watch)
         for shard in shards:
             shard.writer.finish()
         with watch("sync"):
-            open_shards.close()
+            stack.close()
     with watch("manifest"):
-        written = [(shard.task.stem, _write_manifest(job, shard, damaged_kept)) for shard in shards]
+        written = [(shard.spec.stem, _write_manifest(job, shard, damaged_kept)) for shard in shards]
     return UnitReport(images=len(job.images), shards=written, seconds=watch.seconds)
 
 
 def _check_decoders(job: UnitJob) -> None:
-    """Refuse to write under the name of decoders that this machine does not have."""
-    wanted, found = job.tasks[0].identity["decoders"], decoder_versions()
-    if found != wanted:
-        raise BuildFailed(f"this worker decodes with {found}, the build wants {wanted}; install the same versions everywhere")
+    """Check that this machine has the decoders that the manifests will name."""
+    expected, found = job.shards[0].identity["decoders"], decoder_versions()
+    if found != expected:
+        raise BuildFailed(
+            f"found decoders {found} on a worker, expected {expected}", hint="Install the same versions on every machine"
+        )
 
 
-def _open_shard(job: UnitJob, task: ShardSpec, stack: ExitStack, watch: Stopwatch) -> _Shard:
-    layout = layout_of(task.recipe)
-    writer = stack.enter_context(writing_shard(job.out, f"{task.stem}.tar", layout, watch))
-    return _Shard(task, layout, RecordFormat(task.recipe), writer)
+def _open_shard(job: UnitJob, spec: ShardSpec, stack: ExitStack, watch: Stopwatch) -> _OpenShard:
+    layout = layout_of(spec.recipe)
+    writer = stack.enter_context(writing_shard(job.out, f"{spec.stem}.tar", layout, watch))
+    return _OpenShard(spec, layout, RecordFormat(spec.recipe), writer)
 
 
-def _decoded(job: UnitJob, image: SourceImage, shards: Sequence[_Shard], watch: Stopwatch) -> Decoded | None:
-    """The pixels of an image, or None after noting for every recipe why there are none."""
+def _decode_image(job: UnitJob, image: SourceImage, shards: Sequence[_OpenShard], watch: Stopwatch) -> Decoded | None:
+    """Decode an image; on failure record the reason for every shard and return None."""
     try:
         with watch("read"):
             data = job.source.read(image)
@@ -138,54 +159,59 @@ def _decoded(job: UnitJob, image: SourceImage, shards: Sequence[_Shard], watch: 
         reason, detail = error.reason, error.detail
     except StorageError as error:
         cause = error.__cause__
-        if not isinstance(cause, OSError) or cause.errno not in _OF_THE_FILE:
-            raise BuildFailed(f"{error}; finished shards stay, run the same command again to go on") from error
+        if not isinstance(cause, OSError) or cause.errno not in _FILE_ERRORS:
+            hint = "Finished shards are kept; run the same command again to resume"
+            raise BuildFailed(str(error), hint=hint) from error
         reason, detail = "unreadable", cause.strerror or "the file cannot be read"
     for shard in shards:
         shard.rejects.append(Reject(image.key, reason, detail, job.patches_per_image))
     return None
 
 
-def _begin(job: UnitJob, image: SourceImage, pixels: np.ndarray, shards: Sequence[_Shard], watch: Stopwatch) -> None:
-    """Cut an image's patches for every recipe, and shrink it where a recipe does."""
-    cropper = Cropper(pixels, image.key, job.seed, job.patches_per_image)
+def _begin_image(job: UnitJob, image: SourceImage, pixels: np.ndarray, shards: Sequence[_OpenShard], watch: Stopwatch) -> None:
+    """Cut an image's patches, once for all recipes of the same size, and run the steps that need the image."""
+    crops_by_spec: dict[CropSpec, Crops] = {}
     for shard in shards:
+        recipe = shard.spec.recipe
+        spec = CropSpec.of(recipe)
         try:
             with watch("crop"):
-                crops = cropper.crops(shard.task.recipe)
+                if spec not in crops_by_spec:
+                    crops_by_spec[spec] = crop_patches(pixels, spec, image.key, job.seed, job.patches_per_image)
         except TooSmall as error:
             shard.rejects.append(Reject(image.key, "too small", str(error), job.patches_per_image))
             continue
+        crops = crops_by_spec[spec]
         if crops.flat:
-            detail = f"standard deviation below {shard.task.recipe.min_std:g}"
-            shard.rejects.append(Reject(image.key, "flat", detail, crops.flat))
+            shard.rejects.append(Reject(image.key, "flat", f"standard deviation below {recipe.min_std:g}", crops.flat))
         with watch("degrade"):
-            shard.begun.append((image, begin(cropper, shard.task.recipe, job.seed)))
+            shard.partial.append((image, begin_pairs(pixels, crops, recipe, image.key, job.seed)))
 
 
-def _finish(job: UnitJob, shard: _Shard, watch: Stopwatch) -> None:
+def _finish_chunk(job: UnitJob, shard: _OpenShard, watch: Stopwatch) -> None:
     """Degrade the patches of a chunk of images and write their pairs."""
-    if not shard.begun:
+    if not shard.partial:
         return
     with watch("degrade"):
-        pairs = finish([begun for _, begun in shard.begun], shard.task.recipe, job.seed)
+        pairs = finish_pairs([partial for _, partial in shard.partial], shard.spec.recipe, job.seed)
     with watch("lay out"):
-        batches = [_batch(image, made, shard.record) for (image, _), made in zip(shard.begun, pairs, strict=True)]
-    shard.writer.append(batches)
-    shard.begun.clear()
+        blocks = [_block(image, made, shard.record) for (image, _), made in zip(shard.partial, pairs, strict=True)]
+    shard.writer.append(blocks)
+    shard.partial.clear()
 
 
-def _batch(image: SourceImage, pairs: Pairs, record: RecordFormat) -> SampleBlock:
+def _block(image: SourceImage, pairs: Pairs, record: RecordFormat) -> SampleBlock:
+    """The samples and manifest rows of an image's pairs."""
     crops = pairs.crops
-    count = len(crops.numbers)
-    keys = pair_keys(image.key, crops.numbers)
+    count = len(crops.patch_indices)
+    keys = pair_keys(image.key, crops.patch_indices)
     boxes = pairs.boxes
     top, left, height, width = boxes.T.tolist()
     rows = {
         "key": keys,
         "source": [image.key] * count,
         "label": [image.label] * count,
-        "patch": crops.numbers,
+        "patch": crops.patch_indices,
         "top": top,
         "left": left,
         "height": height,
@@ -195,16 +221,16 @@ def _batch(image: SourceImage, pairs: Pairs, record: RecordFormat) -> SampleBloc
         "clean_std": crops.std.tolist(),
         "mse": pairs.mse if pairs.mse is not None else [None] * count,
     }
-    texts = record.encode(keys, image.label, crops.numbers, boxes, pairs.values)
+    texts = record.encode(keys, image.label, crops.patch_indices, boxes, pairs.values)
     return SampleBlock(clean=crops.clean, corrupted=pairs.corrupted, keys=keys, texts=texts, rows=rows)
 
 
-def _write_manifest(job: UnitJob, shard: _Shard, damaged_kept: int) -> ShardInfo:
+def _write_manifest(job: UnitJob, shard: _OpenShard, damaged_kept: int) -> ShardInfo:
     layout, writer = shard.layout, shard.writer
     errors = [mse for mse in writer.columns.get("mse", []) if mse is not None]
     info = ShardInfo(
         schema=SCHEMA_VERSION,
-        name=shard.task.stem.rsplit("/", 1)[-1],
+        name=shard.spec.stem.rsplit("/", 1)[-1],
         pairs=writer.pairs,
         bytes=layout.shard_bytes(writer.pairs),
         sha256=writer.sha256,
@@ -212,8 +238,8 @@ def _write_manifest(job: UnitJob, shard: _Shard, damaged_kept: int) -> ShardInfo
         corrupted=layout.corrupted,
         json_size=layout.json_size,
         stride=layout.stride,
-        identity=shard.task.identity,
-        unit=job.number,
+        identity=shard.spec.identity,
+        unit=job.unit_index,
         images=len(job.images),
         damaged_kept=damaged_kept,
         compared=sum(mse > 0 for mse in errors),
@@ -221,5 +247,5 @@ def _write_manifest(job: UnitJob, shard: _Shard, damaged_kept: int) -> ShardInfo
         squared_error=float(sum(errors)),
         rejects=tuple(shard.rejects),
     )
-    write_manifest(job.out, f"{shard.task.stem}.parquet", writer.columns, shard.task.recipe, info)
+    write_manifest(job.out, f"{shard.spec.stem}.parquet", writer.columns, shard.spec.recipe, info)
     return info

@@ -11,19 +11,20 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from iptdata import __version__
-from iptdata.errors import IptDataError
+from iptdata.cli.options import Refusal
+from iptdata.errors import IptDataError, nearest
 
 _COMMANDS = {
     "build": "Turn images into shards of corrupted/clean patch pairs.",
     "recipes": "List the degradation recipes, or explain one.",
-    "inspect": "See what is in a corpus: numbers, pairs, pictures, what is wrong.",
+    "inspect": "Show the contents of a corpus: statistics, pairs, pictures, problems.",
     "train": "Train a network on shards.",
-    "finetune": "Train a pre-trained network further on one task.",
-    "eval": "Measure a network on benchmarks, beside what the paper reports.",
+    "finetune": "Fine-tune a pre-trained network on one task.",
+    "eval": "Measure a network on benchmarks and compare it with published results.",
     "restore": "Restore photos.",
-    "study": "Answer a question by several trainings: one table, one figure.",
-    "checkpoint": "Show checkpoints, read released ones, write weights for others.",
-    "completion": "Print what makes a shell complete commands, options and recipes.",
+    "study": "Answer a question with several trainings, one table and one figure.",
+    "checkpoint": "Show checkpoints, import released ones, export weights.",
+    "completion": "Print the script that lets a shell complete commands and options.",
 }
 
 _REPORTED = (
@@ -41,16 +42,21 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        return importlib.import_module(f"iptdata.cli.{cmd_name}").command
+        return importlib.import_module(f"iptdata.cli.commands.{cmd_name}").command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            raise Refusal(f"unknown command {args[0]!r}, expected one of {nearest(args[0], _COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-def _print_versions(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
-    """The package, Python, the machine, and the libraries that pixels and speed depend on."""
-    if not wanted or ctx.resilient_parsing:
+def _print_versions(ctx: click.Context, param: click.Parameter, requested: bool) -> None:
+    """Print the versions of the package, Python, the machine, and the libraries that pixels and speed depend on."""
+    if not requested or ctx.resilient_parsing:
         return
     click.echo(f"iptdata {__version__}")
     click.echo(f"python {platform.python_version()}, {platform.system()} {platform.release()}, {platform.machine()}")
@@ -65,20 +71,20 @@ def _print_versions(ctx: click.Context, param: click.Parameter, wanted: bool) ->
     is_eager=True,
     expose_value=False,
     callback=_print_versions,
-    help="Versions that matter in a report.",
+    help="Print the versions to include in a bug report.",
 )
 def group() -> None:
-    """ImageNet to WebDataset shards of corrupted/clean patch pairs, one degradation recipe a task.
+    """Turn ImageNet into WebDataset shards of corrupted/clean patch pairs, and train restoration networks on them.
 
     \b
-    Try it, nothing to download:
+    Try it, no download needed:
       iptdata build --recipe rain
       iptdata inspect corpus --preview preview.png
     """
     if {"pillow", "pillow-simd"} <= _installed("pillow", "pillow-simd"):
         click.echo(
-            "iptdata: pillow and pillow-simd are both installed and overwrite each other; "
-            "cure: pip uninstall -y pillow pillow-simd && pip install --no-cache-dir pillow-simd",
+            "iptdata: pillow and pillow-simd are both installed and overwrite each other. "
+            "Fix: pip uninstall -y pillow pillow-simd && pip install --no-cache-dir pillow-simd",
             err=True,
         )
 
@@ -96,35 +102,41 @@ def _installed(*names: str) -> set[str]:
 
 
 def main() -> None:
-    """Run the command line: one line and the error's exit status for what a user can put right."""
+    """Run the command line; an error that the user can correct is printed on one line and sets the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     try:
         group(standalone_mode=False)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except IptDataError as error:
-        from iptdata.cli.console import plain  # noqa: PLC0415
-
-        click.echo(f"iptdata: {plain(str(error))}", err=True)
-        sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (click.ClickException, IptDataError) as error:
+        sys.exit(_refuse(error))
     except BrokenPipeError:
         sys.exit(141)
-    except Exception as error:  # noqa: BLE001 - a fault of ours: one line for the user, the rest into a file for us
-        click.echo(f"iptdata: unexpected {type(error).__name__}: {error}; details in {_save_details()}", err=True)
+    except Exception as error:  # noqa: BLE001 - a bug of iptdata: one line for the user, the details in a file
+        click.echo(f"iptdata: unexpected {type(error).__name__}: {error}. Details are in {_save_details()}", err=True)
         sys.exit(1)
 
 
+def _refuse(error: click.ClickException | IptDataError) -> int:
+    """Print one line about an error that the user can correct; returns the exit status."""
+    if isinstance(error, IptDataError):
+        error = Refusal(str(error), error.exit_status)
+    elif isinstance(error, click.UsageError):
+        command = "iptdata" if error.ctx is None else error.ctx.command_path
+        message = error.format_message()
+        error = Refusal(f"{message}{'' if message.endswith(('.', '?')) else '.'} See `{command} --help`.")
+    elif not isinstance(error, Refusal):
+        error = Refusal(error.format_message(), error.exit_code)
+    error.show()
+    return error.exit_code
+
+
 def _save_details() -> str:
-    """Write the current traceback to a file that can go with a bug report."""
+    """Write the current traceback to a file for a bug report."""
     with tempfile.NamedTemporaryFile(
         "w", prefix="iptdata-error-", suffix=".txt", delete=False, errors="backslashreplace"
     ) as file:

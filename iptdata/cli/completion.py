@@ -1,23 +1,34 @@
-"""`iptdata completion`."""
+"""Shell completion of options and arguments."""
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import CompletionItem
 
-_SHELLS = ("bash", "zsh", "fish")
+from iptdata.cli.options import complete_paths
+
+MODELS = ("ipt-base", "ipt-small", "ipt-tiny", "edsr-base", "edsr-tiny")
 
 
-@click.command(name="completion")
-@click.argument("shell", type=click.Choice(_SHELLS))
-@click.pass_context
-def command(ctx: click.Context, shell: str) -> None:
-    """Print the script that makes a shell complete commands, options, recipes and paths.
+def complete_recipes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Shipped recipes and suites, or files if no name matches."""
+    from iptdata.recipe import shipped  # noqa: PLC0415
 
-    \b
-    Examples:
-      iptdata completion bash >> ~/.bashrc
-      iptdata completion zsh >> ~/.zshrc
-      iptdata completion fish > ~/.config/fish/completions/iptdata.fish
-    """
-    kind = get_completion_class(shell)
-    assert kind is not None
-    click.echo(kind(ctx.find_root().command, {}, "iptdata", "_IPTDATA_COMPLETE").source())
+    found = [CompletionItem(name) for name in sorted(shipped()) if name.startswith(incomplete)]
+    return found or complete_paths(ctx, param, incomplete)
+
+
+def complete_studies(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Shipped studies, or files if no name matches."""
+    from iptdata.studies.study import shipped_studies  # noqa: PLC0415
+
+    found = [CompletionItem(name) for name in shipped_studies() if name.startswith(incomplete)]
+    return found or complete_paths(ctx, param, incomplete)
+
+
+def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Presets of networks."""
+    return [CompletionItem(name) for name in MODELS if name.startswith(incomplete)]
+
+
+def complete_sorts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Values of `--sort` that every corpus has."""
+    return [CompletionItem(name) for name in ("psnr", "-psnr", "random", "key") if name.startswith(incomplete)]

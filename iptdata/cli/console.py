@@ -1,4 +1,4 @@
-"""Where commands print: results on standard output, everything else (plan, progress, hints) on standard error.
+"""The consoles of commands: results on standard output, everything else (plan, progress, hints) on standard error.
 
 Names and texts from files are printed as text: a control character in them does not reach the terminal.
 """
@@ -16,7 +16,7 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *ran
 
 
 def plain(text: str) -> str:
-    """Text with its control characters, but tabs and ends of lines, written out."""
+    """Escape control characters, except tabs and newlines."""
     return text.translate(_CONTROLS)
 
 
@@ -26,17 +26,17 @@ class _Console(Console):
             yield segment if segment.control else Segment(plain(segment.text), segment.style)
 
     def on_broken_pipe(self) -> NoReturn:
-        """End as `main` does when nobody reads any more; what is still buffered goes nowhere."""
+        """Exit as `main` does when the reader of a pipe has closed it; buffered output is discarded."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
 
 
 @lru_cache(maxsize=1)
 def console() -> Console:
-    """The one for what is not a command's result."""
+    """The console for everything but results, on standard error."""
     return _Console(stderr=True, highlight=False)
 
 
 def results() -> Console:
-    """A new one for a command's result, on what standard output is now."""
+    """A new console for results, on the current standard output."""
     return _Console(highlight=False)

@@ -1,13 +1,37 @@
-"""Degradations by name. A package of one's own adds some through the entry point group `iptdata.degradations`."""
+"""Degradations by name, and what a package needs to add its own through the entry point group `iptdata.degradations`."""
 
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from iptdata.degradations.bicubic import BicubicShrink
+from iptdata.degradations.base import Degradation, ImageDegradation, PatchDegradation, Recorded, Values, needs_image
+from iptdata.degradations.bicubic import BicubicShrink, imresize
+from iptdata.degradations.distribution import Distribution
 from iptdata.degradations.noise import GaussianNoise
 from iptdata.degradations.rain import RainStreaks
 from iptdata.errors import RecipeError, nearest
+from iptdata.options import option, validate
+from iptdata.rng import Bits
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "BicubicShrink",
+    "Bits",
+    "Degradation",
+    "Distribution",
+    "GaussianNoise",
+    "ImageDegradation",
+    "PatchDegradation",
+    "RainStreaks",
+    "RecipeError",
+    "Recorded",
+    "Values",
+    "degradation",
+    "imresize",
+    "needs_image",
+    "option",
+    "validate",
+]
 
 ENTRY_POINT_GROUP = "iptdata.degradations"
 
@@ -26,12 +50,18 @@ def _installed() -> dict[str, Any]:
 def degradation(name: str) -> type:
     """The class of a degradation.
 
+    Args:
+        name: Its name in recipes, such as `gaussian_noise`.
+
     Raises:
-        RecipeError: when no degradation has that name; the message lists those that exist, nearest first.
+        RecipeError: When no degradation has that name; the message lists those that exist, nearest first.
     """
     if name in _BUILT_IN:
         return _BUILT_IN[name]
     if name in _installed():
         return _installed()[name].load()
     names = nearest(name, [*_BUILT_IN, *_installed()])
-    raise RecipeError(f"found degradation {name!r}, expected one of {names}")
+    raise RecipeError(
+        f"found degradation {name!r}, expected one of {names}",
+        hint="If a package of your own provides it, install that package",
+    )

@@ -1,7 +1,7 @@
-"""What a degradation is: a frozen dataclass of parameters with `draw` and `apply`, both pure.
+"""The interface of a degradation: a frozen dataclass of parameters with `draw` and `apply`, both pure.
 
-`draw` turns random bits into the parameters of each patch, `apply` uses them; what was drawn is recorded, rounded as it
-was used, so that a recorded pair can be derived again. Counting, naming and storing are done once, outside.
+`draw` turns random bits into the parameters of each patch, `apply` uses them. Drawn values are recorded with the rounding
+that was applied, so that a recorded pair can be derived again. Counting, naming and storing are done by the caller.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,12 @@ class Recorded:
     """A number that is stored with every pair.
 
     Attributes:
-        low, high: the bounds that every value keeps; they fix the size of the stored text.
-        decimals: digits after the point; 0 stores an integer.
+        name: Name under which it is stored.
+        low: Smallest value; with `high`, it fixes the size of the stored text.
+        high: Largest value.
+        decimals: Digits after the decimal point; 0 stores an integer.
+        unit: Unit of the value, "" for none.
+        help: What it is, as a sentence.
     """
 
     name: str
@@ -28,7 +32,7 @@ class Recorded:
     high: float
     decimals: int
     unit: str
-    meaning: str
+    help: str
 
     def text(self, value: float) -> str:
         """The value as JSON text, at most `width` characters."""
@@ -36,41 +40,55 @@ class Recorded:
 
     @property
     def width(self) -> int:
+        """Characters of the longest text."""
         return max(len(self.text(self.low)), len(self.text(self.high)))
 
 
 class _Step(Protocol):
-    """What both kinds of steps have; `version` counts changes of the arithmetic and is part of a recipe's hash."""
+    """The common part of both kinds of degradations.
+
+    Attributes:
+        version: Incremented whenever the arithmetic changes; part of a recipe's hash.
+    """
 
     version: ClassVar[int]
 
     @property
-    def recorded(self) -> tuple[Recorded, ...]: ...
+    def recorded(self) -> tuple[Recorded, ...]:
+        """The numbers that are stored with every pair."""
+        ...
 
     def draw(self, bits: Bits) -> Values:
-        """Parameters of each patch, arrays of one axis, from lane 0 of the bits."""
+        """Draw the parameters of N patches.
+
+        Args:
+            bits: Random bits of the patches; use lane 0.
+
+        Returns:
+            Arrays of shape (N,) by name.
+        """
         ...
 
 
 class PatchDegradation(_Step, Protocol):
-    """A degradation that needs nothing but the patch."""
+    """A degradation that needs only the patch."""
 
     def apply(self, patches: np.ndarray, values: Values, bits: Bits) -> tuple[np.ndarray, Values]:
-        """Degrade the patches of one image.
+        """Degrade the patches of one or several images.
 
         Args:
-            patches: uint8 (N, H, W, 3), not to be changed.
-            values: what `draw` gave.
-            bits: lanes from 1 on are free.
+            patches: uint8 (N, H, W, 3), not to be modified.
+            values: What `draw` returned.
+            bits: Random bits of the patches; lanes from 1 on are free.
 
         Returns:
-            uint8 (N, H, W, 3), and what was measured on the way (the recorded values that `draw` did not give).
+            uint8 (N, H, W, 3), and the recorded values that `draw` did not return.
         """
         ...
 
 
 class ImageDegradation(_Step, Protocol):
-    """A degradation that needs the surroundings of a patch, or shrinks it; it can only be a recipe's first step."""
+    """A degradation that needs the surroundings of a patch, or shrinks it. It can only be the first step of a recipe."""
 
     def apply_image(
         self, image: np.ndarray, corners: np.ndarray, size: int, scale: int, values: Values, bits: Bits
@@ -81,10 +99,13 @@ class ImageDegradation(_Step, Protocol):
             image: uint8 (H, W, 3), height and width multiples of `scale`.
             corners: int (N, 2), top and left of each patch on the grid of the degraded image, which is `scale`
                 times smaller than `image`.
-            size: height and width of a degraded patch.
+            size: Height and width of a degraded patch.
+            scale: Scale of the recipe.
+            values: What `draw` returned.
+            bits: Random bits of the patches; lanes from 1 on are free.
 
         Returns:
-            uint8 (N, size, size, 3), and what was measured on the way.
+            uint8 (N, size, size, 3), and the recorded values that `draw` did not return.
         """
         ...
 

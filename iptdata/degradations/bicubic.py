@@ -1,9 +1,9 @@
-"""MATLAB's `imresize` with bicubic interpolation, the down-scaling that super-resolution benchmarks are made with.
+"""MATLAB's `imresize` with bicubic interpolation, the downscaling of super-resolution benchmarks.
 
-Keys' kernel with a = -0.5 (Keys 1981), widened by 1/scale when shrinking (antialiasing), symmetric edges, both axes in
-one go and rounded once, half away from zero. For a rational scale the weights repeat, so a block of neighbouring
-outputs is one small dense matrix product with the inputs that it sees. Where the weights fit (x2, x3, x4 among them)
-they are integers and every sum is exact; else float64, snapped to 2^-20 before rounding.
+Keys' kernel with a = -0.5 (Keys 1981), widened by 1/scale when shrinking (antialiasing), symmetric edges, both axes
+before a single rounding, half away from zero. For a rational scale the weights repeat, so a block of neighbouring outputs is
+one small dense matrix product with the inputs that it depends on. When the weights allow it (x2, x3 and x4 included) they
+are integers and every sum is exact; otherwise sums are float64, snapped to 2^-20 before rounding.
 """
 
 import math
@@ -27,7 +27,7 @@ _WINDOW_OVERHEAD = 40_000
 
 @dataclass(frozen=True)
 class BicubicShrink:
-    """Shrink the whole image by the recipe's scale, then cut the patches: their edges have real context."""
+    """Shrink the whole image by the recipe's scale, then cut the patches, so that their edges have real context."""
 
     version: ClassVar[int] = 1
 
@@ -65,13 +65,13 @@ def imresize(image: np.ndarray, scale: Fraction | float) -> np.ndarray:
 
     Args:
         image: uint8 (H, W, 3).
-        scale: positive; a float is taken as the nearest fraction with a denominator up to 10,000.
+        scale: Positive; a float is replaced by the nearest fraction with a denominator up to 10,000.
 
     Returns:
         uint8 (ceil(H * scale), ceil(W * scale), 3).
 
     Raises:
-        ValueError: for another shape or type, or a scale that is not positive.
+        ValueError: When the image has another shape or dtype, or the scale is not positive.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
@@ -87,12 +87,12 @@ class _Kernel:
     """The weights of a block of outputs.
 
     Attributes:
-        step: outputs (p) and inputs (q) after which the weights repeat, p / q = scale.
-        first: the first input that output 0 sees, may be negative.
-        matrix: float64 (block, inputs seen); integers when `exact`, to be divided by `denominator`.
-        denominator: common denominator of the weights, 1 when they are not exact.
-        exact: every sum of both passes is an exact integer in float64.
-        single: the sums of the first pass are exact in float32 too.
+        step: Numbers of outputs (p) and inputs (q) after which the weights repeat, p / q = scale.
+        first: First input that output 0 depends on, may be negative.
+        matrix: float64 (block, inputs); integers when `exact`, to be divided by `denominator`.
+        denominator: Common denominator of the weights, 1 when they are not exact.
+        exact: Every sum of both passes is an exact integer in float64.
+        single: The sums of the first pass are exact in float32 too.
     """
 
     step: tuple[int, int]
@@ -103,7 +103,7 @@ class _Kernel:
     single: bool
 
     def inputs(self, start: int, stop: int) -> tuple[int, int, int]:
-        """First and last + 1 input for whole blocks that cover outputs start to stop, and the first output of them."""
+        """Start and stop of the inputs of the whole blocks that cover outputs start to stop, and the first of these outputs."""
         outputs, inputs = self.step
         block, seen = self.matrix.shape
         period = start // outputs
@@ -166,23 +166,23 @@ def _window(image: np.ndarray, kernel: _Kernel, rows: tuple[int, int], columns: 
     halfway = np.empty((3, row_blocks * block, right - left), first_type)
     for plane, out in zip(cv2.split(region), halfway, strict=True):
         values = plane.astype(first_type)
-        for number in range(row_blocks):
-            begin = number * kernel.advance
-            np.matmul(across, values[begin : begin + seen], out=out[number * block : (number + 1) * block])
+        for index in range(row_blocks):
+            begin = index * kernel.advance
+            np.matmul(across, values[begin : begin + seen], out=out[index * block : (index + 1) * block])
 
     lines = halfway.reshape(-1, right - left).astype(np.float64, copy=False)
     result = np.empty((len(lines), column_blocks * block))
     down = np.ascontiguousarray(kernel.matrix.T)
-    for number in range(column_blocks):
-        begin = number * kernel.advance
-        np.matmul(lines[:, begin : begin + seen], down, out=result[:, number * block : (number + 1) * block])
+    for index in range(column_blocks):
+        begin = index * kernel.advance
+        np.matmul(lines[:, begin : begin + seen], down, out=result[:, index * block : (index + 1) * block])
 
     pixels = cv2.merge(list(_rounded(result, kernel).reshape(3, row_blocks * block, -1)))
     return pixels[rows[0] - first_row : rows[1] - first_row, columns[0] - first_column : columns[1] - first_column]
 
 
 def _rounded(result: np.ndarray, kernel: _Kernel) -> np.ndarray:
-    """Half away from zero (a negative half is clipped anyway) and clipped: uint8. Overwrites its argument."""
+    """Round half away from zero (negative halves are clipped anyway) and clip to uint8. Overwrites its argument."""
     if kernel.exact:
         result /= kernel.denominator**2
     else:
@@ -195,7 +195,7 @@ def _rounded(result: np.ndarray, kernel: _Kernel) -> np.ndarray:
 
 
 def _mirrored(image: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
-    """image[rows, columns] where both may reach beyond the image, which is then mirrored with its edge repeated."""
+    """image[rows, columns]; outside the image it is mirrored, with the edge repeated."""
     height, width = image.shape[:2]
     top, bottom = max(rows[0], 0), min(rows[1], height)
     left, right = max(columns[0], 0), min(columns[1], width)

@@ -1,4 +1,4 @@
-"""A parameter that is one number, or drawn anew for each patch."""
+"""A parameter that is constant or drawn for each patch."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +11,22 @@ from iptdata.errors import RecipeError
 
 @dataclass(frozen=True)
 class Distribution:
-    """Values to draw from: `kind` is "constant", "uniform" (low, high) or "choice" (any number of values)."""
+    """A distribution to draw from.
+
+    Attributes:
+        kind: "constant", "uniform" or "choice".
+        values: The constant; low and high of "uniform"; the values of "choice".
+    """
 
     kind: str
     values: tuple[float, ...]
 
     @classmethod
     def parse(cls, value: Any) -> "Distribution":
-        """From what a recipe holds: `30`, `{uniform: [0, 50]}` or `{choice: [15, 25, 50]}`.
+        """Parse the value in a recipe: `30`, `{uniform: [0, 50]}` or `{choice: [15, 25, 50]}`.
 
         Raises:
-            RecipeError: for anything else.
+            RecipeError: For anything else.
         """
         if isinstance(value, Distribution):
             return value
@@ -38,14 +43,23 @@ class Distribution:
 
     @property
     def bounds(self) -> tuple[float, float]:
+        """Smallest and largest value."""
         return min(self.values), max(self.values)
 
     def plain(self) -> Any:
-        """As `parse` takes it."""
+        """The value in a recipe, as `parse` reads it."""
         return self.values[0] if self.kind == "constant" else {self.kind: list(self.values)}
 
     def draw(self, words: np.ndarray, decimals: int) -> np.ndarray:
-        """One value a word (uint64, one axis), float64, rounded to `decimals`."""
+        """Draw one value per word.
+
+        Args:
+            words: uint64 (N,).
+            decimals: Digits after the decimal point to round to.
+
+        Returns:
+            float64 (N,).
+        """
         if self.kind == "constant":
             values = np.full(len(words), self.values[0])
         elif self.kind == "choice":

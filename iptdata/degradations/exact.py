@@ -1,8 +1,8 @@
 """Arithmetic that gives the same bits on every machine.
 
-IEEE additions, multiplications and divisions are exact to the bit everywhere; `exp` and its like are not, since each C
-library and each vector unit has its own. Where a result is rounded to a pixel in the end, the road there uses only the
-former, or integers.
+IEEE additions, multiplications and divisions give the same bits everywhere; `exp` and similar functions do not, since C
+libraries and vector units implement them differently. Results that end up rounded to a pixel are computed with the former
+only, or with integers.
 """
 
 from decimal import Decimal
@@ -23,9 +23,12 @@ _LOG_STEPS = 1 << 30
 
 
 def exp(x: np.ndarray | list[float] | float) -> np.ndarray:
-    """e**x for float64 in [-700, 700], relative error below 1e-13.
+    """e**x with a relative error below 1e-13.
 
-    x = k ln 2 / 64 + r with a small r: e^x = 2^(k // 64) * 2^(k % 64 / 64) * (1 + r + ... + r^4 / 24).
+    With x = k ln 2 / 64 + r and a small r, e^x = 2^(k // 64) * 2^(k % 64 / 64) * (1 + r + ... + r^4 / 24).
+
+    Args:
+        x: float64 in [-700, 700].
     """
     x = np.asarray(x, np.float64)
     k = np.rint(x * _PER_LN2)
@@ -41,15 +44,15 @@ def exp(x: np.ndarray | list[float] | float) -> np.ndarray:
 
 
 def log(x: np.ndarray) -> np.ndarray:
-    """Natural logarithm snapped to 2**-30, which takes away what C libraries disagree on; `x` at least 1e-6 is taken."""
+    """Natural logarithm of max(x, 1e-6), snapped to 2**-30, which removes the differences between C libraries."""
     return np.rint(np.log(np.maximum(x, 1e-6)) * _LOG_STEPS) / _LOG_STEPS
 
 
 @lru_cache(maxsize=4096)
 def poisson_table(rate: float) -> list[float]:
-    """P(X <= n) of a Poisson distribution for n = 0, 1, ... until nothing is left above it in float64.
+    """P(X <= n) of a Poisson distribution for n = 0, 1, ... up to 1 in float64.
 
-    `bisect_right(table, u)` is a draw for a uniform u in [0, 1). The terms are computed from the largest one outwards and
+    For a uniform u in [0, 1), `bisect_right(table, u)` is a draw. The terms are computed from the largest one outwards and
     divided by their sum, so that no exponential can underflow.
     """
     mode = int(rate)

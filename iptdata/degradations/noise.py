@@ -1,4 +1,4 @@
-"""Additive white Gaussian noise, the denoising task of the field."""
+"""Additive white Gaussian noise, the standard denoising task."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +28,7 @@ class GaussianNoise:
 
     version: ClassVar[int] = 1
 
-    sigma: Distribution = option(help="standard deviation of the noise, on 0..255", min=0, max=200)
+    sigma: Distribution = option(help="Standard deviation of the noise, on 0..255.", min=0, max=200)
 
     def __post_init__(self) -> None:
         validate(self, RecipeError)
@@ -36,8 +36,8 @@ class GaussianNoise:
     @property
     def recorded(self) -> tuple[Recorded, ...]:
         low, high = self.sigma.bounds
-        meaning = "standard deviation of the noise"
-        return (Recorded(name="sigma", low=low, high=high, decimals=_SIGMA_DECIMALS, unit="0..255", meaning=meaning),)
+        help_text = "Standard deviation of the noise."
+        return (Recorded(name="sigma", low=low, high=high, decimals=_SIGMA_DECIMALS, unit="0..255", help=help_text),)
 
     def draw(self, bits: Bits) -> Values:
         return {"sigma": self.sigma.draw(bits.words(0, 1)[:, 0], _SIGMA_DECIMALS)}
@@ -49,7 +49,7 @@ class GaussianNoise:
         return result, {}
 
     def _add(self, patches: np.ndarray, sigmas: list[float], bits: Bits, out: np.ndarray) -> None:
-        """The patches of one image, which fit the second cache together with their bits."""
+        """Add noise to the patches of one image, which fit into the L2 cache together with their bits."""
         size = patches[0].size
         indices = rng.quarters(bits.words(1, -(-size // 4)))[:, :size]
         start = 0
@@ -63,5 +63,12 @@ class GaussianNoise:
 
 @lru_cache(maxsize=64)
 def rounded_quantiles(sigma: float) -> np.ndarray:
-    """round(sigma * z) for each quantile z of `rng.normal_table`: int16 (65536,). `sigma` at most 7000."""
+    """round(sigma * z) for each quantile z of `rng.normal_table`.
+
+    Args:
+        sigma: Standard deviation, at most 7000.
+
+    Returns:
+        int16 (65536,).
+    """
     return np.rint(sigma * rng.normal_table().astype(np.float64)).astype(np.int16)

@@ -1,11 +1,12 @@
 """Rain streaks as in the deraining benchmarks: an additive grey layer, clipped.
 
-A patch has the sum of several sheets. A sheet has one direction; in the frame turned by that direction each streak is an
-outer product of a profile along it and one across, so a whole sheet is one small matrix product and one rotation.
+The layer of a patch is the sum of several sheets. A sheet has one direction; in the frame rotated by that direction each
+streak is the outer product of a profile along it and one across it, so a whole sheet is one small matrix product and one
+rotation.
 
-Everything is exact on every machine: profiles are tabulated and rounded to integers, their products and sums fit a
-float32, the rotation has coordinates in 1/32 pixel and values in 1/16 grey level, so that bilinear interpolation is
-exact too, and the layer is rounded once before it is added.
+Results are the same on every machine: profiles are tabulated and rounded to integers, their products and sums fit into
+float32, the rotation has coordinates in 1/32 pixel and values in 1/16 grey level, so that bilinear interpolation is exact
+too, and the layer is rounded once before it is added.
 """
 
 from bisect import bisect_right
@@ -28,7 +29,7 @@ REACH = 64
 MAX_ANGLE = 30.0
 _MIN_LOG_PEAK = -0.6931471805599453  # half a grey level
 _DRAWN = ("angle", "level", "density", "length")
-_DECIMALS = {"angle": 2, "level": 2, "density": 1, "length": 2}
+_DECIMALS = {"angle": 2, "level": 2, "density": 1, "length": 2, "layer_mean": 2}
 _MAX_LEVEL, _MAX_DENSITY, _MAX_LENGTH = 9999.0, 200.0, 999.0
 _MAX_STREAKS = 99_999
 
@@ -36,7 +37,7 @@ _ALONG_UNIT = 32  # of a grey level
 _ACROSS_UNIT = 512
 _SHEET_UNIT = 16  # of a grey level
 _SHEET_LIMIT = 1023 * _SHEET_UNIT
-_TURNS_A_DEGREE = 4
+_TURNS_PER_DEGREE = 4
 _COORDINATE_UNIT = 32
 _FRACTIONS = 8  # of a pixel
 _LENGTHS, _WIDTHS = 193, 97
@@ -44,7 +45,7 @@ _LENGTHS, _WIDTHS = 193, 97
 
 @dataclass(frozen=True, kw_only=True)
 class RainStreaks:
-    """Streaks tapered at both ends and soft across, of mixed length and brightness, about one direction a patch.
+    """Streaks tapered at both ends and soft across, of mixed length and brightness, around one direction per patch.
 
     The parameters of the two shipped recipes were fitted to Rain100L and Rain100H (Yang et al., CVPR 2017) by random
     search on statistics of 48x48 patches.
@@ -52,41 +53,38 @@ class RainStreaks:
 
     version: ClassVar[int] = 1
 
-    sheets: int = option(help="sheets of streaks, each with one direction", min=1, max=16)
-    angle_sd: float = option(help="spread of a patch's direction about the vertical", unit="degrees", min=0, max=30)
-    jitter: float = option(help="spread of the sheets' directions about the patch's", unit="degrees", min=0, max=30)
-    level_mu: float = option(help="mean of the logarithm of the median peak", unit="ln 0..255", min=-3, max=6)
-    level_sd: float = option(help="spread of that logarithm between patches", min=0, max=2)
-    density_mu: float = option(help="mean of the logarithm of the streaks in 48x48 pixels", min=-3, max=5)
-    density_sd: float = option(help="spread of that logarithm between patches", min=0, max=2)
-    length_mu: float = option(help="mean of the logarithm of the median length", unit="ln pixels", min=0, max=5)
-    length_sd: float = option(help="spread of that logarithm between patches", min=0, max=2)
-    rho: float = option(help="correlation of a streak's length, peak and width: near ones have more of each", min=0, max=1)
-    spread_l: float = option(help="spread of the logarithm of length between streaks", min=0, max=3)
-    spread_a: float = option(help="spread of the logarithm of the peak between streaks", min=0, max=3)
-    spread_w: float = option(help="spread of the logarithm of width between streaks", min=0, max=3)
-    width: float = option(help="median standard deviation across a streak", unit="pixels", min=0.1, max=10)
-    cap: float = option(help="the most that one streak adds", unit="0..255", min=1, max=255)
-    taper: float = option(help="exponent of the profile along a streak, 0 is a box", min=0.05, max=4)
+    sheets: int = option(help="Number of sheets of streaks, each with one direction.", min=1, max=16)
+    angle_sd: float = option(help="Standard deviation of a patch's direction from the vertical.", unit="degrees", min=0, max=30)
+    jitter: float = option(help="Standard deviation of a sheet's direction from the patch's.", unit="degrees", min=0, max=30)
+    level_mu: float = option(help="Mean of the logarithm of the median peak.", unit="ln 0..255", min=-3, max=6)
+    level_sd: float = option(help="Standard deviation of that logarithm between patches.", min=0, max=2)
+    density_mu: float = option(help="Mean of the logarithm of the number of streaks per 48x48 pixels.", min=-3, max=5)
+    density_sd: float = option(help="Standard deviation of that logarithm between patches.", min=0, max=2)
+    length_mu: float = option(help="Mean of the logarithm of the median length.", unit="ln pixels", min=0, max=5)
+    length_sd: float = option(help="Standard deviation of that logarithm between patches.", min=0, max=2)
+    rho: float = option(help="Correlation of a streak's length, peak and width; near streaks have more of each.", min=0, max=1)
+    spread_l: float = option(help="Standard deviation of the logarithm of length between streaks.", min=0, max=3)
+    spread_a: float = option(help="Standard deviation of the logarithm of the peak between streaks.", min=0, max=3)
+    spread_w: float = option(help="Standard deviation of the logarithm of width between streaks.", min=0, max=3)
+    width: float = option(help="Median standard deviation of the profile across a streak.", unit="pixels", min=0.1, max=10)
+    cap: float = option(help="Maximum that one streak adds.", unit="0..255", min=1, max=255)
+    taper: float = option(help="Exponent of the profile along a streak; 0 is a box.", min=0.05, max=4)
 
     def __post_init__(self) -> None:
         validate(self, RecipeError)
 
     @property
     def recorded(self) -> tuple[Recorded, ...]:
-        def of(name: str, low: float, high: float, unit: str, meaning: str) -> Recorded:
-            return Recorded(name=name, low=low, high=high, decimals=_DECIMALS.get(name, 0), unit=unit, meaning=meaning)
+        def recorded(name: str, low: float, high: float, unit: str, help_text: str) -> Recorded:
+            return Recorded(name=name, low=low, high=high, decimals=_DECIMALS.get(name, 0), unit=unit, help=help_text)
 
-        layer = Recorded(
-            name="layer_mean", low=0, high=9999, decimals=2, unit="0..255", meaning="mean of the rain layer before clipping"
-        )
         return (
-            of("angle", -MAX_ANGLE, MAX_ANGLE, "degrees", "direction from the vertical"),
-            of("level", 0, _MAX_LEVEL, "0..255", "median peak of a streak"),
-            of("density", 0, _MAX_DENSITY, "in 48x48 pixels", "streaks, all sheets together"),
-            of("length", 0, _MAX_LENGTH, "pixels", "median length of a streak"),
-            of("streaks", 0, _MAX_STREAKS, "", "streaks that touch the patch's surroundings"),
-            layer,
+            recorded("angle", -MAX_ANGLE, MAX_ANGLE, "degrees", "Direction from the vertical."),
+            recorded("level", 0, _MAX_LEVEL, "0..255", "Median peak of a streak."),
+            recorded("density", 0, _MAX_DENSITY, "per 48x48 pixels", "Number of streaks of all sheets together."),
+            recorded("length", 0, _MAX_LENGTH, "pixels", "Median length of a streak."),
+            recorded("streaks", 0, _MAX_STREAKS, "", "Number of streaks that touch the patch or its surroundings."),
+            recorded("layer_mean", 0, 9999, "0..255", "Mean of the rain layer before clipping."),
         )
 
     def draw(self, bits: Bits) -> Values:
@@ -110,19 +108,28 @@ class RainStreaks:
         grey = np.minimum(layers, 255, out=layers).astype(np.uint8).reshape(-1, size)
         rain = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB).reshape(-1, size * 3)
         corrupted = cv2.add(patches.reshape(-1, size * 3), rain)
-        return corrupted.reshape(patches.shape), {"streaks": streaks, "layer_mean": np.round(mean, 2)}
+        return corrupted.reshape(patches.shape), {"streaks": streaks, "layer_mean": np.round(mean, _DECIMALS["layer_mean"])}
 
     def layers(self, size: int, values: Values, bits: Bits) -> tuple[np.ndarray, np.ndarray]:
-        """The grey layers of N patches: float32 (N, size, size), whole numbers from 0, and the streaks in each: int (N,)."""
+        """The rain layers of N patches.
+
+        Args:
+            size: Height and width of a patch.
+            values: What `draw` returned.
+            bits: Random bits of the patches.
+
+        Returns:
+            float32 (N, size, size), whole grey levels from 0 on, not clipped; and the number of streaks in each: int (N,).
+        """
         canvas = canvas_size(size)
         capacity = self._capacity(canvas)
         words = bits.words(1, self.sheets * 2 + capacity * 2)
         z = rng.normals(rng.quarters(words[:, : self.sheets])[:, ::4])
-        turns = np.rint((values["angle"][:, None] + self.jitter * z) * _TURNS_A_DEGREE).astype(int).tolist()
+        turns = np.rint((values["angle"][:, None] + self.jitter * z) * _TURNS_PER_DEGREE).astype(int).tolist()
         uniforms = rng.uniforms(words[:, self.sheets : 2 * self.sheets]).tolist()
-        numbers = self._numbers(uniforms, values["density"].tolist(), canvas, capacity)
+        counts = self._streak_counts(uniforms, values["density"].tolist(), canvas, capacity)
         streak_words = words[:, 2 * self.sheets :].reshape(len(words), capacity, 2)
-        along, across, ends = self._profiles(numbers, canvas, values, streak_words)
+        along, across, ends = self._profiles(counts, canvas, values, streak_words)
 
         layers = np.empty((len(words), size, size), np.float32)
         plane, turned = np.empty((canvas, canvas), np.float32), np.empty((size, size), np.float32)
@@ -142,35 +149,40 @@ class RainStreaks:
         return np.rint(layers, out=layers), streaks
 
     def _rate(self, density: float, canvas: int) -> float:
-        """Expected streaks with their centre on or near the canvas of one sheet."""
+        """Expected number of streaks with their centre on or near the canvas of one sheet."""
         return density / self.sheets * (canvas * (canvas + 2 * REACH) / 48**2)
 
     def _capacity(self, canvas: int) -> int:
-        """Streaks that a patch has words for, the same for each sheet: more do not occur, the chance is below 1e-15."""
+        """Maximum number of streaks in a patch, split evenly over the sheets; the probability of more is below 1e-15."""
         densest = min(float(exact.exp(self.density_mu + 4.4 * self.density_sd)), _MAX_DENSITY)
         rate = self._rate(densest, canvas)
         return self.sheets * (int(rate + 9 * rate**0.5) + 20)
 
-    def _numbers(self, uniforms: list[list[float]], densities: list[float], canvas: int, capacity: int) -> list[list[int]]:
-        """Streaks of each sheet of each patch: N lists of `sheets` counts."""
+    def _streak_counts(
+        self, uniforms: list[list[float]], densities: list[float], canvas: int, capacity: int
+    ) -> list[list[int]]:
+        """Number of streaks in each sheet of each patch: N lists of `sheets` counts."""
         tables = [exact.poisson_table(self._rate(density, canvas)) for density in densities]
-        most = capacity // self.sheets
-        return [[min(bisect_right(table, u), most) for u in row] for table, row in zip(tables, uniforms, strict=True)]
+        max_count = capacity // self.sheets
+        return [[min(bisect_right(table, u), max_count) for u in row] for table, row in zip(tables, uniforms, strict=True)]
 
     def _profiles(
-        self, numbers: list[list[int]], canvas: int, values: Values, words: np.ndarray
+        self, counts: list[list[int]], canvas: int, values: Values, words: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
-        """Profiles of all streaks that touch their canvas, sheet by sheet, and where each sheet ends.
+        """Profiles of all streaks that touch their canvas, sheet by sheet.
 
         Args:
+            counts: Number of streaks in each sheet of each patch, N lists of `sheets`.
+            canvas: Side of the canvas.
+            values: What `draw` returned.
             words: uint64 (N, capacity, 2): four normals of 16 bits, and 32 bits each for x and y.
 
         Returns:
             float32 (streaks, canvas) twice: along the streak, times its peak, and across it; both are integers in units
-            that multiply to 1/1024 of a sheet's unit; and the running totals of streaks, N lists of `sheets`.
+            that multiply to 1/1024 of a sheet's unit; and where each sheet ends, N lists of `sheets` running totals.
         """
-        per_patch = np.array([sum(row) for row in numbers])
-        patch = np.repeat(np.arange(len(numbers)), per_patch)
+        per_patch = np.array([sum(row) for row in counts])
+        patch = np.repeat(np.arange(len(counts)), per_patch)
         drawn = words[np.arange(words.shape[1]) < per_patch[:, None]]
         u, e1, e2, e3 = rng.normals(rng.quarters(drawn[:, 0]).reshape(-1, 4)).T
         x = (drawn[:, 1] & np.uint64(0xFFFFFFFF)) * (canvas / 2.0**32)
@@ -183,8 +195,8 @@ class RainStreaks:
         level = lengths.level(log_length)
         reach = (canvas + lengths.extents[level]) / 2
         touching = np.flatnonzero((np.abs(y - canvas / 2) <= reach) & (log_peak >= _MIN_LOG_PEAK))
-        sheet = np.repeat(np.arange(len(numbers) * self.sheets), [count for row in numbers for count in row])[touching]
-        ends = np.cumsum(np.bincount(sheet, minlength=len(numbers) * self.sheets)).reshape(-1, self.sheets).tolist()
+        sheet = np.repeat(np.arange(len(counts) * self.sheets), [count for row in counts for count in row])[touching]
+        ends = np.cumsum(np.bincount(sheet, minlength=len(counts) * self.sheets)).reshape(-1, self.sheets).tolist()
 
         along = lengths.at(y[touching], level[touching])
         peak = np.minimum(exact.exp(log_peak[touching]), self.cap) * _ALONG_UNIT
@@ -195,13 +207,13 @@ class RainStreaks:
 
 @dataclass(frozen=True)
 class Profiles:
-    """Profiles of every extent and place, tabulated, so that those of all streaks are one gather.
+    """Table of profiles of every extent and position, so that the profiles of all streaks are one gather.
 
     Attributes:
         extents: float64 (E,), ascending in equal ratios.
-        windows: float32 (E, fractions, shifts, canvas): the profile about a point `fraction` to the right of pixel
-            `shift`, as seen from pixel 0 to `canvas`; overlapping views of one table.
-        margin: the shift of pixel 0.
+        windows: float32 (E, fractions, shifts, canvas): the profile around a point `fraction` to the right of pixel
+            `shift`, at pixels 0 to `canvas`; overlapping views of one table.
+        margin: Shift of pixel 0.
     """
 
     extents: np.ndarray
@@ -212,14 +224,21 @@ class Profiles:
     def tabulate(
         cls, profile: Callable[[np.ndarray, float], np.ndarray], extents: tuple[float, float, int], canvas: int, margin: int
     ) -> "Profiles":
-        """From `profile(distance, extent)`; extents from, to and how many; centres lie within `margin` of the canvas."""
+        """Tabulate a function.
+
+        Args:
+            profile: The function of distance and extent.
+            extents: Smallest and largest extent, and the number of extents.
+            canvas: Number of pixels.
+            margin: How far centres may lie outside the canvas.
+        """
         low, high, count = extents
-        ladder = low * np.exp(np.arange(count) * np.log(high / low) / (count - 1))
+        levels = low * np.exp(np.arange(count) * np.log(high / low) / (count - 1))
         distance = (
             np.arange(-(canvas + margin), canvas + margin + 1)[None] - (np.arange(_FRACTIONS)[:, None] + 0.5) / _FRACTIONS
         )
-        table = np.stack([profile(distance, extent) for extent in ladder.tolist()]).astype(np.float32)
-        return cls(ladder, np.lib.stride_tricks.sliding_window_view(table, canvas, axis=2)[:, :, ::-1], margin)
+        table = np.stack([profile(distance, extent) for extent in levels.tolist()]).astype(np.float32)
+        return cls(levels, np.lib.stride_tricks.sliding_window_view(table, canvas, axis=2)[:, :, ::-1], margin)
 
     def level(self, logarithm: np.ndarray) -> np.ndarray:
         """Index of the nearest extent to e**logarithm."""
@@ -236,7 +255,7 @@ class Profiles:
 
 @lru_cache(maxsize=16)
 def along_profiles(taper: float, canvas: int) -> Profiles:
-    """max(0, 1 - (2 d / L)^2) ^ taper for lengths from 1/2 to 2 * REACH: multiples of 2**-16."""
+    """Profiles along a streak: max(0, 1 - (2 d / L)^2) ^ taper for lengths L from 1/2 to 2 * REACH, in multiples of 2**-16."""
 
     def profile(distance: np.ndarray, length: float) -> np.ndarray:
         return np.rint(np.maximum(1 - (2 * distance / length) ** 2, 0) ** taper * 65536) / 65536
@@ -246,7 +265,7 @@ def along_profiles(taper: float, canvas: int) -> Profiles:
 
 @lru_cache(maxsize=4)
 def across_profiles(canvas: int) -> Profiles:
-    """exp(-d^2 / (2 S^2)) for widths S from 1/16 to 16, in steps of 1/512 and units that make sheets' units."""
+    """Profiles across a streak: exp(-d^2 / (2 S^2)) for widths S from 1/16 to 16, in steps of 1/512 of a sheet's unit."""
 
     def profile(distance: np.ndarray, width: float) -> np.ndarray:
         return np.rint(np.exp(-0.5 * (distance / width) ** 2) * _ACROSS_UNIT) * (_SHEET_UNIT / (_ALONG_UNIT * _ACROSS_UNIT))
@@ -255,17 +274,22 @@ def across_profiles(canvas: int) -> Profiles:
 
 
 def canvas_size(size: int) -> int:
-    """Side of the square that a patch of `size` pixels covers in any direction, with one pixel to spare on each side."""
+    """Side of the square that a patch of `size` pixels covers in any direction, plus one pixel on each side."""
     return int(np.ceil(size * np.sqrt(2))) + 2
 
 
 @lru_cache(maxsize=512)
 def rotation(turn: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel of a patch lies on its canvas turned by turn / 4 degrees: x and y, float32 (size, size).
+    """Position of each pixel of a patch on its rotated canvas.
 
-    Multiples of 1/32 pixel.
+    Args:
+        turn: Rotation in quarters of a degree.
+        size: Height and width of the patch.
+
+    Returns:
+        x and y, float32 (size, size), multiples of 1/32 pixel.
     """
-    angle = np.deg2rad(turn / _TURNS_A_DEGREE)
+    angle = np.deg2rad(turn / _TURNS_PER_DEGREE)
     centred = np.arange(size) - (size - 1) / 2
     i, j = np.meshgrid(centred, centred, indexing="ij")
     middle = (canvas_size(size) - 1) / 2

@@ -1,4 +1,4 @@
-"""Benchmarks as they lie on disks: folders of clean images, of pairs, or in the layout of EDSR."""
+"""Find and load the images of a benchmark: folders of clean images, of pairs, or in the layout of EDSR."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from iptdata.source.folder import EXTENSIONS, is_image_name
 _PAIRED_FOLDERS = (("rain", "norain"), ("input", "target"), ("lq", "gt"), ("LQ", "GT"), ("noisy", "clean"))
 
 
-class Broken(Exception):
+class ImageError(Exception):
     """An image that cannot be measured."""
 
 
@@ -26,8 +26,9 @@ class Case:
     """An image of a benchmark.
 
     Attributes:
-        name: without extension.
-        clean, corrupted: paths, "" where one is missing; a corrupted image of None is made from the clean one.
+        name: File name without extension.
+        clean: Path of the clean image, "" if it is missing.
+        corrupted: Path of the corrupted image, "" if it is missing, None if it is made from the clean one.
     """
 
     name: str
@@ -37,10 +38,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Images in order of their names.
+    """Images of a benchmark.
 
     Attributes:
-        clean, corrupted: where their paths lead from.
+        name: Name of the benchmark.
+        clean: Folder that paths of clean images are relative to.
+        corrupted: Folder that paths of corrupted images are relative to.
+        cases: The images, sorted by name.
     """
 
     name: str
@@ -49,23 +53,28 @@ class Benchmark:
     cases: Sequence[Case]
 
     def load(self, case: Case, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-        """The corrupted and the clean image: uint8 (h, w, 3), or float32 for noise that is not clipped, and uint8 (H, W, 3).
+        """Load an image; for super-resolution, the clean one is cropped at right and bottom to a multiple of the scale.
 
-        A clean image of super-resolution is cropped at right and bottom to a multiple of the scale.
+        Args:
+            case: The image.
+            protocol: How the task is measured.
+
+        Returns:
+            The corrupted image, uint8 (h, w, 3), or float32 for noise that is not clipped; and the clean one, uint8 (H, W, 3).
 
         Raises:
-            Broken: when one is missing, cannot be read or is too small, or their sizes do not fit.
+            ImageError: When one is missing, cannot be read or is too small, or their sizes do not match.
         """
         if not case.clean:
-            raise Broken(f"{case.corrupted} has no clean image beside it")
+            raise ImageError(f"{case.corrupted} has no matching clean image")
         if case.corrupted == "":
-            raise Broken(f"{case.clean} has no corrupted image beside it")
+            raise ImageError(f"{case.clean} has no matching corrupted image")
         clean = _image(self.clean, case.clean)
         height, width = (side - side % protocol.scale for side in clean.shape[:2])
         if protocol.kind == "super-resolution":
             clean = clean[:height, :width]
         if min(clean.shape[:2]) <= 2 * protocol.border:
-            raise Broken(f"{case.clean} is {width}x{height}, too small to leave out {protocol.border} pixels of border")
+            raise ImageError(f"{case.clean} is {width}x{height}, too small to exclude a {protocol.border}-pixel border")
         if case.corrupted is None:
             if protocol.kind == "denoising":
                 return protocol.noisy(clean, case.name), clean
@@ -73,48 +82,58 @@ class Benchmark:
         corrupted = _image(self.corrupted, case.corrupted)
         low, narrow = corrupted.shape[:2]
         if (low * protocol.scale, narrow * protocol.scale) != clean.shape[:2]:
-            wanted = f"{clean.shape[1] // protocol.scale}x{clean.shape[0] // protocol.scale}"
+            expected = f"{clean.shape[1] // protocol.scale}x{clean.shape[0] // protocol.scale}"
             times = "the size of" if protocol.scale == 1 else f"{protocol.scale} times smaller than"
-            raise Broken(f"{case.corrupted} is {narrow}x{low}, expected {wanted}, {times} {case.clean}")
+            raise ImageError(f"{case.corrupted} is {narrow}x{low}, expected {expected}, {times} {case.clean}")
         return corrupted, clean
 
 
 def open_benchmark(path: str, protocol: Protocol) -> Benchmark:
     """Find the images of a benchmark for a task.
 
-    Super-resolution: `HR/*` with `LR_bicubic/X2/*x2.*` beside it (EDSR's layout), or a folder of clean images, which are
-    shrunken. Denoising: `HR/*` or a folder of clean images. Others: `rain-001.png` with `norain-001.png`, or two folders,
-    such as `rain` and `norain`, `input` and `target`, with the same names in both.
+    Super-resolution: `HR/*` with `LR_bicubic/X2/*x2.*` (EDSR's layout), or a folder of clean images, which are downscaled.
+    Denoising: `HR/*` or a folder of clean images. Others: `rain-001.png` with `norain-001.png`, or two folders, such as `rain`
+    and `norain`, `input` and `target`, with the same names in both.
+
+    Args:
+        path: Folder or URL of the benchmark.
+        protocol: How the task is measured.
 
     Raises:
-        EvaluateError: when there is no such thing, or two images have one name.
+        EvaluateError: When it does not exist, has no images for the task, or two images have the same name.
     """
     storage = Storage(path)
     if not storage.exists():
-        raise EvaluateError(f"benchmark {path} does not exist; expected a folder of images")
+        raise EvaluateError(f"benchmark {path} does not exist, expected a folder of images")
     cases = _pairs(storage) if protocol.kind == "pairs" else _clean(storage, protocol)
     if not cases:
-        looked = "HR/*, or images"
+        expected = "HR/*, or images"
         if protocol.kind == "pairs":
             folders = ", ".join(f"{one} and {other}" for one, other in _PAIRED_FOLDERS)
-            looked = f"rain-NAME and norain-NAME, or the folders {folders}"
-        raise EvaluateError(f"benchmark {path} has no images for {protocol.task}; looked for {looked} ({' '.join(EXTENSIONS)})")
+            expected = f"rain-NAME and norain-NAME, or the folders {folders}"
+        raise EvaluateError(f"benchmark {path} has no images for {protocol.task}, expected {expected} ({' '.join(EXTENSIONS)})")
     return Benchmark(storage.name, storage, storage, cases)
 
 
 def pair_of_folders(corrupted: str, clean: str) -> Benchmark:
-    """A benchmark of two folders anywhere, with the same names, but for the extension, in both.
+    """A benchmark of two folders whose images have the same names, except for the extension.
+
+    Args:
+        corrupted: Folder or URL of the corrupted images.
+        clean: Folder or URL of the clean images.
 
     Raises:
-        EvaluateError: when no name is in both, or two images of a folder have one.
+        EvaluateError: When a folder does not exist, no name is in both, or two images of a folder have the same name.
     """
     storages = [Storage(path) for path in (corrupted, clean)]
     for storage in storages:
         if not storage.exists():
-            raise EvaluateError(f"{storage.root} does not exist; expected a folder of images")
+            raise EvaluateError(f"{storage.root} does not exist, expected a folder of images", argument="pairs")
     first, second = (_images(storage, "") for storage in storages)
     if not first.keys() & second.keys():
-        raise EvaluateError(f"{corrupted} and {clean} have no image of the same name ({' '.join(EXTENSIONS)})")
+        raise EvaluateError(
+            f"{corrupted} and {clean} have no image of the same name ({' '.join(EXTENSIONS)})", argument="pairs"
+        )
     parents = [os.path.split(storage.root)[0] for storage in storages]
     name = os.path.basename(parents[0]) if parents[0] == parents[1] else ""
     return Benchmark(name or storages[1].name, storages[1], storages[0], _joined(first, second))
@@ -127,14 +146,15 @@ def _clean(storage: Storage, protocol: Protocol) -> list[Case]:
     if both := corrupted.keys() & others.keys():
         name = min(both)
         raise EvaluateError(
-            f"{storage.root} holds pairs, {corrupted[name]} with {others[name]}; {protocol.task} is measured on clean images "
-            f"alone, so name a folder of these"
+            f"{storage.root} contains pairs, such as {corrupted[name]} and {others[name]}, but {protocol.task} is measured on "
+            f"clean images",
+            hint="Pass a folder of clean images only",
         )
     low: Mapping[str, str] = {}
     if protocol.kind == "super-resolution":
         low = _images(storage, f"LR_bicubic/X{protocol.scale}")
-    otherwise = "" if low else None
-    return [Case(name, path, low.get(f"{name}x{protocol.scale}", otherwise)) for name, path in clean.items()]
+    missing = "" if low else None
+    return [Case(name, path, low.get(f"{name}x{protocol.scale}", missing)) for name, path in clean.items()]
 
 
 def _pairs(storage: Storage) -> list[Case]:
@@ -149,23 +169,23 @@ def _pairs(storage: Storage) -> list[Case]:
 
 
 def _joined(corrupted: Mapping[str, str], clean: Mapping[str, str]) -> list[Case]:
-    """The images of either side with those of the same name on the other."""
+    """Images of both sides matched by name; "" where one is missing."""
     return [Case(name, clean.get(name, ""), corrupted.get(name, "")) for name in sorted(corrupted.keys() | clean.keys())]
 
 
 def _flat_pairs(files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """`rain-001` and `norain-001` apart, both by the name of the first."""
+    """Split `rain-001` and `norain-001` into corrupted and clean files, both under the name of the first."""
     clean = {name[2:]: path for name, path in files.items() if name.startswith("no")}
     return {name: path for name, path in files.items() if not name.startswith("no")}, clean
 
 
 def _images(storage: Storage, folder: str) -> dict[str, str]:
-    """Paths of the images in a folder by name without extension, in order of their names."""
+    """Paths of the images in a folder by name without extension, sorted by name."""
     found: dict[str, str] = {}
     for name in sorted(filter(is_image_name, storage.names(folder))):
         path = f"{folder}/{name}".lstrip("/")
         if (other := found.setdefault(PurePosixPath(name).stem, path)) != path:
-            raise EvaluateError(f"{other} and {path} in {storage.root} have one name; leave one of them")
+            raise EvaluateError(f"{other} and {path} in {storage.root} have the same name", hint="Remove one of them")
     return found
 
 
@@ -173,4 +193,4 @@ def _image(storage: Storage, path: str) -> np.ndarray:
     try:
         return decode(storage.read(path)).pixels
     except (Unusable, StorageError) as error:
-        raise Broken(f"{path}: {error}") from error
+        raise ImageError(f"{path}: {error}") from error

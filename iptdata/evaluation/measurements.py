@@ -1,122 +1,212 @@
-"""What is to be measured: every task on every benchmark that has images for it."""
+"""Plan and run measurements: every task on every benchmark that has images for it."""
 
-import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from iptdata.errors import EvaluateError, RecipeError
 from iptdata.evaluation.benchmark import Benchmark, open_benchmark, pair_of_folders
+from iptdata.evaluation.options import EvaluateOptions
 from iptdata.evaluation.protocol import Protocol, protocol_of
+from iptdata.evaluation.score import Score, score
+from iptdata.options import from_arguments, options_of
 from iptdata.recipe import Recipe, load, shipped
-from iptdata.restoration.restorer import Bicubic, Identity, Network, Restorer, load_network
+from iptdata.restoration.baselines import Bicubic, Identity, ImageRestorer
+from iptdata.restoration.options import RestorerOptions
+from iptdata.restoration.restorer import Restorer
+
+Path = str | os.PathLike[str]
+Paths = Path | Sequence[Path]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One restorer on one benchmark."""
+    """One restorer on one benchmark.
 
-    restorer: Restorer
+    Attributes:
+        restorer: Network or baseline.
+        benchmark: Images.
+        protocol: How the task is measured.
+        save_images: Folder for the restored images, None to discard them.
+    """
+
+    restorer: ImageRestorer
     benchmark: Benchmark
     protocol: Protocol
+    save_images: str | None = None
+
+
+def evaluate(
+    checkpoint: Path | None = None,
+    benchmarks: Paths = (),
+    *,
+    pairs: Sequence[tuple[Path, Path]] = (),
+    on_image: Callable[[str], object] | None = None,
+    on_skip: Callable[[str], object] | None = None,
+    **options: Any,
+) -> list[Score]:
+    """Measure a network, or a baseline, on benchmarks.
+
+    Args:
+        checkpoint: Path of an iptdata checkpoint; None with `baseline`.
+        benchmarks: Folders of images; see `open_benchmark` for their layouts.
+        pairs: More benchmarks, two folders each: corrupted and clean images.
+        on_image: Called with the name of each image that was measured or could not be measured.
+        on_skip: Called with the reason for each benchmark that has no images for a task of the checkpoint; a benchmark without
+            images for one of `tasks` is an error.
+        options: Fields of `EvaluateOptions`.
+
+    Returns:
+        A score for each task and benchmark.
+
+    Raises:
+        ModelError: When the checkpoint cannot be read.
+        EvaluateError: When options do not fit each other, or a benchmark has no images for any task.
+        StorageError: When a restored image cannot be written.
+    """
+    return run_measurements(
+        plan_measurements(checkpoint, benchmarks, pairs=pairs, on_skip=on_skip, **options), on_image=on_image
+    )
+
+
+def run_measurements(measurements: Sequence[Measurement], *, on_image: Callable[[str], object] | None = None) -> list[Score]:
+    """Restore and measure every image of every measurement.
+
+    Args:
+        measurements: From `plan_measurements`.
+        on_image: Called with the name of each image that was measured or could not be measured.
+
+    Raises:
+        EvaluateFailed: When the GPU runs out of memory.
+        StorageError: When a restored image cannot be written.
+    """
+    return [
+        score(item.restorer, item.benchmark, item.protocol, on_image=on_image, save_images=item.save_images)
+        for item in measurements
+    ]
 
 
 def plan_measurements(
+    checkpoint: Path | None = None,
+    benchmarks: Paths = (),
     *,
-    checkpoint: str | None = None,
-    baseline: str | None = None,
-    tasks: Sequence[str] = (),
-    benchmarks: Sequence[str] = (),
-    pairs: Sequence[tuple[str, str]] = (),
-    clip: bool = True,
-    seed: int = 0,
-    head: str | None = None,
-    network: Mapping[str, Any] | None = None,
-    skipping: Callable[[str], object] = lambda text: None,
+    pairs: Sequence[tuple[Path, Path]] = (),
+    on_skip: Callable[[str], object] | None = None,
+    **options: Any,
 ) -> list[Measurement]:
-    """Each task on each benchmark.
+    """Open the checkpoint and the benchmarks; see `evaluate` for arguments and errors.
 
-    Args:
-        checkpoint, baseline: what to measure, one of the two; a baseline is "bicubic" or "identity".
-        tasks: recipes; all of a checkpoint's by default.
-        pairs: two folders each, corrupted and clean.
-        clip, seed: see `Protocol`.
-        head: of the checkpoint, to use for every task; by default the task's own.
-        network: see `load_network`.
-        skipping: told what is left out: benchmarks without images for a task that was not asked for by name.
-
-    Raises:
-        EvaluateError: when they do not fit each other, or a benchmark has no images for a task that was asked for, or for any.
+    Returns:
+        A measurement for each task and benchmark; `measurement.benchmark.cases` are its images.
     """
-    if (checkpoint is None) == (baseline is None):
-        raise EvaluateError("give either --checkpoint FILE or --baseline bicubic|identity")
-    if not benchmarks and not pairs:
-        raise EvaluateError("there is no benchmark to measure on; give --benchmark DIR, or --pair CORRUPTED CLEAN")
-    if head is not None and (checkpoint is None or not tasks):
-        raise EvaluateError("--head names a head of a checkpoint to use for other tasks; give --checkpoint and --task as well")
-    loaded = None if checkpoint is None else load_network(checkpoint, head, **(network or {}))
-    heads = {} if loaded is None else dict(zip(loaded.config.tasks, loaded.config.scales, strict=True))
-    chosen = list(tasks) or list(heads)
-    if not chosen:
-        raise EvaluateError(f"there is no task to measure; give --task NAME, such as {', '.join(sorted(shipped()))}")
-    given = [pair_of_folders(*paths) for paths in pairs]
-    jobs: list[Measurement] = []
-    misfit: EvaluateError | None = None
-    for task in chosen:
-        protocol = protocol_for(task, heads, clip=clip, seed=seed)
-        restorer = _baseline(str(baseline), protocol) if loaded is None else _with_head(loaded, head, protocol)
-        places = list(given)
-        for path in benchmarks:
+    chosen: EvaluateOptions = from_arguments(EvaluateOptions, options, EvaluateError)
+    paths = [benchmarks] if isinstance(benchmarks, str | os.PathLike) else benchmarks
+    _check_inputs(checkpoint, chosen, has_benchmarks=bool(paths or pairs))
+    network = None
+    if checkpoint is not None:
+        network = Restorer(checkpoint, chosen.head, **{name: getattr(chosen, name) for name in options_of(RestorerOptions)})
+    scales = {} if network is None else network.scales
+    tasks = chosen.tasks or tuple(scales)
+    if not tasks:
+        raise EvaluateError(f"missing, expected names of recipes, such as {', '.join(sorted(shipped()))}", argument="tasks")
+    given = [pair_of_folders(os.fspath(corrupted), os.fspath(clean)) for corrupted, clean in pairs]
+    measurements: list[Measurement] = []
+    skipped: EvaluateError | None = None
+    for task in tasks:
+        protocol = protocol_for(task, scales, clip=chosen.clip, seed=chosen.seed)
+        restorer = _baseline(chosen.baseline, protocol) if network is None else _with_head(network, chosen.head, protocol)
+        opened = list(given)
+        for path in [os.fspath(path) for path in paths]:
             try:
-                places.append(open_benchmark(path, protocol))
+                opened.append(open_benchmark(path, protocol))
             except EvaluateError as error:
-                if tasks:
+                if chosen.tasks:
                     raise
-                misfit = error
-                skipping(str(error))
-        jobs += [Measurement(restorer=restorer, benchmark=place, protocol=protocol) for place in places]
-    if misfit is not None and not jobs:
-        raise misfit
-    return jobs
+                skipped = error
+                if on_skip is not None:
+                    on_skip(str(error))
+        measurements += [
+            Measurement(restorer=restorer, benchmark=benchmark, protocol=protocol, save_images=chosen.save_images)
+            for benchmark in opened
+        ]
+    if skipped is not None and not measurements:
+        raise skipped
+    _check_image_folders(measurements)
+    return measurements
 
 
-def protocol_for(task: str, heads: Mapping[str, int], *, clip: bool = True, seed: int = 0) -> Protocol:
-    """How a task is measured: as its recipe says; a task of a checkpoint that is no shipped recipe, on given pairs.
+def protocol_for(task: str, scales: Mapping[str, int], *, clip: bool = True, seed: int = 0) -> Protocol:
+    """The protocol of a task: that of its recipe, or given pairs for a task of a checkpoint that is not a shipped recipe.
 
     Args:
-        heads: scales of the checkpoint's tasks.
+        task: Name or path of a recipe, or a task of the checkpoint.
+        scales: Scales of the checkpoint's tasks.
+        clip: See `Protocol`.
+        seed: See `Protocol`.
 
     Raises:
-        EvaluateError: when there is no such task.
+        EvaluateError: When there is no such task, or it cannot be measured.
     """
-    if task in heads and task not in shipped():
-        return Protocol(task=task, kind="pairs", scale=heads[task])
+    if task in scales and task not in shipped():
+        return Protocol(task=task, kind="pairs", scale=scales[task])
     try:
         recipe = load(task)
     except RecipeError as error:
-        raise EvaluateError(f"task: {error}") from error
+        raise EvaluateError(error.message, argument="tasks", hint=error.hint) from error
     if not isinstance(recipe, Recipe):
-        raise EvaluateError(
-            f"{task} is a suite; name one of its recipes, {', '.join(member.task for member in recipe.recipes)}"
-        )
+        members = ", ".join(member.task for member in recipe.recipes)
+        raise EvaluateError(f"{task} is a suite, expected one of its recipes: {members}", argument="tasks")
     return protocol_of(recipe, clip=clip, seed=seed)
 
 
-def _with_head(network: Network, head: str | None, protocol: Protocol) -> Network:
-    """The network with the head of the task, or with the one that is asked for."""
-    chosen = network.with_task(head or protocol.task)
+def _check_inputs(checkpoint: Path | None, options: EvaluateOptions, *, has_benchmarks: bool) -> None:
+    if (checkpoint is None) == (options.baseline is None):
+        found = "neither" if checkpoint is None else "both"
+        raise EvaluateError(f"found {found} of `checkpoint` and `baseline`, expected one of them")
+    if not has_benchmarks:
+        raise EvaluateError("found no benchmark to measure on", hint="Pass `benchmarks` or `pairs`")
+    if options.head is not None and (checkpoint is None or not options.tasks):
+        raise EvaluateError("requires `checkpoint` and `tasks`: it restores those tasks with another head", argument="head")
+
+
+def _with_head(network: Restorer, head: str | None, protocol: Protocol) -> Restorer:
+    """The network with the head of the task, or with `head`."""
+    chosen = network.with_task(head or protocol.task, None if head is None else f"{network.name}, head {head}")
     if chosen.scale != protocol.scale:
         raise EvaluateError(
-            f"{protocol.task} has scale {protocol.scale}, {network.name} has scale {chosen.scale} for {head or protocol.task}"
+            f"{protocol.task} has scale {protocol.scale}, {network.name} has scale {chosen.scale} for {chosen.task}"
         )
-    return chosen if head is None else dataclasses.replace(chosen, name=f"{network.name}, head {head}")
+    return chosen
 
 
-def _baseline(name: str, protocol: Protocol) -> Restorer:
+def _baseline(name: str | None, protocol: Protocol) -> ImageRestorer:
     if name == "identity":
         if protocol.scale > 1:
-            raise EvaluateError(f"{protocol.task} enlarges, which --baseline identity does not; use --baseline bicubic")
+            raise EvaluateError(
+                f"identity cannot restore {protocol.task}, which enlarges images",
+                argument="baseline",
+                hint="Use `baseline=bicubic`",
+            )
         return Identity()
     if protocol.scale == 1:
-        raise EvaluateError(f"{protocol.task} does not enlarge; use --baseline identity")
+        raise EvaluateError(
+            f"bicubic cannot restore {protocol.task}, which does not enlarge images",
+            argument="baseline",
+            hint="Use `baseline=identity`",
+        )
     return Bicubic(protocol.scale)
+
+
+def _check_image_folders(measurements: Sequence[Measurement]) -> None:
+    """Reject two benchmarks whose restored images would be saved in one folder."""
+    roots: dict[tuple[str, str], str] = {}
+    for item in measurements:
+        root = item.benchmark.clean.root
+        other = roots.setdefault((item.benchmark.name, item.protocol.task), root)
+        if item.save_images is not None and other != root:
+            raise EvaluateError(
+                f"{other} and {root} are both called {item.benchmark.name}",
+                argument="save_images",
+                hint="Measure them separately",
+            )

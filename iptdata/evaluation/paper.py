@@ -1,4 +1,4 @@
-"""What the paper reports for IPT: Chen et al., CVPR 2021, tables 1 (super-resolution), 2 (denoising) and 3 (deraining)."""
+"""PSNR that the IPT paper reports: Chen et al., CVPR 2021, tables 1 (super-resolution), 2 (denoising) and 3 (deraining)."""
 
 _PSNR = {  # by benchmark, in lower case, and task
     ("set5", "sr2"): 38.37,
@@ -22,5 +22,5 @@ _PSNR = {  # by benchmark, in lower case, and task
 
 
 def paper_psnr(benchmark: str, task: str) -> float | None:
-    """The paper's PSNR in dB, on the channel that it quotes; None where it has none."""
+    """The paper's PSNR in dB, on the channel that it reports; None if it reports none."""
     return _PSNR.get((benchmark.lower(), task))

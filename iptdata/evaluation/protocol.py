@@ -1,4 +1,4 @@
-"""How the field measures a task: what a network gets, which channels count, how much border is left out."""
+"""Evaluation protocol of a task: the input of the network, the reported channel, the excluded border."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,11 +19,16 @@ class Protocol:
     """How a task is measured.
 
     Attributes:
-        kind: where the corrupted images come from: shrunken or given ones, noise that is added, or given ones.
-        scale: of super-resolution; sigma: of noise, on 0..255.
-        border: pixels left out on each side; channel: the one that tables of the field quote.
-        clip: whether noisy images are rounded and clipped to 0..255, as the corpus and the IPT code have them, or not, as
-            SwinIR, KAIR and Restormer.
+        task: Name of the task.
+        kind: How corrupted images are obtained: "super-resolution", given or downscaled; "denoising", clean images plus noise;
+            "pairs", given.
+        scale: Factor of super-resolution, 1 for other tasks.
+        sigma: Standard deviation of the noise on 0..255.
+        border: Pixels excluded on each side.
+        channel: Channel on which papers report PSNR.
+        clip: Whether noisy images are rounded and clipped to 0..255, as in the corpus and the IPT code, or not, as in SwinIR,
+            KAIR and Restormer.
+        seed: Seed of the noise.
     """
 
     task: str
@@ -37,14 +42,14 @@ class Protocol:
 
     @property
     def caption(self) -> str:
-        """What a table has to say of it."""
+        """The protocol as a caption for a table."""
         channel = "luma (BT.601)" if self.channel == "Y" else "RGB"
-        border = f", {self.border} pixels of border left out" if self.border else ""
-        noise = f", noise {'rounded and clipped' if self.clip else 'neither rounded nor clipped'}" if self.sigma else ""
-        return f"{self.task}: {self.kind}, quoted on {channel}{border}{noise}; SSIM 11x11, sigma 1.5"
+        border = f", {self.border}-pixel border excluded" if self.border else ""
+        noise = f", noise {'rounded and clipped' if self.clip else 'not rounded or clipped'}" if self.sigma else ""
+        return f"{self.task}: {self.kind}, PSNR reported on {channel}{border}{noise}; SSIM 11x11, sigma 1.5"
 
     def noisy(self, clean: np.ndarray, name: str) -> np.ndarray:
-        """A clean image with noise that depends on seed, task and the image's name alone: uint8 when clipped, else float32."""
+        """A clean image plus noise that depends only on seed, task and image name: uint8 with `clip`, else float32."""
         words = rng.raw_words(rng.digest("evaluate", self.seed, self.task, name), -(-clean.size // 4))
         bits = rng.quarters(words)[: clean.size]
         if self.clip:
@@ -54,10 +59,15 @@ class Protocol:
 
 
 def protocol_of(recipe: Recipe, *, clip: bool = True, seed: int = 0) -> Protocol:
-    """The field's protocol for a recipe.
+    """The protocol that papers use for the task of a recipe.
+
+    Args:
+        recipe: The recipe.
+        clip: See `Protocol`.
+        seed: See `Protocol`.
 
     Raises:
-        EvaluateError: when its noise has no single sigma.
+        EvaluateError: When its noise has more than one sigma.
     """
     (_, first), *others = recipe.steps
     if isinstance(first, BicubicShrink) and not others:
@@ -65,6 +75,6 @@ def protocol_of(recipe: Recipe, *, clip: bool = True, seed: int = 0) -> Protocol
     if isinstance(first, GaussianNoise) and not others:
         low, high = first.sigma.bounds
         if low != high:
-            raise EvaluateError(f"{recipe.task} draws sigma from {low:g} to {high:g}; name a task with one sigma to measure")
+            raise EvaluateError(f"{recipe.task} draws sigma from {low:g} to {high:g}, expected a task with a single sigma")
         return Protocol(task=recipe.task, kind="denoising", sigma=low, channel="RGB", clip=clip, seed=seed)
     return Protocol(task=recipe.task, kind="pairs", scale=recipe.scale)

@@ -1,27 +1,33 @@
-"""Measuring a restorer on a benchmark, image by image."""
+"""Score a restorer on a benchmark, image by image."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from iptdata.evaluation.benchmark import Benchmark, Broken
-from iptdata.evaluation.metrics import luma, psnr, ssim, without_border
+from iptdata.evaluation.benchmark import Benchmark, ImageError
 from iptdata.evaluation.paper import paper_psnr
 from iptdata.evaluation.protocol import Protocol
-from iptdata.restoration.restorer import Restorer
-
-_MOST_DB = 100.0
+from iptdata.image.luma import luma
+from iptdata.image.psnr import MAX_DB, psnr
+from iptdata.image.ssim import ssim, without_border
+from iptdata.restoration.baselines import ImageRestorer
+from iptdata.restoration.photo import write_png
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageScore:
-    """One image.
+    """Scores of one image.
 
     Attributes:
-        psnr_y, psnr_rgb: in dB, at most 100. ssim_y, ssim_rgb: NaN for an image below 11 pixels.
-        input_psnr: of the corrupted image on the quoted channel, None where it is smaller.
+        name: File name without extension.
+        psnr_y: PSNR on luma in dB, at most 100.
+        psnr_rgb: PSNR on RGB in dB, at most 100.
+        ssim_y: SSIM on luma, NaN if a side is shorter than 11 pixels.
+        ssim_rgb: SSIM on RGB, NaN if a side is shorter than 11 pixels.
+        input_psnr: PSNR of the corrupted image on the reported channel, None if it is smaller than the clean one.
     """
 
     name: str
@@ -34,10 +40,14 @@ class ImageScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """A restorer on a benchmark.
+    """Scores of a restorer on a benchmark.
 
     Attributes:
-        problems: images that could not be measured, a line each; the means are over the others.
+        benchmark: Name of the benchmark.
+        protocol: How the task is measured.
+        restorer: Name of the restorer.
+        rows: Scores of the images.
+        problems: Images that could not be measured, one line per image; the means are over the others.
     """
 
     benchmark: str
@@ -47,34 +57,41 @@ class Score:
     problems: Sequence[str]
 
     def mean(self, name: str) -> float | None:
-        """The mean of a column over the images that have it."""
+        """Mean of an attribute of `ImageScore` over the images that have it, None if there are none."""
         values = [value for row in self.rows if (value := getattr(row, name)) is not None and not math.isnan(value)]
         return float(np.mean(values)) if values else None
 
     @property
     def quoted(self) -> float | None:
-        """Mean PSNR on the channel that the field quotes."""
+        """Mean PSNR in dB on the channel on which papers report it."""
         return self.mean("psnr_y" if self.protocol.channel == "Y" else "psnr_rgb")
 
     @property
     def paper(self) -> float | None:
-        """What the paper reports."""
+        """PSNR in dB that the IPT paper reports, None if it reports none."""
         return paper_psnr(self.benchmark, self.protocol.task)
 
 
-def evaluate(
-    restorer: Restorer,
+def score(
+    restorer: ImageRestorer,
     benchmark: Benchmark,
     protocol: Protocol,
     *,
-    done: Callable[[str], object] = lambda name: None,
-    save: Callable[[str, np.ndarray], object] = lambda name, image: None,
+    on_image: Callable[[str], object] | None = None,
+    save_images: str | None = None,
 ) -> Score:
-    """Restore and measure every image.
+    """Restore and measure every image of a benchmark.
 
     Args:
-        done: told the name of each image that is finished.
-        save: given each restored image, uint8 (H, W, 3).
+        restorer: Network or baseline.
+        benchmark: Images.
+        protocol: How the task is measured.
+        on_image: Called with the name of each image that was measured or could not be measured.
+        save_images: Folder for the restored images, FOLDER/BENCHMARK/TASK/NAME.png.
+
+    Raises:
+        EvaluateFailed: When the GPU runs out of memory.
+        StorageError: When a restored image cannot be written.
     """
     rows, problems = [], []
     for case in benchmark.cases:
@@ -82,35 +99,45 @@ def evaluate(
             corrupted, clean = benchmark.load(case, protocol)
             restored = restorer(corrupted)
             if restored.shape != clean.shape:
-                raise Broken(f"{case.name} became {_size(restored)}, its clean image is {_size(clean)}")
-        except Broken as error:
+                raise ImageError(f"{case.name}: the restored image is {_size(restored)}, expected {_size(clean)}")
+        except ImageError as error:
             problems.append(str(error))
         else:
-            save(case.name, restored)
-            rows.append(measure(case.name, corrupted, restored, clean, protocol))
-        done(case.name)
+            if save_images is not None:
+                write_png(os.path.join(save_images, benchmark.name, protocol.task, f"{case.name}.png"), restored)
+            rows.append(score_image(case.name, corrupted, restored, clean, protocol))
+        if on_image is not None:
+            on_image(case.name)
     return Score(benchmark=benchmark.name, protocol=protocol, restorer=restorer.name, rows=rows, problems=problems)
 
 
-def measure(name: str, corrupted: np.ndarray, restored: np.ndarray, clean: np.ndarray, protocol: Protocol) -> ImageScore:
-    """The numbers of one restored image."""
-    inner, wanted = without_border(restored, protocol.border), without_border(clean, protocol.border)
-    of_y = luma(inner), luma(wanted)
-    of_input = None
+def score_image(name: str, corrupted: np.ndarray, restored: np.ndarray, clean: np.ndarray, protocol: Protocol) -> ImageScore:
+    """Score one restored image.
+
+    Args:
+        name: File name without extension.
+        corrupted: (h, w, 3), uint8 or float32 on 0..255.
+        restored: uint8 (H, W, 3).
+        clean: uint8 (H, W, 3).
+        protocol: How the task is measured.
+    """
+    result, target = without_border(restored, protocol.border), without_border(clean, protocol.border)
+    result_y, target_y = luma(result), luma(target)
+    input_psnr = None
     if corrupted.shape == clean.shape:
-        of_input = _psnr(luma(corrupted), luma(clean)) if protocol.channel == "Y" else _psnr(corrupted, clean)
+        input_psnr = _psnr(luma(corrupted), luma(clean)) if protocol.channel == "Y" else _psnr(corrupted, clean)
     return ImageScore(
         name=name,
-        psnr_y=_psnr(*of_y),
-        psnr_rgb=_psnr(inner, wanted),
-        ssim_y=ssim(*of_y),
-        ssim_rgb=ssim(inner, wanted),
-        input_psnr=of_input,
+        psnr_y=_psnr(result_y, target_y),
+        psnr_rgb=_psnr(result, target),
+        ssim_y=ssim(result_y, target_y),
+        ssim_rgb=ssim(result, target),
+        input_psnr=input_psnr,
     )
 
 
 def _psnr(first: np.ndarray, second: np.ndarray) -> float:
-    return min(psnr(first, second), _MOST_DB)
+    return min(psnr(first, second), MAX_DB)
 
 
 def _size(image: np.ndarray) -> str:

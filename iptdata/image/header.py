@@ -1,4 +1,4 @@
-"""The size of a picture from its first bytes, before anything is decoded."""
+"""Read the size of an image from its header, without decoding it."""
 
 import io
 import struct
@@ -12,10 +12,12 @@ _CMYK_COLORSPACES = ("CMYK", "YCCK")
 
 
 def is_jpeg(data: bytes) -> bool:
+    """Whether the bytes start like a JPEG."""
     return data.startswith(JPEG_MAGIC)
 
 
 def is_tiff(data: bytes) -> bool:
+    """Whether the bytes start like a TIFF."""
     return data.startswith(TIFF_MAGICS)
 
 
@@ -23,17 +25,17 @@ def jpeg_header(data: bytes) -> tuple[int, int, bool]:
     """Height, width and whether the JPEG is CMYK.
 
     Raises:
-        ValueError: when there is no complete header.
+        ValueError: When there is no complete header.
     """
     height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     return int(height), int(width), colorspace in _CMYK_COLORSPACES
 
 
-def picture_size(data: bytes) -> tuple[int, int]:
-    """Height and width in pixels of a PNG, WebP, BMP, or whatever else Pillow opens.
+def image_size(data: bytes) -> tuple[int, int]:
+    """Height and width in pixels of a PNG, WebP, BMP, or any other format that Pillow opens.
 
     Raises:
-        Exception: of any kind when the header is none of these or is cut short.
+        Exception: Of any type, when the header has another format or is truncated.
     """
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         width, height = struct.unpack_from(">II", data, 16)
@@ -47,7 +49,7 @@ def picture_size(data: bytes) -> tuple[int, int]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Sizes as in RFC 9649: lossy (VP8), lossless (VP8L) and extended (VP8X) files."""
+    """Height and width of lossy (VP8), lossless (VP8L) and extended (VP8X) files, see RFC 9649."""
     kind = data[12:16]
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)

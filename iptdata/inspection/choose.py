@@ -1,4 +1,4 @@
-"""Which pairs to look at."""
+"""Select the pairs to show."""
 
 import json
 import math
@@ -15,110 +15,117 @@ from iptdata.shards.reader import Shard
 from iptdata.shards.tars import Sample, Tar
 
 
-class Chosen(NamedTuple):
-    """Pairs of a recipe and split.
+class PairSelection(NamedTuple):
+    """Selected pairs of a recipe and split.
 
     Attributes:
-        about: the recipe's description, "" where there is none.
+        title: Recipe and split.
+        description: The recipe's description, "" for tars without a manifest.
+        pairs: The pairs.
     """
 
     title: str
-    about: str
+    description: str
     pairs: list[Pair]
 
 
 def choose(
     groups: Sequence[ShardGroup], *, where: str | None = None, sort: str = "random", count: int
-) -> tuple[list[Chosen], list[str]]:
-    """Read pairs of each recipe and split.
+) -> tuple[list[PairSelection], list[str]]:
+    """Select and read pairs of each recipe and split.
 
     Args:
-        where: an SQL expression over the manifests' columns that a pair has to meet.
-        sort: see `ManifestTable.choose`.
-        count: the most pairs of each.
+        groups: Shards of each recipe and split.
+        where: SQL condition over the columns of the manifests; all pairs by default.
+        sort: See `ManifestTable.select`.
+        count: Maximum number of pairs of each recipe and split.
 
     Returns:
-        what was found, and a line for each recipe and split that was left out or could not be read.
+        The selections, and a message for each recipe and split that was skipped or could not be read.
 
     Raises:
-        InspectError: when nothing is left, or the condition cannot be asked of any.
+        InspectError: When no pair is selected, or the condition is valid for no recipe.
     """
     chosen, notes = [], []
     refused: list[tuple[str, InspectError]] = []
     for group in groups:
         try:
-            pairs, unreadable = pairs_of(group, where, sort, count)
+            pairs, unreadable = select_from_group(group, where, sort, count)
         except UnknownColumn as error:
             refused.append((group.title, error))
             continue
         notes += unreadable
         if not pairs:
-            notes.append(_none_of(group, where))
+            notes.append(_reason_for_none(group, where))
         else:
-            about = group.shards[0].info.identity["recipe"]["description"] if group.shards else ""
-            chosen.append(Chosen(group.title, about, pairs))
+            description = group.shards[0].info.identity["recipe"]["description"] if group.shards else ""
+            chosen.append(PairSelection(group.title, description, pairs))
     if not chosen:
-        raise refused[0][1] if refused else InspectError("; ".join(notes) or "there is no recipe and split to show")
+        raise refused[0][1] if refused else InspectError("; ".join(notes) or "found no recipe and split to show")
     if refused:
-        notes.append(f"left out, since they lack a column that is asked for: {', '.join(title for title, _ in refused)}")
+        notes.append(f"skipped because they lack a requested column: {', '.join(title for title, _ in refused)}")
     return chosen, notes
 
 
-def _none_of(group: ShardGroup, where: str | None) -> str:
+def _reason_for_none(group: ShardGroup, where: str | None) -> str:
     if not group.shards:
         return f"no sample of {group.title} can be shown"
     if where is None or not any(shard.info.pairs for shard in group.shards):
-        return f"{group.title} has no pair: all images were dropped, rejects.parquet says why"
-    return f"no pair of {group.title} meets where {where!r}"
+        return f"{group.title} has no pairs: all images were dropped, see rejects.parquet"
+    return f"no pair of {group.title} matches the condition {where!r}"
 
 
-def pairs_of(group: ShardGroup, where: str | None, sort: str, count: int) -> tuple[list[Pair], list[str]]:
-    """Pairs of one recipe and split, and what could not be read.
+def select_from_group(group: ShardGroup, where: str | None, sort: str, count: int) -> tuple[list[Pair], list[str]]:
+    """Pairs of one recipe and split, and a message for each that cannot be read.
 
-    Where no shard can be used, the tars without a manifest are looked into, which have nothing that could be asked.
+    When no shard is usable, pairs come from the tars without a manifest, which support neither `where` nor `sort`.
+
+    Raises:
+        UnknownColumn: When a column is missing, or there are no manifests to query.
+        InspectError: When the condition is invalid.
     """
     if not group.shards:
         if where is not None or sort != "random":
-            raise UnknownColumn(f"{group.title} has no manifests, so nothing can be asked of it")
-        return _of_tars(group, count)
+            raise UnknownColumn(f"{group.title} has no manifests, which `where` and `sort` need")
+        return _select_from_tars(group, count)
     pairs, notes = [], list(map(str, group.problems))
     if sort.endswith("psnr") and group.shards[0].info.clean != group.shards[0].info.corrupted:
-        notes.append(f"{group.title}: manifests have no PSNR where sizes differ; its pairs are in order of their keys")
-    for shard, number in ManifestTable(group.shards).choose(where, sort, count):
+        notes.append(f"{group.title}: PSNR is not recorded when sizes differ; its pairs are sorted by key")
+    for shard, pair_index in ManifestTable(group.shards).select(where, sort, count):
         try:
-            pairs.append(read_pair(group, shard, number))
+            pairs.append(read_pair(group, shard, pair_index))
         except ShardError as error:
             notes.append(str(error))
     return pairs, notes
 
 
 def find_pair_by_key(groups: Sequence[ShardGroup], key: str) -> list[Pair]:
-    """The pairs with this key, one of each recipe and split that has it.
+    """The pairs with this key, one per recipe and split that has it.
 
     Raises:
-        InspectError: when there is none.
+        InspectError: When there is none.
     """
     condition = f"key = '{key.encode('utf-8', 'backslashreplace').decode().replace(chr(39), chr(39) * 2)}'"
     found = []
     for group in groups:
         if group.shards:
-            found += [read_pair(group, *place) for place in ManifestTable(group.shards).choose(condition, "random", 1)]
+            found += [read_pair(group, *row) for row in ManifestTable(group.shards).select(condition, "random", 1)]
         for tar in [] if group.shards else group.tars:
             found += [_of_sample(group, tar, sample) for sample in tar.contents.samples if sample.key == key]
     if not found:
         titles = ", ".join(group.title for group in groups)
-        raise InspectError(f"no pair has the key {key!r}; expected one from the manifests of {titles}")
+        raise InspectError(f"found no pair with key {key!r}, expected a key from the manifests of {titles}")
     return found
 
 
-def read_pair(group: ShardGroup, shard: Shard, number: int) -> Pair:
-    """One pair of a finished shard; of a remote one nothing else of the tar is read.
+def read_pair(group: ShardGroup, shard: Shard, pair_index: int) -> Pair:
+    """Read one pair of a finished shard, and nothing else of its tar.
 
     Raises:
-        ShardError: when the tar is damaged there.
+        ShardError: When this part of the tar is damaged.
     """
-    clean, corrupted = shard.pairs(number)
-    row = shard.row(number)
+    clean, corrupted = shard.pairs(pair_index)
+    row = shard.row(pair_index)
     params = row.pop("params", None) or {}
     path = without_secrets(shard.storage.path(f"{shard.stem}.tar"))
     key = row.pop("key")
@@ -134,8 +141,8 @@ def read_pair(group: ShardGroup, shard: Shard, number: int) -> Pair:
     )
 
 
-def _of_tars(group: ShardGroup, count: int) -> tuple[list[Pair], list[str]]:
-    """Pairs of tars, and what is wrong with the others."""
+def _select_from_tars(group: ShardGroup, count: int) -> tuple[list[Pair], list[str]]:
+    """Pairs of tars, and a message for each that cannot be read."""
     found = list(tar_pairs(group, count))
     return [pair for pair in found if isinstance(pair, Pair)], [
         str(problem) for problem in found if not isinstance(problem, Pair)
@@ -143,13 +150,13 @@ def _of_tars(group: ShardGroup, count: int) -> tuple[list[Pair], list[str]]:
 
 
 def tar_pairs(group: ShardGroup, count: int) -> Iterator[Pair | ShardError]:
-    """Pairs evenly spread over what can be listed of tars, one at a time, and what is wrong."""
+    """Pairs evenly spread over the readable part of tars, one at a time, and errors."""
     yield from group.problems if group.split or not group.tars else ()
     samples = [(tar, sample) for tar in group.tars for sample in tar.contents.samples]
     yield from (ShardError(f"{tar.path} {tar.contents.problem}") for tar in group.tars if tar.contents.problem)
-    for place in np.unique(np.linspace(0, len(samples) - 1, count).astype(int)) if samples else []:
+    for index in np.unique(np.linspace(0, len(samples) - 1, count).astype(int)) if samples else []:
         try:
-            yield _of_sample(group, *samples[place])
+            yield _of_sample(group, *samples[index])
         except ShardError as error:
             yield error
 
@@ -158,21 +165,21 @@ def _of_sample(group: ShardGroup, tar: Tar, sample: Sample) -> Pair:
     clean, corrupted = tar.pair(sample)
     facts = _record(tar, sample)
     params = facts.pop("params", None)
-    numbers = {str(name): _number(value) for name, value in params.items()} if isinstance(params, dict) else {}
+    values = {str(name): _finite(value) for name, value in params.items()} if isinstance(params, dict) else {}
     return Pair(
         task=group.task,
         split=group.split,
         key=sample.key,
         clean=clean,
         corrupted=corrupted,
-        params={name: value for name, value in numbers.items() if value is not None},
+        params={name: value for name, value in values.items() if value is not None},
         facts=facts,
         shard=tar.path,
     )
 
 
 def _record(tar: Tar, sample: Sample) -> dict[str, Any]:
-    """The json member of a sample, its class as `label`; nothing where it has none that can be read."""
+    """The json member of a sample, with its class as `label`; empty when it has neither."""
     facts: dict[str, Any] = {}
     if "json" in sample.members:
         try:
@@ -185,8 +192,8 @@ def _record(tar: Tar, sample: Sample) -> dict[str, Any]:
     return facts
 
 
-def _number(value: object) -> float | None:
-    """A finite number, None for anything else."""
+def _finite(value: object) -> float | None:
+    """A finite number, or None for anything else."""
     try:
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:

@@ -1,4 +1,4 @@
-"""How a number is spread over pairs."""
+"""Statistics of a column of numbers."""
 
 import math
 from collections.abc import Sequence
@@ -12,12 +12,16 @@ BINS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnStats:
-    """How a number is spread over pairs.
+    """Statistics of a column over pairs.
 
     Attributes:
-        name: of the number; count: of the pairs that have it.
-        quantiles: at `QUANTILES`.
-        bins: how many pairs lie in each of equal intervals from `low` to `high`.
+        name: Name of the column.
+        count: Number of pairs with a value.
+        mean: Mean.
+        low: Minimum.
+        high: Maximum.
+        quantiles: Quantiles at `QUANTILES`.
+        bins: Number of pairs in each of equal intervals from `low` to `high`.
     """
 
     name: str
@@ -29,7 +33,7 @@ class ColumnStats:
     bins: tuple[int, ...]
 
     def text(self, value: float) -> str:
-        """A value with four significant digits of the largest one, at most four after the point."""
+        """A value as text, with four significant digits of the largest one and at most four decimals."""
         largest = max(abs(self.low), abs(self.high))
         digits = 3 - math.floor(math.log10(largest)) if largest else 0
         if digits > 5:
@@ -37,8 +41,8 @@ class ColumnStats:
         return f"{value:.{min(max(digits, 0), 4)}f}"
 
 
-def of_values(name: str, values: Sequence[float]) -> ColumnStats | None:
-    """How these are spread; None where there are none."""
+def stats_of_values(name: str, values: Sequence[float]) -> ColumnStats | None:
+    """Statistics of a list of numbers; None when it is empty."""
     if not len(values):
         return None
     numbers = np.asarray(values, np.float64)

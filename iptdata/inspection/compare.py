@@ -1,4 +1,4 @@
-"""Two corpora side by side: what differs, and which pairs are the same."""
+"""Compare two corpora: their differences, and how many pairs they share."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ class Comparison:
     """A recipe and split in two corpora, A and B.
 
     Attributes:
-        title: recipe and split, both where they have other names.
-        differences: what they were made with that differs: name, value in A, value in B.
-        spreads: each number in A and in B; None where one has it not.
-        pairs: how many A and B have.
-        same_clean: pairs of A whose source and box B has as well.
-        same: those of them whose drawn parameters and error are the same, too: the same pair, as far as manifests tell.
+        title: Recipe and split, of both when their names differ.
+        differences: Differences of recipe, seed, source and options: name, value in A, value in B.
+        spreads: Name and statistics in A and in B of each column; None when one side does not have it.
+        pairs: Number of pairs in A and in B.
+        same_clean: Number of pairs of A whose source and box are also in B.
+        same: Number of these whose drawn parameters and error are equal too, which is the same pair judging by the manifests.
     """
 
     title: str
@@ -38,11 +38,14 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparisons:
-    """Two corpora.
+    """Two corpora, A and B.
 
     Attributes:
-        only_a, only_b: recipes and splits that the other one has not.
-        problems_a, problems_b: what is wrong with shards that do not count.
+        both: Comparison of each recipe and split in both.
+        only_a: Recipes and splits only in A.
+        only_b: Recipes and splits only in B.
+        problems_a: Messages about unusable shards of A.
+        problems_b: Messages about unusable shards of B.
     """
 
     both: tuple[Comparison, ...]
@@ -53,17 +56,21 @@ class Comparisons:
 
 
 def compare(first: Sequence[ShardGroup], second: Sequence[ShardGroup]) -> Comparisons:
-    """Compare what has the same recipe and split; where each side has a single one, these, whatever they are called.
+    """Compare recipes and splits of the same name; when each side has only one, compare these regardless of their names.
+
+    Args:
+        first: Corpus A.
+        second: Corpus B.
 
     Raises:
-        InspectError: when a side has tars without manifests alone.
-        ShardError: when a manifest cannot be read.
+        InspectError: When a side only has tars without manifests.
+        ShardError: When a manifest cannot be read.
     """
     sides = [{group.title: group for group in side if group.shards} for side in (first, second)]
     for side, groups in zip(sides, (first, second), strict=True):
         if not side:
             raise InspectError(
-                f"{', '.join(group.title for group in groups)}: no manifests to compare; expected shards of iptdata"
+                f"found no manifests for {', '.join(group.title for group in groups)}, expected shards written by iptdata"
             )
     if all(len(side) == 1 for side in sides):
         pairs = [(next(iter(sides[0])), next(iter(sides[1])))]
@@ -84,31 +91,31 @@ def _problems(groups: Sequence[ShardGroup]) -> tuple[str, ...]:
 
 def _compare(first: ShardGroup, second: ShardGroup) -> Comparison:
     a, b = summarise(first), summarise(second)
-    same_clean, same = _shared(ManifestTable(first.shards), ManifestTable(second.shards), _pixels_alike(a.identity, b.identity))
+    same_clean, same = _shared(ManifestTable(first.shards), ManifestTable(second.shards), _same_process(a.identity, b.identity))
     return Comparison(
         title=first.title if first.title == second.title else f"{first.title} and {second.title}",
         differences=tuple(_differences(a.identity, b.identity)),
-        spreads=tuple(_spreads(a, b)),
+        spreads=tuple(_stats(a, b)),
         pairs=(a.pairs, b.pairs),
         same_clean=same_clean,
         same=same,
     )
 
 
-def _spreads(a: SplitSummary, b: SplitSummary) -> Iterator[tuple[str, ColumnStats | None, ColumnStats | None]]:
-    sides = [{spread.name: spread for spread in (side.psnr, *side.params) if spread is not None} for side in (a, b)]
+def _stats(a: SplitSummary, b: SplitSummary) -> Iterator[tuple[str, ColumnStats | None, ColumnStats | None]]:
+    sides = [{stats.name: stats for stats in (side.psnr, *side.params) if stats is not None} for side in (a, b)]
     for name in dict.fromkeys([*sides[0], *sides[1]]):
         yield name, sides[0].get(name), sides[1].get(name)
 
 
 def _differences(a: Any, b: Any, name: str = "") -> Iterator[tuple[str, str, str]]:
-    """What differs in two nested values, by dotted name."""
+    """Differences of two nested values, by dotted name."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in dict.fromkeys([*a, *b]):
             yield from _differences(a.get(key), b.get(key), f"{name}.{key}" if name else str(key))
     elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        for number, (one, other) in enumerate(zip(a, b, strict=True)):
-            yield from _differences(one, other, f"{name}.{number}")
+        for index, (one, other) in enumerate(zip(a, b, strict=True)):
+            yield from _differences(one, other, f"{name}.{index}")
     elif a != b:
         yield name, _text(a), _text(b)
 
@@ -117,28 +124,28 @@ def _text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _pixels_alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Whether the same clean patch becomes the same pair: by what it depends on, but the source, which its uid names."""
+def _same_process(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether the same clean patch becomes the same pair. The source is left out, since a uid identifies it."""
     return all(a[name] == b[name] for name in ("recipe_hash", "seed", "decoders"))
 
 
-def _shared(first: ManifestTable, second: ManifestTable, alike: bool) -> tuple[int, int]:
-    """Pairs of the first whose uid the second has, and those of which it has the mse and parameters with that uid as well.
+def _shared(first: ManifestTable, second: ManifestTable, same_process: bool) -> tuple[int, int]:
+    """Number of pairs of the first whose uid is in the second, and of those that also have the same mse and parameters.
 
-    Where sizes differ there is no mse, so that pairs are the same only if they were made `alike`.
+    When sizes differ there is no mse, so pairs count as the same only if `same_process` holds.
     """
     uids, others = first.column("uid"), second.column("uid")
     same_clean = int(np.isin(uids, others).sum())
     names = [("mse",), *(("params", name) for name in first.params)]
-    if set(first.params) != set(second.params) or (not alike and np.isnan(first.column("mse")).all()):
+    if set(first.params) != set(second.params) or (not same_process and np.isnan(first.column("mse")).all()):
         return same_clean, 0
     for name in names:
-        uids, others = _mixed(uids, first.column(*name)), _mixed(others, second.column(*name))
+        uids, others = _mix(uids, first.column(*name)), _mix(others, second.column(*name))
     return same_clean, int(np.isin(uids, others).sum())
 
 
-def _mixed(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Hashes of what was hashed so far and one number more: uint64."""
+def _mix(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Hashes of the previous hashes and one more number each: uint64."""
     bits = (values.astype(np.float64) + 0.0).view(np.uint64)
     mixed = (hashes ^ bits) * _ODD
     return mixed ^ (mixed >> np.uint64(32))

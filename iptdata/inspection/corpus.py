@@ -1,4 +1,4 @@
-"""A corpus in a notebook or a script."""
+"""`iptdata.Corpus`: a corpus in a notebook or a script."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -17,49 +17,51 @@ _SHOWN = 4
 
 
 class Corpus:
-    """What `iptdata inspect` looks at, for Python: `Corpus("corpus")`, `Corpus("s3://bucket/corpus/rain")`.
+    """Read access to corpora: `Corpus("corpus")`, `Corpus("s3://bucket/corpus/rain")`.
 
-    In a notebook it shows a summary and a few pairs.
+    A notebook shows it as a summary and a few pairs.
 
     Args:
-        paths: corpora, folders in them, tars, globs, brace patterns or URLs.
+        paths: Corpora, folders in them, tars, globs, brace patterns or URLs.
 
     Raises:
-        ShardError: when a path names nothing.
-        StorageError: when one cannot be read.
+        InspectError: When no path is given.
+        ShardError: When a path does not match anything.
+        StorageError: When a path cannot be read.
     """
 
     def __init__(self, *paths: str | os.PathLike[str]) -> None:
         if not paths:
-            raise InspectError("Corpus() names no path; expected a corpus, a folder in one, or shards")
-        self.paths = [os.fspath(path) for path in paths]
+            raise InspectError("found no path, expected a corpus, a folder in one, or shards", argument="paths")
+        self.paths: list[str] = [os.fspath(path) for path in paths]
         self.groups: list[ShardGroup] = find_groups(self.paths)
 
     @cached_property
     def summaries(self) -> list[Summary]:
-        """What is in each recipe and split, in numbers."""
+        """Summary of each recipe and split."""
         return summarise_all(self.groups)
 
     def pairs(self, where: str | None = None, n: int = 8, sort: str = "random") -> list[Pair]:
         """At most `n` pairs of each recipe and split, with their pixels.
 
         Args:
-            where: an SQL expression over the manifests' columns, such as "psnr < 20 and params.sigma > 40".
-            sort: "random" (the same each time), "psnr", "key" or a parameter; "-" before it turns it round.
+            where: SQL condition over the columns of the manifests, such as "psnr < 20 and params.sigma > 40".
+            n: Maximum number of pairs of each recipe and split.
+            sort: "random" (the same order each time), "psnr", "key" or a parameter; descending with a leading "-".
 
         Raises:
-            InspectError: when the condition cannot be asked.
+            InspectError: When the condition is invalid or no pair matches it.
         """
         if n < 1:
-            raise InspectError(f"n: found {n}, expected 1 or more")
+            raise InspectError(f"found {n}, expected 1 or more", argument="n")
         chosen, _ = choose(self.groups, where=where, sort=sort, count=n)
         return [pair for _, _, pairs in chosen for pair in pairs]
 
     def __getitem__(self, key: str | tuple[str, str]) -> Pair:
-        """The pair with a key; where several recipes have one, `corpus["rain", key]`.
+        """The pair with a key; `corpus["rain", key]` when several recipes have one.
 
         Raises:
-            KeyError: when there is none, or more than one.
+            KeyError: When there is none, or more than one.
         """
         task, name = key if isinstance(key, tuple) else (None, key)
         groups = [group for group in self.groups if task in (None, group.task)]
@@ -72,15 +74,15 @@ class Corpus:
             raise KeyError(str(error)) from error
         if len(found) > 1:
             recipes = ", ".join(pair.task for pair in found)
-            raise KeyError(f"{name} stands in {recipes}; name one of them: corpus[{found[0].task!r}, {name!r}]")
+            raise KeyError(f"found {name} in {recipes}; pass one of them: corpus[{found[0].task!r}, {name!r}]")
         return found[0]
 
     def __iter__(self) -> Iterator[Pair]:
         """All pairs of finished shards, read one at a time."""
         for group in self.groups:
             for shard in group.shards:
-                for number in range(shard.info.pairs):
-                    yield read_pair(group, shard, number)
+                for pair_index in range(shard.info.pairs):
+                    yield read_pair(group, shard, pair_index)
 
     def __contains__(self, key: object) -> bool:
         """Whether any recipe and split has a pair with this key."""
@@ -92,14 +94,14 @@ class Corpus:
             return False
 
     def __len__(self) -> int:
-        """Pairs in all finished shards."""
+        """Number of pairs in all finished shards."""
         return sum(shard.info.pairs for group in self.groups for shard in group.shards)
 
     def __bool__(self) -> bool:
         return True
 
     def manifest(self) -> pa.Table:
-        """All rows of all manifests, with the columns `recipe` and `split` before them; `params` has what any recipe draws."""
+        """All manifest rows, with the additional columns `recipe` and `split`; `params` has the parameters of all recipes."""
         tables = []
         for group in self.groups:
             for shard in group.shards:
@@ -114,11 +116,11 @@ class Corpus:
         return "\n".join([f"Corpus({', '.join(map(repr, self.paths))})", *lines])
 
     def _repr_html_(self) -> str:
-        return fragment(self.summaries, _few(self.groups))
+        return fragment(self.summaries, _preview(self.groups))
 
 
-def _few(groups: Sequence[ShardGroup]) -> list[Pair]:
-    """Some pairs of each recipe; none where there is nothing to show."""
+def _preview(groups: Sequence[ShardGroup]) -> list[Pair]:
+    """A few pairs of each recipe; empty when there is nothing to show."""
     try:
         return [pair for _, _, pairs in choose(groups, count=_SHOWN)[0] for pair in pairs]
     except InspectError:

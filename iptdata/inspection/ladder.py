@@ -1,4 +1,4 @@
-"""One clean patch under many recipes."""
+"""One clean patch under many recipes, sorted from the mildest to the strongest degradation."""
 
 import math
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import numpy as np
 from iptdata.errors import InspectError
 from iptdata.image.decode import Unusable, decode
 from iptdata.inspection.pair import Pair
-from iptdata.pairs.crop import Cropper, Crops
-from iptdata.pairs.make import begin, finish
+from iptdata.pairs.crop import CropSpec, crop_at
+from iptdata.pairs.make import begin_pairs, finish_pairs
 from iptdata.recipe import Recipe
 from iptdata.recipe.recipe import MAX_PATCH
 
@@ -18,34 +18,47 @@ _SIDES = (96, 48, 24)  # multiples of every scale
 
 
 def ladder_of_image(data: bytes, name: str, recipes: Sequence[Recipe], seed: int = 0) -> list[Pair]:
-    """The patch in the middle of an image under each recipe, mildest first.
+    """Degrade the patch in the middle of an image with each recipe.
 
     Args:
-        data: the file.
-        name: what its key is made of: the degradation depends on it.
+        data: Content of the image file.
+        name: Path of the file; its last part is the key of the pairs, on which the degradations depend.
+        recipes: The recipes.
+        seed: Seed of the degradations.
+
+    Returns:
+        The pairs, mildest first.
 
     Raises:
-        InspectError: when it is no image, or smaller than 24x24.
+        InspectError: When the file is not an image, or smaller than 24x24.
     """
     try:
         image = decode(data).pixels
     except Unusable as error:
-        raise InspectError(f"ladder: {name} is {error.reason}; expected an image or the key of a pair") from error
+        raise InspectError(f"{name} is {error.reason}, expected an image or the key of a pair", argument="ladder") from error
     height, width = image.shape[:2]
     side = next((side for side in _SIDES if side <= min(height, width)), None)
     if side is None:
-        raise InspectError(f"ladder: {name} is {width}x{height}; expected at least {_SIDES[-1]}x{_SIDES[-1]}")
+        raise InspectError(f"{name} is {width}x{height}, expected at least {_SIDES[-1]}x{_SIDES[-1]}", argument="ladder")
     top, left = ((length - side) // 2 // _SIDES[-1] * _SIDES[-1] for length in (height, width))
     return ladder(image, Path(name).name, recipes, corner=(top, left), side=side, seed=seed)
 
 
 def ladder_of_pair(pair: Pair, recipes: Sequence[Recipe], seed: int = 0) -> list[Pair]:
-    """The clean patch of a pair under each recipe that its size allows, mildest first.
+    """Degrade the clean patch of a pair with each recipe that its size allows.
 
-    It is shrunken without the image around it, so its edges are mirrored.
+    The surrounding image is not known, so the edges are mirrored for downscaling.
+
+    Args:
+        pair: The pair.
+        recipes: The recipes.
+        seed: Seed of the degradations.
+
+    Returns:
+        The pairs, mildest first.
 
     Raises:
-        InspectError: when it fits none.
+        InspectError: When its size allows no recipe.
     """
     side = min(*pair.clean.shape[:2], MAX_PATCH)
     return ladder(pair.clean, pair.key, recipes, corner=(0, 0), side=side, seed=seed)
@@ -54,47 +67,34 @@ def ladder_of_pair(pair: Pair, recipes: Sequence[Recipe], seed: int = 0) -> list
 def ladder(
     image: np.ndarray, key: str, recipes: Sequence[Recipe], *, corner: tuple[int, int], side: int, seed: int
 ) -> list[Pair]:
-    """A patch of an image under each recipe whose scale divides its side and corner.
+    """Degrade a patch of an image with each recipe whose scale divides its side and corner.
 
     Args:
         image: uint8 (H, W, 3).
-        corner: top and left of the patch; side: its height and width.
+        key: Key of the pairs.
+        recipes: The recipes.
+        corner: Top and left of the patch.
+        side: Height and width of the patch.
+        seed: Seed of the degradations.
 
     Returns:
-        by falling PSNR.
+        The pairs by descending PSNR.
 
     Raises:
-        InspectError: when no recipe fits.
+        InspectError: When no recipe fits.
     """
-    rungs = []
+    pairs = []
     for recipe in recipes:
         if side % recipe.scale or corner[0] % recipe.scale or corner[1] % recipe.scale:
             continue
         sized = recipe.with_patch_size(side // recipe.scale)
-        (made,) = finish([begin(_OneBox(image, key, seed, corner), sized, seed)], sized, seed)
+        crops = crop_at(image, CropSpec.of(sized), key, np.array([corner]) // recipe.scale)
+        (made,) = finish_pairs([begin_pairs(image, crops, sized, key, seed)], sized, seed)
         params = {name: float(values[0]) for name, values in made.values.items()}
-        rungs.append(
+        pairs.append(
             Pair(task=recipe.task, split="", key=key, clean=made.crops.clean[0], corrupted=made.corrupted[0], params=params)
         )
-    if not rungs:
-        raise InspectError(f"ladder: {key} has a side of {side}, which no scale of {_names(recipes)} divides")
-    return sorted(rungs, key=lambda rung: -(rung.psnr if rung.psnr is not None else -math.inf))
-
-
-def _names(recipes: Sequence[Recipe]) -> str:
-    return ", ".join(recipe.task for recipe in recipes)
-
-
-class _OneBox(Cropper):
-    """Cuts one patch, at a place that was chosen."""
-
-    def __init__(self, image: np.ndarray, key: str, seed: int, corner: tuple[int, int]) -> None:
-        super().__init__(image, key, seed, 1)
-        self._corner = corner
-
-    def crops(self, recipe: Recipe) -> Crops:
-        """The patch for a recipe."""
-        corners = np.array([self._corner]) // recipe.scale
-        clean = np.empty((1, recipe.clean_size, recipe.clean_size, 3), np.uint8)
-        self._cut_patches(clean, corners * recipe.scale, [0])
-        return Crops([0], corners, clean, np.zeros(1), [0], 0)
+    if not pairs:
+        names = ", ".join(recipe.task for recipe in recipes)
+        raise InspectError(f"{key} has a side of {side}, which no scale of {names} divides", argument="ladder")
+    return sorted(pairs, key=lambda pair: -(pair.psnr if pair.psnr is not None else -math.inf))

@@ -1,4 +1,4 @@
-"""The noise that is in the pixels, beside the one that was asked for."""
+"""Measure the noise in the pixels, to compare it with the noise that was drawn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +11,22 @@ from iptdata.shards.reader import Shard
 
 SAMPLE = 512
 _RUNS = 8
-_REACH = 63
-_NEEDED = 256
+_MAX_DIFFERENCE = 63
+_MIN_VALUES = 256
 # Standard error of a sigma from the share within one of it, times sqrt(n) / sigma: sqrt(p (1 - p)) / (2 phi(1)).
 _EFFICIENCY = 0.96
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseCheck:
-    """Standard deviations on 0..255, means over `pairs` pairs; `error` is the standard error of the measured one."""
+    """Drawn and measured standard deviations on 0..255, means over pairs.
+
+    Attributes:
+        pairs: Number of pairs measured.
+        drawn: Mean of the drawn standard deviations.
+        measured: Mean of the measured standard deviations.
+        error: Standard error of `measured`.
+    """
 
     pairs: int
     drawn: float
@@ -28,16 +35,16 @@ class NoiseCheck:
 
 
 def check_noise(shards: Sequence[Shard]) -> NoiseCheck | None:
-    """Measure the noise of a sample of `SAMPLE` pairs: neighbours, which come from different images, in shards all over.
+    """Measure the noise of `SAMPLE` pairs: runs of neighbours, which come from different images, in up to eight shards.
 
     Returns:
-        None where the recipe does more than add Gaussian noise, or no pair of the sample has mid-grey values enough, or
-        noise enough: rounding hides a sigma below 1.
+        None when the recipe does more than add Gaussian noise, or when no pair of the sample has enough mid-grey values and a
+        sigma of at least 1, below which rounding hides the noise.
     """
     if not is_noise(shards[0].info.identity["recipe"]):
         return None
     filled = [shard for shard in shards if shard.info.pairs]
-    runs = [filled[place] for place in np.unique(np.linspace(0, len(filled) - 1, _RUNS).astype(int))] if filled else []
+    runs = [filled[index] for index in np.unique(np.linspace(0, len(filled) - 1, _RUNS).astype(int))] if filled else []
     found: list[tuple[float, float, int]] = []
     for shard in runs:
         count = min(shard.info.pairs, SAMPLE // len(runs))
@@ -57,25 +64,29 @@ def check_noise(shards: Sequence[Shard]) -> NoiseCheck | None:
 
 
 def is_noise(recipe: dict[str, Any]) -> bool:
-    """Whether a recipe, as a manifest holds it, adds Gaussian noise and does nothing else."""
+    """Whether the only step of a recipe, as stored in a manifest, is Gaussian noise."""
     return [name for step in recipe["steps"] for name in step] == ["gaussian_noise"]
 
 
 def noise_sigma(clean: np.ndarray, corrupted: np.ndarray) -> tuple[float, int] | None:
-    """Standard deviation of Gaussian noise that was rounded and clipped to 0..255, from two uint8 arrays of one shape.
+    """Standard deviation of Gaussian noise that was rounded and clipped to 0..255.
 
-    Looks at clean values from which the bounds are more than 63 away. Of their differences, the share within t is
-    2 Phi((t + 1/2) / sigma) - 1, whatever is clipped beyond; t is where that share is nearest to 68 %.
+    Uses clean values that are more than 63 away from both bounds. Of their differences, the share within t is
+    2 Phi((t + 1/2) / sigma) - 1, whatever is clipped beyond; t is chosen so that the share is closest to 68 %.
+
+    Args:
+        clean: uint8, any shape.
+        corrupted: uint8, the same shape.
 
     Returns:
-        it, and from how many values; None where fewer than 256 are in the middle.
+        Standard deviation and number of values used; None for fewer than 256 values.
     """
-    middle = (clean > _REACH) & (clean < 255 - _REACH)
+    middle = (clean > _MAX_DIFFERENCE) & (clean < 255 - _MAX_DIFFERENCE)
     count = int(np.count_nonzero(middle))
-    if count < _NEEDED:
+    if count < _MIN_VALUES:
         return None
     differences = np.abs(corrupted[middle].astype(np.int16) - clean[middle])
-    within = np.cumsum(np.bincount(differences, minlength=256))[: _REACH + 1] / count
+    within = np.cumsum(np.bincount(differences, minlength=256))[: _MAX_DIFFERENCE + 1] / count
     reach = int(np.argmin(np.abs(within - 0.6827)))
     share = float(within[reach])
     if share >= 1:

@@ -1,4 +1,4 @@
-"""What is in a recipe and split, in numbers, from the manifests alone."""
+"""Summary of a recipe and split, from the manifests alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,17 +23,27 @@ class SplitSummary:
     """A recipe and split.
 
     Attributes:
-        classes: labels that occur.
-        psnr: of the corrupted patch in dB; None where shapes differ. identical: pairs without any difference.
-        params: what was drawn for each pair.
-        noise: measured in pixels, where the recipe is noise.
-        flat: share of pairs whose clean patch has a standard deviation below `FLAT_STD`.
-        repeated: pairs whose source and box another pair of the split has as well.
-        rejected: images that gave no pair, by reason; examples: some of them, as (source, reason, detail).
-        lost_flat: patches that were dropped as flat.
-        problems: what is wrong with shards that cannot be used, a line each; they do not count.
-        missing: numbers of units that are not there although later ones are, or the plan has them; none where some shards
-            were named and not a folder.
+        task: Name of the recipe.
+        split: Name of the split.
+        title: Recipe and split.
+        identity: See `ShardInfo`.
+        shards: Number of usable shards; all other numbers refer to them.
+        pairs: Number of pairs.
+        bytes: Size of the shards.
+        clean: Shape of a clean patch.
+        corrupted: Shape of a corrupted patch.
+        classes: Number of different labels.
+        psnr: PSNR in dB of the corrupted patches; None when shapes differ.
+        identical: Number of pairs without any difference.
+        params: Statistics of each drawn parameter.
+        noise: Noise measured in pixels, for recipes that only add noise.
+        flat: Share of pairs whose clean patch has a standard deviation below `FLAT_STD`.
+        repeated: Number of pairs with the same source and box as an earlier pair of the split.
+        rejected: Number of images without any pair, by reason.
+        examples: Some rejected images, as (source, reason, detail).
+        lost_flat: Number of patches that were dropped as flat from images that were kept.
+        missing: Indices of units that the plan has but that have no shard; empty when shards were named instead of a folder.
+        problems: Messages about unusable shards.
     """
 
     task: str
@@ -60,10 +70,10 @@ class SplitSummary:
 
 
 def summarise(group: ShardGroup) -> SplitSummary:
-    """Sum up the shards of one recipe and split that can be used.
+    """Summarise the usable shards of one recipe and split.
 
     Raises:
-        ShardError: when a manifest cannot be read.
+        ShardError: When a manifest cannot be read.
     """
     shards = group.shards
     infos = [shard.info for shard in shards]
@@ -71,9 +81,9 @@ def summarise(group: ShardGroup) -> SplitSummary:
     totals = SplitTotals(task=group.task, split=group.split, identity=first.identity)
     for info in infos:
         totals.add(info)
-    rows = ManifestTable(shards)
-    (flat,) = rows.numbers(f"count_if(clean_std < {FLAT_STD})")
-    spread = [distribution(rows, name) for name in ("psnr", *rows.params)]
+    table = ManifestTable(shards)
+    (flat,) = table.aggregate(f"count_if(clean_std < {FLAT_STD})")
+    psnr, *params = [stats_of_column(table, name) for name in ("psnr", *table.params)]
     dropped = [reject for info in infos for reject in info.dropped]
     return SplitSummary(
         task=group.task,
@@ -85,27 +95,27 @@ def summarise(group: ShardGroup) -> SplitSummary:
         bytes=totals.bytes,
         clean=first.clean,
         corrupted=first.corrupted,
-        classes=rows.count_labels(),
-        psnr=spread[0],
+        classes=table.count_labels(),
+        psnr=psnr,
         identical=totals.identical,
-        params=tuple(found for found in spread[1:] if found is not None),
+        params=tuple(stats for stats in params if stats is not None),
         noise=check_noise(shards),
         flat=flat / totals.pairs if totals.pairs else 0.0,
-        repeated=rows.count_repeated(),
+        repeated=table.count_repeated(),
         rejected=dict(totals.rejected.most_common()),
         examples=tuple((reject.source, reject.reason, reject.detail) for reject in dropped[:_EXAMPLES]),
         lost_flat=totals.flat,
-        missing=missing_units(infos) if group.whole else (),
+        missing=missing_units(infos) if group.whole_folders else (),
         problems=tuple(map(str, group.problems)),
     )
 
 
-def distribution(rows: ManifestTable, name: str) -> ColumnStats | None:
-    """How a number is spread; None where no pair has it. Quantiles are right to 1/2,000 of the range."""
-    count, mean, low, high = rows.numbers(f'count("{name}"), avg("{name}"), min("{name}"), max("{name}")')
+def stats_of_column(table: ManifestTable, name: str) -> ColumnStats | None:
+    """Statistics of a column; None when it is empty. Quantiles are accurate to 1/2,000 of the range."""
+    count, mean, low, high = table.aggregate(f'count("{name}"), avg("{name}"), min("{name}"), max("{name}")')
     if not count:
         return None
-    fine = rows.histogram(name, low, high, BINS * _FINER)
+    fine = table.histogram(name, low, high, BINS * _FINER)
     edges = np.linspace(low, high, len(fine) + 1)
     quantiles = np.interp(np.array(QUANTILES) * count, np.concatenate([[0], np.cumsum(fine)]), edges)
     bins = fine.reshape(BINS, _FINER).sum(1)
@@ -115,15 +125,14 @@ def distribution(rows: ManifestTable, name: str) -> ColumnStats | None:
 
 
 def missing_units(infos: Sequence[ShardInfo]) -> tuple[int, ...]:
-    """Numbers of units that have no shard.
+    """Indices of units that have no shard.
 
-    How many there should be follows from source and options, but for a source that is shared out between splits, where only
-    gaps can be seen.
+    The number of units follows from source and options. With a holdout it does not, and only gaps are found.
     """
-    there = {info.unit for info in infos}
+    present = {info.unit for info in infos}
     options, images = infos[0].identity["options"], infos[0].identity["source"]["images"]
-    last = max(there) + 1
+    stop = max(present) + 1
     if not options["holdout"]:
         used = min(images, options["limit"] or images)
-        last = max(last, -(-used // options["images_per_shard"]))
-    return tuple(sorted(set(range(last)) - there))
+        stop = max(stop, -(-used // options["images_per_shard"]))
+    return tuple(sorted(set(range(stop)) - present))

@@ -1,4 +1,4 @@
-"""What is in tars without a manifest, in numbers: from their listing, and from the pixels of a sample."""
+"""Summary of tars without a manifest, from their listing and from the pixels of a sample."""
 
 import math
 from collections import Counter
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from iptdata.errors import ShardError
 from iptdata.inspection.choose import tar_pairs
-from iptdata.inspection.column_stats import ColumnStats, of_values
+from iptdata.inspection.column_stats import ColumnStats, stats_of_values
 from iptdata.inspection.noise import SAMPLE, noise_sigma
 from iptdata.shards.find import ShardGroup
 
@@ -18,12 +18,19 @@ class TarsSummary:
     """Tars with a common name that have no manifest.
 
     Attributes:
-        samples: that could be listed; whole: False where only the beginning of remote tars was.
-        members: how many samples have each kind of member.
-        sampled: pairs of which the pixels were looked at, at most `SAMPLE`.
-        shapes: of their clean and corrupted images, with how many have them.
-        psnr: of those that differ; None where sizes do not fit. sigma: if the difference is Gaussian noise, how strong it is.
-        problems: what is wrong, a line each.
+        task: Common name of the tars, or the recipe if they are named as iptdata names them.
+        split: Split, "" if they are not named as iptdata names them.
+        title: Recipe and split.
+        tars: Number of tars.
+        bytes: Size of all tars.
+        samples: Number of samples that could be listed.
+        whole: False when remote tars were listed in part.
+        members: Number of samples by kind of member.
+        sampled: Number of pairs whose pixels were read, at most `SAMPLE`.
+        shapes: Number of sampled pairs by shape of clean and corrupted image.
+        psnr: PSNR in dB of the sampled pairs that differ; None when sizes do not fit.
+        sigma: Standard deviation on 0..255, if the difference is Gaussian noise.
+        problems: Messages about damaged samples and tars.
     """
 
     task: str
@@ -42,10 +49,10 @@ class TarsSummary:
 
 
 def summarise_tars(group: ShardGroup) -> TarsSummary:
-    """Sum up the tars of a group of which no shard can be used; pixels are looked at a pair at a time.
+    """Summarise the tars of a group without usable shards; pixels are read one pair at a time.
 
     Raises:
-        StorageError: when one cannot be read.
+        StorageError: When a tar cannot be read.
     """
     contents = [tar.contents for tar in group.tars]
     members: Counter[str] = Counter()
@@ -64,7 +71,7 @@ def summarise_tars(group: ShardGroup) -> TarsSummary:
         sigma = noise_sigma(found.clean, found.corrupted) if found.scale == 1 else None
         if sigma is not None:
             sigmas.append(sigma[0])
-    more = [f"... and {len(notes) - _LISTED:,} more of this kind"] if len(notes) > _LISTED else []
+    more = [f"... and {len(notes) - _LISTED:,} more messages"] if len(notes) > _LISTED else []
     return TarsSummary(
         task=group.task,
         split=group.split,
@@ -72,12 +79,12 @@ def summarise_tars(group: ShardGroup) -> TarsSummary:
         tars=len(group.tars),
         bytes=sum(tar.storage.size(tar.name) or 0 for tar in group.tars),
         samples=sum(len(content.samples) for content in contents),
-        whole=all(content.whole for content in contents),
+        whole=all(content.complete for content in contents),
         members=dict(members),
         sampled=shapes.total(),
         shapes=dict(shapes.most_common()),
-        psnr=of_values("psnr", psnr),
-        sigma=of_values("sigma if noise", sigmas),
+        psnr=stats_of_values("psnr", psnr),
+        sigma=stats_of_values("sigma if noise", sigmas),
         problems=(*notes[:_LISTED], *more),
     )
 

@@ -1,8 +1,8 @@
 """IPT, the image processing transformer (Chen et al., "Pre-Trained Image Processing Transformer", CVPR 2021).
 
-Shapes: B images, h x w pixels of an input patch, C features, p pixels a token's side, T = (h / p) * (w / p) tokens of
-E = C * p * p numbers, N heads. Module names are those of the released checkpoints. What the paper leaves open is as in the
-released inference code; its results are reproduced to its own rounding (tests/model/test_golden.py).
+Shapes: B images, h x w pixels of an input patch, C features, tokens of p x p pixels, T = (h / p) * (w / p) tokens of
+E = C * p * p values, N heads. Module names are those of the released checkpoints. What the paper leaves open follows the
+released inference code, whose results are reproduced up to rounding (tests/model/test_ipt.py).
 """
 
 from collections.abc import Iterable
@@ -14,105 +14,120 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from iptdata.errors import ModelError
 from iptdata.model.parts import MeanShift, TasksConfig, make_head, make_tail
+from iptdata.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
 class IPTConfig(TasksConfig):
-    """Shape of a network.
+    """Configuration of an IPT network.
 
     Attributes:
-        n_feats: C, features of head and tail.
-        patch_size: h = w, pixels of the side of an input patch; patch_dim: p.
-        num_heads: of attention; num_layers: of the encoder, and of the decoder.
-        no_norm: no layer normalisation; no_mlp: neither the linear layer before the encoder, nor the MLP behind the decoder,
-            nor task queries; pos_every: positions are added in every layer; no_pos: nowhere.
+        tasks: Names of the tasks in the order of their heads.
+        scales: Scale of each task's output, 1 to 4.
+        n_feats: Number of features of head and tail, C.
+        patch_size: Side of an input patch in pixels, h = w.
+        patch_dim: Side of a token in pixels, p.
+        num_heads: Number of attention heads, N.
+        num_layers: Number of layers of the encoder, and of the decoder.
+        no_norm: Leave out layer normalisation.
+        no_mlp: Leave out the linear layer before the encoder, the MLP after the decoder, and the task queries.
+        pos_every: Add positions in every layer instead of before the encoder.
+        no_pos: Leave out positions.
+
+    Raises:
+        ModelError: When a value has the wrong type or is out of range, or tokens do not fit patches or heads.
     """
 
-    n_feats: int = 64
-    patch_size: int = 48
-    patch_dim: int = 3
-    num_heads: int = 12
-    num_layers: int = 12
-    no_norm: bool = False
-    no_mlp: bool = False
-    pos_every: bool = False
-    no_pos: bool = False
+    n_feats: int = option(64, min=1, help="Number of features of head and tail.")
+    patch_size: int = option(48, min=1, unit="pixels", help="Side of an input patch.")
+    patch_dim: int = option(3, min=1, unit="pixels", help="Side of a token.")
+    num_heads: int = option(12, min=1, help="Number of attention heads.")
+    num_layers: int = option(12, min=1, help="Number of layers of the encoder, and of the decoder.")
+    no_norm: bool = option(False, help="Leave out layer normalisation.")
+    no_mlp: bool = option(
+        False, help="Leave out the linear layer before the encoder, the MLP after the decoder, and the task queries."
+    )
+    pos_every: bool = option(False, help="Add positions in every layer.")
+    no_pos: bool = option(False, help="Leave out positions.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.patch_size % self.patch_dim:
-            raise ModelError(f"patch_size {self.patch_size} is not a multiple of patch_dim {self.patch_dim}")
+            raise ModelError(
+                f"found {self.patch_size}, expected a multiple of patch_dim ({self.patch_dim})", argument="patch_size"
+            )
         if self.width % self.num_heads:
             raise ModelError(
-                f"tokens of {self.width} numbers (n_feats * patch_dim^2) cannot be shared by {self.num_heads} heads"
+                f"found {self.num_heads}, expected a divisor of the token width {self.width} (n_feats * patch_dim^2)",
+                argument="num_heads",
             )
 
     @property
     def width(self) -> int:
-        """E, numbers in a token."""
+        """Values per token, E."""
         return self.n_feats * self.patch_dim**2
 
     @property
     def tokens(self) -> int:
-        """T, tokens of an input patch."""
+        """Tokens per input patch, T."""
         return (self.patch_size // self.patch_dim) ** 2
 
 
 class IPT(nn.Module):
-    """Head of the task, transformer body shared by all, tail of the task."""
+    """Head of the task, transformer body shared by all tasks, tail of the task."""
 
     def __init__(self, config: IPTConfig) -> None:
         super().__init__()
         self.config = config
-        self.sub_mean = MeanShift(-1)
-        self.add_mean = MeanShift(+1)
-        self.head = nn.ModuleList(make_head(config.n_feats) for _ in config.tasks)
-        self.body = Body(config)
-        self.tail = nn.ModuleList(make_tail(config.n_feats, scale) for scale in config.scales)
+        self.sub_mean: MeanShift = MeanShift(-1)
+        self.add_mean: MeanShift = MeanShift(+1)
+        self.head: nn.ModuleList = nn.ModuleList(make_head(config.n_feats) for _ in config.tasks)
+        self.body: Body = Body(config)
+        self.tail: nn.ModuleList = nn.ModuleList(make_tail(config.n_feats, scale) for scale in config.scales)
 
-    def forward(self, x: torch.Tensor, task: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: torch.Tensor, task_index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Restore patches of one task.
 
         Args:
-            x: (B, 3, h, w), RGB on 0..255, h = w = config.patch_size.
-            task: number of the head, 0 <= task < len(config.tasks).
+            x: Float (B, 3, h, w), RGB on 0..255, h = w = config.patch_size.
+            task_index: Index of the task, 0 <= task_index < len(config.tasks).
 
         Returns:
-            the restored patches, (B, 3, scale * h, scale * w) on 0..255, not clipped; and the body's output tokens, (B, T, E),
+            The restored patches, (B, 3, scale * h, scale * w) on 0..255, not clipped; and the body's output tokens, (B, T, E),
             which the contrastive loss compares.
         """
-        features = self.head[task](self.sub_mean(x))  # B, C, h, w
-        tokens = self.body(features, self.body.query(task))  # B, T, E
-        restored = self.tail[task](features + fold(tokens, features.shape, self.config.patch_dim))
+        features = self.head[task_index](self.sub_mean(x))  # B, C, h, w
+        tokens = self.body(features, self.body.query(task_index))  # B, T, E
+        restored = self.tail[task_index](features + fold(tokens, features.shape, self.config.patch_dim))
         return self.add_mean(restored), tokens
 
 
 class Body(nn.Module):
-    """Features to tokens, encoder, decoder that is asked with the task's query."""
+    """Features to tokens, encoder, decoder with the task's query."""
 
     def __init__(self, config: IPTConfig) -> None:
         super().__init__()
         self.config = config
         width, hidden = config.width, 4 * config.width
         if not config.no_mlp:
-            self.linear_encoding = nn.Linear(width, width)
-            self.mlp_head = nn.Sequential(
+            self.linear_encoding: nn.Linear = nn.Linear(width, width)
+            self.mlp_head: nn.Sequential = nn.Sequential(
                 nn.Linear(width, hidden), nn.Identity(), nn.ReLU(), nn.Linear(hidden, width), nn.Identity()
-            )  # the identities stand where the released code has dropout, which it never uses, and keep its numbering
-            self.query_embed = nn.Embedding(len(config.tasks), width * config.tokens)
-        self.encoder = Layers(EncoderLayer(config) for _ in range(config.num_layers))
-        self.decoder = Layers(DecoderLayer(config) for _ in range(config.num_layers))
+            )  # the identities replace the released code's dropout, which it never uses, and keep its numbering
+            self.query_embed: nn.Embedding = nn.Embedding(len(config.tasks), width * config.tokens)
+        self.encoder: Layers = Layers(EncoderLayer(config) for _ in range(config.num_layers))
+        self.decoder: Layers = Layers(DecoderLayer(config) for _ in range(config.num_layers))
         if not config.no_pos:
-            self.position_encoding = Positions(config.tokens, width)
+            self.position_encoding: Positions = Positions(config.tokens, width)
 
-    def query(self, task: int) -> torch.Tensor | None:
-        """What the decoder is asked for a task: (1, T, E)."""
+    def query(self, task_index: int) -> torch.Tensor | None:
+        """The query of a task, (1, T, E); None where the network has none."""
         if self.config.no_mlp:
             return None
-        return self.query_embed.weight[task].view(1, self.config.tokens, self.config.width)
+        return self.query_embed.weight[task_index].view(1, self.config.tokens, self.config.width)
 
     def forward(self, features: torch.Tensor, query: torch.Tensor | None) -> torch.Tensor:
-        """(B, C, h, w) to (B, T, E); the same for all tasks but for the query, so that it is compiled once."""
+        """(B, C, h, w) to (B, T, E); the same for all tasks except the query, so that it is compiled once."""
         config = self.config
         x = unfold(features, config.patch_dim)  # B, T, E
         if not config.no_mlp:
@@ -129,21 +144,21 @@ class Body(nn.Module):
 
 
 class Layers(nn.Module):
-    """A list under the name that checkpoints give it."""
+    """A list under the name that checkpoints use."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers: nn.ModuleList = nn.ModuleList(layers)
 
 
 class Positions(nn.Module):
-    """A learned vector for each place."""
+    """A learned vector per token position."""
 
     position_ids: torch.Tensor
 
     def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
-        self.pe = nn.Embedding(tokens, width)
+        self.pe: nn.Embedding = nn.Embedding(tokens, width)
         self.register_buffer("position_ids", torch.arange(tokens).view(1, tokens))
 
     def forward(self) -> torch.Tensor:
@@ -151,39 +166,62 @@ class Positions(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and an MLP, each behind a normalisation and beside a residual."""
+    """Self-attention and an MLP, each after a normalisation and with a residual connection."""
+
+    linear1: nn.Linear
+    linear2: nn.Linear
+    norm1: nn.Module
+    norm2: nn.Module
 
     def __init__(self, config: IPTConfig) -> None:
         super().__init__()
-        self.self_attn = Attention(config)
+        self.self_attn: Attention = Attention(config)
         self.linear1, self.linear2 = _mlp(config)
         self.norm1, self.norm2 = _norm(config), _norm(config)
 
     def forward(self, x: torch.Tensor, position: torch.Tensor | None) -> torch.Tensor:
-        """(B, T, E) to (B, T, E); position: (1, T, E) or None."""
+        """(B, T, E) to (B, T, E).
+
+        Args:
+            x: Tokens, (B, T, E).
+            position: Added to queries and keys, (1, T, E) or None.
+        """
         normed = self.norm1(x)
-        asked = _plus(normed, position)
-        x = x + self.self_attn(asked, asked, normed)
+        with_position = _plus(normed, position)
+        x = x + self.self_attn(with_position, with_position, normed)
         return x + self.linear2(torch.relu(self.linear1(self.norm2(x))))
 
 
 class DecoderLayer(nn.Module):
     """Self-attention, attention to the encoder's output, an MLP; queries and keys carry the task's query."""
 
+    linear1: nn.Linear
+    linear2: nn.Linear
+    norm1: nn.Module
+    norm2: nn.Module
+    norm3: nn.Module
+
     def __init__(self, config: IPTConfig) -> None:
         super().__init__()
-        self.self_attn = Attention(config)
-        self.multihead_attn = Attention(config)
+        self.self_attn: Attention = Attention(config)
+        self.multihead_attn: Attention = Attention(config)
         self.linear1, self.linear2 = _mlp(config)
         self.norm1, self.norm2, self.norm3 = _norm(config), _norm(config), _norm(config)
 
     def forward(
         self, x: torch.Tensor, memory: torch.Tensor, position: torch.Tensor | None, query: torch.Tensor | None
     ) -> torch.Tensor:
-        """(B, T, E) to (B, T, E); memory: (B, T, E); position, query: (1, T, E) or None."""
+        """(B, T, E) to (B, T, E).
+
+        Args:
+            x: Tokens, (B, T, E).
+            memory: Output of the encoder, (B, T, E).
+            position: Added to the keys of the memory, (1, T, E) or None.
+            query: Query of the task, (1, T, E) or None.
+        """
         normed = self.norm1(x)
-        asked = _plus(normed, query)
-        x = x + self.self_attn(asked, asked, normed)
+        with_query = _plus(normed, query)
+        x = x + self.self_attn(with_query, with_query, normed)
         x = x + self.multihead_attn(_plus(self.norm2(x), query), _plus(memory, position), memory)
         return x + self.linear2(torch.relu(self.linear1(self.norm3(x))))
 
@@ -193,9 +231,9 @@ class Attention(nn.Module):
 
     def __init__(self, config: IPTConfig) -> None:
         super().__init__()
-        self.num_heads = config.num_heads
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * config.width, config.width))
-        self.out_proj = nn.Linear(config.width, config.width, bias=False)
+        self.num_heads: int = config.num_heads
+        self.in_proj_weight: nn.Parameter = nn.Parameter(torch.empty(3 * config.width, config.width))
+        self.out_proj: nn.Linear = nn.Linear(config.width, config.width, bias=False)
         nn.init.xavier_uniform_(self.in_proj_weight)
 
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -221,7 +259,7 @@ class Attention(nn.Module):
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """softmax(query key^T / sqrt(E / N)) value, (B, N, T, E / N) each.
 
-    By PyTorch's fused kernel, except in bf16 on a CPU, where the formula takes about half the time (benchmarks/train.py).
+    Uses PyTorch's fused kernel, except in bf16 on a CPU, where the formula takes about half the time (benchmarks/train.py).
     """
     if query.device.type != "cpu" or query.dtype != torch.bfloat16:
         return scaled_dot_product_attention(query, key, value)
@@ -229,17 +267,17 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch
         return torch.softmax((query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2), -1) @ value
 
 
-def unfold(features: torch.Tensor, side: int) -> torch.Tensor:
-    """Cut features into tokens: (B, C, h, w) to (B, T, C * side * side), channel after channel within a token."""
+def unfold(features: torch.Tensor, patch_dim: int) -> torch.Tensor:
+    """Cut features into tokens: (B, C, h, w) to (B, T, C * patch_dim^2), channel by channel within a token."""
     batch, channels, height, width = features.shape
-    cut = features.reshape(batch, channels, height // side, side, width // side, side)
-    return cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * side * side)
+    cut = features.reshape(batch, channels, height // patch_dim, patch_dim, width // patch_dim, patch_dim)
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * patch_dim**2)
 
 
-def fold(tokens: torch.Tensor, shape: torch.Size, side: int) -> torch.Tensor:
+def fold(tokens: torch.Tensor, shape: torch.Size, patch_dim: int) -> torch.Tensor:
     """The inverse of `unfold`, for features of `shape`."""
     batch, channels, height, width = shape
-    cut = tokens.view(batch, height // side, width // side, channels, side, side)
+    cut = tokens.view(batch, height // patch_dim, width // patch_dim, channels, patch_dim, patch_dim)
     return cut.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, height, width)
 
 

@@ -1,4 +1,4 @@
-"""What IPT and EDSR share: the mean shift, residual blocks, a head and a tail for each task.
+"""Parts shared by IPT and EDSR: the mean shift, residual blocks, a head and a tail per task.
 
 Module names are those of the released checkpoints, so that these load without a mapping. The layout is EDSR's (Lim et al.,
 "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017).
@@ -11,29 +11,38 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from iptdata.errors import ModelError
+from iptdata.options import option, validate
 
 RGB_RANGE = 255.0
-UPSAMPLING = {1: (), 2: (2,), 3: (3,), 4: (2, 2)}  # sub-pixel steps of each scale
-RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as the released code has it
+UPSAMPLING: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2)}  # sub-pixel steps of each scale
+RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as in the released code
 
 
 @dataclass(frozen=True, kw_only=True)
 class TasksConfig:
-    """What every network has: a head and a tail for each task.
+    """Configuration of any network: a head and a tail per task.
 
     Attributes:
-        tasks: names of the tasks in the order of their heads; scales: how much larger each one's output is, 1 to 4.
+        tasks: Names of the tasks in the order of their heads.
+        scales: Scale of each task's output, 1 to 4.
+
+    Raises:
+        ModelError: When names repeat, or a scale is missing or not supported.
     """
 
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...] = option(help="Names of the tasks in the order of their heads.")
     scales: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        validate(self, ModelError)
         if not self.tasks or len(self.tasks) != len(self.scales) or len(set(self.tasks)) < len(self.tasks):
-            raise ModelError(f"tasks are {self.tasks}, scales {self.scales}; expected different names and a scale for each")
+            raise ModelError(
+                f"found {self.tasks} with scales {self.scales}, expected distinct names and one scale per task",
+                argument="tasks",
+            )
         for scale in self.scales:
             if scale not in UPSAMPLING:
-                raise ModelError(f"a scale is {scale}; expected one of {tuple(UPSAMPLING)}")
+                raise ModelError(f"found {scale}, expected one of {', '.join(map(str, UPSAMPLING))}", argument="scales")
 
 
 def conv(channels_in: int, channels_out: int, size: int) -> nn.Conv2d:
@@ -42,7 +51,7 @@ def conv(channels_in: int, channels_out: int, size: int) -> nn.Conv2d:
 
 
 class MeanShift(nn.Conv2d):
-    """Adds `sign` times the RGB mean; not trained. Kept as a 1x1 convolution because checkpoints hold it as one."""
+    """Adds `sign` times the RGB mean; not trained. A 1x1 convolution because checkpoints store it as one."""
 
     def __init__(self, sign: int) -> None:
         super().__init__(3, 3, kernel_size=1)
@@ -61,7 +70,7 @@ class ResBlock(nn.Module):
     def __init__(self, channels: int, size: int, scale: float = 1.0) -> None:
         super().__init__()
         self.scale = scale
-        self.body = nn.Sequential(conv(channels, channels, size), nn.ReLU(), conv(channels, channels, size))
+        self.body: nn.Sequential = nn.Sequential(conv(channels, channels, size), nn.ReLU(), conv(channels, channels, size))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.add(x, self.body(x), alpha=self.scale)
@@ -81,6 +90,6 @@ def make_tail(channels: int, scale: int) -> nn.Sequential:
     return nn.Sequential(upsampler, conv(channels, 3, 3))
 
 
-def enlarged(x: torch.Tensor, scale: int) -> torch.Tensor:
-    """(B, 3, H, W) to (B, 3, scale * H, scale * W) by bicubic interpolation with a = -0.5, that of `antialias`."""
+def upscale(x: torch.Tensor, scale: int) -> torch.Tensor:
+    """(B, 3, H, W) to (B, 3, scale * H, scale * W) by bicubic interpolation with a = -0.5, as `antialias` uses."""
     return x if scale == 1 else interpolate(x, scale_factor=scale, mode="bicubic", antialias=True)

@@ -1,6 +1,5 @@
-"""Named shapes of networks."""
+"""Named configurations of networks."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,12 +8,13 @@ from torch import nn
 from iptdata.errors import ModelError, nearest
 from iptdata.model.edsr import EDSR, EDSRConfig
 from iptdata.model.ipt import IPT, IPTConfig
+from iptdata.options import options_of
 
 Config = IPTConfig | EDSRConfig
 
 KINDS: dict[str, tuple[type[Config], type[nn.Module]]] = {"ipt": (IPTConfig, IPT), "edsr": (EDSRConfig, EDSR)}
 
-FROM_SHARDS = ("tasks", "scales", "patch_size")  # fields that the pairs decide
+FROM_SHARDS = ("tasks", "scales", "patch_size")  # fields that depend on the pairs
 
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "ipt-base": ("ipt", {}),
@@ -29,38 +29,35 @@ def preset(name: str, scales: Mapping[str, int], patch_size: int = 48, /, **chan
     """The configuration of a preset, with changes.
 
     Args:
-        scales: tasks in the order of their heads, and how much larger each one's output is.
-        patch_size: side of an input patch, for a network that is tied to one.
+        name: Name of the preset, one of `PRESETS`.
+        scales: Scale of each task's output, 1 to 4, by name of the task, in the order of the heads.
+        patch_size: Side of an input patch in pixels, for networks that are tied to one.
+        changes: Fields of the configuration to change; tasks, scales and patch size are not among them.
 
     Raises:
-        ModelError: when there is no such preset, or a change names no field or cannot be.
+        ModelError: When there is no such preset or field, or a value is out of range.
     """
     if name not in PRESETS:
-        raise ModelError(f"there is no model {name!r}; expected one of {nearest(name, PRESETS)}")
+        raise ModelError(f"found no model {name!r}, expected one of {nearest(name, PRESETS)}")
     kind, fields = PRESETS[name]
     make = KINDS[kind][0]
-    defaults = {field.name: field.default for field in dataclasses.fields(make)}
-    allowed = [field for field in defaults if field not in FROM_SHARDS]
-    for field, value in changes.items():
+    options = options_of(make)
+    allowed = [field for field in options if field not in FROM_SHARDS]
+    for field in changes:
         if field not in allowed:
-            raise ModelError(f"{name} has no field {field!r}; expected one of {nearest(field, allowed)}")
-        _check_value(f"{name}.{field}", value, type(defaults[field]))
-    size: dict[str, Any] = {"patch_size": patch_size} if "patch_size" in defaults else {}
-    return make(tasks=tuple(scales), scales=tuple(scales.values()), **(size | fields | changes))
-
-
-def _check_value(name: str, value: Any, kind: type) -> None:
-    good = isinstance(value, int | float if kind is float else kind) and (kind is bool) == isinstance(value, bool)
-    if not good or (kind is not bool and value <= 0):
-        expected = {bool: "true or false", int: "a whole number above 0", float: "a number above 0"}[kind]
-        raise ModelError(f"{name} is {value!r}; expected {expected}")
+            raise ModelError(f"{name} has no field {field!r}, expected one of {nearest(field, allowed)}")
+    size: dict[str, Any] = {"patch_size": patch_size} if "patch_size" in options else {}
+    try:
+        return make(tasks=tuple(scales), scales=tuple(scales.values()), **(size | fields | changes))
+    except ModelError as error:
+        raise ModelError(f"{name}.{error}") from error
 
 
 def make_model(config: Config) -> nn.Module:
-    """The network of a configuration, with fresh weights from PyTorch's global generator."""
+    """The network of a configuration, with new weights from PyTorch's global generator."""
     return KINDS[kind_of(config)][1](config)
 
 
 def kind_of(config: Config) -> str:
-    """The name of a configuration's kind of network in `KINDS`."""
+    """The key of a configuration's network in `KINDS`."""
     return next(kind for kind, (type_, _) in KINDS.items() if isinstance(config, type_))

@@ -1,10 +1,11 @@
-"""Where patches are cut from an image."""
+"""Cut clean patches from an image."""
 
 import hashlib
 import math
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,23 +18,43 @@ FLAT_REDRAWS = 16
 
 
 class TooSmall(Exception):
-    """The image has no room for a patch."""
+    """The image is smaller than a clean patch."""
+
+
+class CropSpec(NamedTuple):
+    """Parameters of crops; recipes with equal specs share their clean patches.
+
+    Attributes:
+        size: Height and width of a clean patch in pixels.
+        scale: Corners are multiples of it.
+        min_std: Clean patches with a lower standard deviation (0..255, all values) are drawn again, and dropped when 16
+            more draws do not help.
+    """
+
+    size: int
+    scale: int
+    min_std: float
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "CropSpec":
+        """The spec of a recipe."""
+        return cls(recipe.clean_size, recipe.scale, recipe.min_std)
 
 
 @dataclass(frozen=True)
 class Crops:
-    """The clean patches of an image for recipes of one size, N of them.
+    """The clean patches of an image, N of them.
 
     Attributes:
-        numbers: patch numbers, ascending; those of flat patches are missing.
+        patch_indices: Index of each patch among those drawn, ascending; dropped flat patches are missing.
         corners: int (N, 2), top and left on the grid of the corrupted image, `scale` times coarser than the clean one.
-        clean: uint8 (N, P, P, 3).
+        clean: uint8 (N, P, P, 3), the clean patches.
         std: float64 (N,), standard deviation of all values of each clean patch.
         uids: 64-bit hashes of source and box.
-        flat: how many patches were dropped as flat.
+        flat: Number of patches that were dropped as flat.
     """
 
-    numbers: list[int]
+    patch_indices: list[int]
     corners: np.ndarray
     clean: np.ndarray
     std: np.ndarray
@@ -41,71 +62,73 @@ class Crops:
     flat: int
 
 
-class Cropper:
-    """Cuts the patches of one image, once for all recipes of the same size.
+def crop_patches(image: np.ndarray, spec: CropSpec, source_key: str, seed: int, count: int) -> Crops:
+    """Cut patches at random positions.
 
     Args:
         image: uint8 (H, W, 3).
-        source_key: name of the image in its source.
-        count: patches an image.
+        spec: Size of the patches.
+        source_key: Name of the image in its source; positions depend on it, the seed, the patch index and the spec alone.
+        seed: Seed of the corpus.
+        count: Number of patches to draw.
+
+    Raises:
+        TooSmall: When the image is smaller than a patch.
     """
+    size, scale, min_std = spec
+    height, width = image.shape[:2]
+    if min(height, width) // scale * scale < size:
+        raise TooSmall(f"{width}x{height}, a clean patch takes {size}x{size}")
+    room = np.array([height // scale, width // scale]) - size // scale + 1
+    bits = Bits([(rng.digest("box", seed, source_key, size, scale), range(count))])
+    corners = rng.integers(bits.words(0, 2), room)
+    clean = np.empty((count, size, size, 3), np.uint8)
+    _cut(image, corners * scale, range(count), clean)
+    std = patch_std(clean)
+    if min_std > 0:
+        for attempt in range(1, FLAT_REDRAWS + 1):
+            flat = np.flatnonzero(std < min_std)
+            if not len(flat):
+                break
+            corners[flat] = rng.integers(bits.words(attempt, 2), room)[flat]
+            _cut(image, corners * scale, flat, clean)
+            std[flat] = patch_std(clean[flat])
+    patch_indices = list(range(count))
+    if min_std > 0 and std.min() < min_std:
+        kept = np.flatnonzero(std >= min_std)
+        patch_indices, corners, clean, std = kept.tolist(), corners[kept], clean[kept], std[kept]
+    uids = _uids(source_key, size, corners * scale)
+    return Crops(patch_indices, corners, clean, std, uids, count - len(patch_indices))
 
-    def __init__(self, image: np.ndarray, source_key: str, seed: int, count: int) -> None:
-        self._image = image
-        self.source_key = source_key
-        self._seed = seed
-        self._count = count
-        self._cut: dict[tuple[int, int, float], Crops] = {}
 
-    def crops(self, recipe: Recipe) -> Crops:
-        """The patches for a recipe; they depend on seed, source key, patch number and the sizes of the recipe alone.
+def crop_at(image: np.ndarray, spec: CropSpec, source_key: str, corners: np.ndarray) -> Crops:
+    """Cut patches at chosen positions; flat ones are kept.
 
-        Raises:
-            TooSmall: when the image has no room for one.
-        """
-        wanted = (recipe.clean_size, recipe.scale, recipe.min_std)
-        if wanted not in self._cut:
-            self._cut[wanted] = self._crops(*wanted)
-        return self._cut[wanted]
+    Args:
+        image: uint8 (H, W, 3).
+        spec: Size of the patches.
+        source_key: Name of the image in its source.
+        corners: int (N, 2), top and left on the grid of the corrupted image.
+    """
+    clean = np.empty((len(corners), spec.size, spec.size, 3), np.uint8)
+    _cut(image, corners * spec.scale, range(len(corners)), clean)
+    uids = _uids(source_key, spec.size, corners * spec.scale)
+    return Crops(list(range(len(corners))), corners, clean, patch_std(clean), uids, 0)
 
-    def scaled_image(self, scale: int) -> np.ndarray:
-        """The image cropped at right and bottom to a multiple of the scale."""
-        height, width = (side // scale * scale for side in self._image.shape[:2])
-        return self._image[:height, :width]
 
-    def _crops(self, size: int, scale: int, min_std: float) -> Crops:
-        height, width = self._image.shape[:2]
-        if min(height, width) // scale * scale < size:
-            raise TooSmall(f"{width}x{height}, a clean patch takes {size}x{size}")
-        room = np.array([height // scale, width // scale]) - size // scale + 1
-        bits = Bits([(rng.digest("box", self._seed, self.source_key, size, scale), range(self._count))])
-        corners = rng.integers(bits.words(0, 2), room)
-        clean = np.empty((self._count, size, size, 3), np.uint8)
-        self._cut_patches(clean, corners * scale, range(self._count))
-        std = patch_std(clean)
-        if min_std > 0:
-            for attempt in range(1, FLAT_REDRAWS + 1):
-                flat = np.flatnonzero(std < min_std)
-                if not len(flat):
-                    break
-                corners[flat] = rng.integers(bits.words(attempt, 2), room)[flat]
-                self._cut_patches(clean, corners * scale, flat)
-                std[flat] = patch_std(clean[flat])
-        numbers = list(range(self._count))
-        if min_std > 0 and std.min() < min_std:
-            kept = np.flatnonzero(std >= min_std)
-            numbers, corners, clean, std = kept.tolist(), corners[kept], clean[kept], std[kept]
-        key = rng.digest("uid", self.source_key, size)
-        uids = [_uid(key, top, left) for top, left in (corners * scale).tolist()]
-        return Crops(numbers, corners, clean, std, uids, self._count - len(numbers))
+def _cut(image: np.ndarray, corners: np.ndarray, rows: Iterable[int], clean: np.ndarray) -> None:
+    """Fill some rows of `clean` with the patches at their corners on the clean grid."""
+    size = clean.shape[1]
+    positions = corners.tolist()
+    for row in rows:
+        top, left = positions[row]
+        clean[row] = image[top : top + size, left : left + size]
 
-    def _cut_patches(self, clean: np.ndarray, corners: np.ndarray, which: Iterable[int]) -> None:
-        """Fill some of the patches from where they lie in the image."""
-        size = clean.shape[1]
-        places = corners.tolist()
-        for i in which:
-            top, left = places[i]
-            clean[i] = self._image[top : top + size, left : left + size]
+
+def _uids(source_key: str, size: int, corners: np.ndarray) -> list[int]:
+    """Hash of source and box for each corner on the clean grid."""
+    key = rng.digest("uid", source_key, size)
+    return [_uid(key, top, left) for top, left in corners.tolist()]
 
 
 def _uid(key: bytes, top: int, left: int) -> int:
@@ -119,10 +142,3 @@ def patch_std(patches: np.ndarray) -> np.ndarray:
     total = np.array([cv2.sumElems(patch)[0] for patch in flat])
     squares = np.rint([cv2.norm(patch, cv2.NORM_L2SQR) for patch in flat])
     return np.sqrt(np.maximum(count * squares - total * total, 0)) / count
-
-
-def mean_squared_errors(first: np.ndarray, second: np.ndarray) -> list[float]:
-    """Over all values of each pair of N contiguous uint8 patches, 0..65025, from exact integer sums."""
-    shape = (len(first), 1, math.prod(first.shape[1:]))
-    pairs = zip(first.reshape(shape), second.reshape(shape), strict=True)
-    return [round(cv2.norm(one, two, cv2.NORM_L2SQR)) / one.size for one, two in pairs]

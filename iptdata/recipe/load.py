@@ -1,4 +1,4 @@
-"""The one door through which recipes and suites come in: names of shipped ones and paths of YAML files."""
+"""Load recipes and suites, by the name of a shipped one or by the path of a YAML file."""
 
 import dataclasses
 import os
@@ -14,64 +14,87 @@ from iptdata.errors import RecipeError, nearest
 from iptdata.recipe.recipe import Recipe
 from iptdata.yaml_file import check_keys, read_mapping
 
+RecipeNames = str | os.PathLike[str] | Recipe | Iterable[str | os.PathLike[str] | Recipe]
+
 _RECIPE_KEYS = {field.name for field in dataclasses.fields(Recipe)}
 _SUITE_KEYS = {"suite", "description", "recipes"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Recipes that are built together, in the order of a model's heads."""
+    """Recipes that are built together.
+
+    Attributes:
+        name: Name of the suite.
+        description: Short description, shown in lists.
+        recipes: The recipes, in the order of a model's heads.
+    """
 
     name: str
     description: str
     recipes: tuple[Recipe, ...]
 
 
-def load_recipes(names: Iterable[str]) -> list[Recipe]:
-    """Recipes and suites by name or by path of a YAML file, each recipe once, in order.
+def load_recipes(names: RecipeNames) -> list[Recipe]:
+    """Load recipes and the recipes of suites.
+
+    Args:
+        names: Names of shipped recipes and suites, paths of YAML files, or recipes; one or several.
+
+    Returns:
+        Each recipe once, in order.
 
     Raises:
-        RecipeError: for an unknown name (the nearest ones are shown), an invalid file (file, key, found and allowed
-            are named), or two different recipes with one task.
+        RecipeError: When a name is unknown (the message lists the nearest ones), a file is invalid (the message names file,
+            key, found and allowed values), or two different recipes have the same task name.
     """
     found: dict[str, Recipe] = {}
-    for name in names:
-        loaded = load(name)
+    for name in [names] if isinstance(names, str | os.PathLike | Recipe) else names:
+        loaded = name if isinstance(name, Recipe) else load(os.fspath(name))
         for recipe in loaded.recipes if isinstance(loaded, Suite) else (loaded,):
             earlier = found.setdefault(recipe.task, recipe)
             if earlier.hash != recipe.hash:
-                raise RecipeError(f"two different recipes are called {recipe.task!r}; give one of them another `task`")
+                raise RecipeError(
+                    f"found two different recipes named {recipe.task!r}", hint="Change the task name of one of them"
+                )
     return list(found.values())
 
 
 def load(name: str) -> Recipe | Suite:
-    """One recipe or suite by name or path.
+    """Load one recipe or suite.
+
+    Args:
+        name: Name of a shipped one, or path of a YAML file.
 
     Raises:
-        RecipeError: see `load_recipes`.
+        RecipeError: See `load_recipes`.
     """
     return _load_file(_path_of(name))
 
 
-def _path_of(name: str, beside: Path = Path()) -> Path:
-    """The file of a shipped recipe, or the file that `name` is, relative to `beside`."""
+def _path_of(name: str, folder: Path = Path()) -> Path:
+    """The file of a shipped recipe, or a file relative to a folder."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
-        return beside / name
+        return folder / name
     if name not in shipped():
         names = nearest(name, shipped())
-        raise RecipeError(f"no recipe is called {name!r}; there are: {names} (or give the path of a .yaml file)")
+        raise RecipeError(f"found recipe {name!r}, expected one of {names}, or the path of a .yaml file")
     return shipped()[name]
 
 
 @lru_cache(maxsize=1)
 def shipped_folder() -> Path:
-    """The folder of the recipes that come with the package."""
+    """The folder of the recipes that come with the package.
+
+    Raises:
+        RecipeError: When the installation is incomplete.
+    """
     package = Path(iptdata.__file__).parent
     candidates = (package / "recipes", package.parent / "recipes")  # in a wheel; in a checkout
     folder = next((path for path in candidates if (path / "noise30.yaml").is_file()), None)
     if folder is None:
         raise RecipeError(
-            f"the recipes of the package are missing, looked in {' and '.join(map(str, candidates))}; install it again"
+            f"the recipes of the package are missing, looked in {' and '.join(map(str, candidates))}", hint="Reinstall iptdata"
         )
     return folder
 

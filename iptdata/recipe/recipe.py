@@ -1,4 +1,4 @@
-"""A validated recipe."""
+"""The recipe of a degradation task, validated."""
 
 import dataclasses
 import json
@@ -20,16 +20,19 @@ MAX_PATCH = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One degradation task. Wrong values are refused, naming the key.
+    """One degradation task.
 
     Attributes:
-        task: Name of the task, folder of its shards.
-        description: What it is, for lists and dataset cards; no pair depends on it.
+        task: Name of the task, and of the folder of its shards.
+        description: Short description, shown in lists and dataset cards; pairs do not depend on it.
         scale: How many times larger the clean patch is than the corrupted one, in both directions.
         patch_size: Height and width of the corrupted patch in pixels; the clean one is `patch_size * scale`.
-        min_std: A clean patch with a lower standard deviation (0..255, all values) is drawn again, and dropped when that
-            does not help.
-        steps: Name and degradation, applied in order.
+        min_std: A clean patch with a lower standard deviation (0..255, all values) is drawn again, up to 16 times, and then
+            dropped.
+        steps: Name and degradation of each step, in order.
+
+    Raises:
+        RecipeError: When a value is not allowed; the message names the key.
     """
 
     task: str = option(
@@ -37,7 +40,7 @@ class Recipe:
         pattern=TASK_PATTERN.pattern,
         expects="lower-case letters, digits, _ and -, at most 32, not beginning with _ or -",
     )
-    description: str = option("", help="What it is.")
+    description: str = option("", help="Short description.")
     scale: int = option(1, help="How many times larger the clean patch is.", choices=dict.fromkeys(SCALES, ""))
     patch_size: int = option(48, help="Side of the corrupted patch.", unit="pixels", min=1, max=MAX_PATCH)
     min_std: float = option(0.0, help="Draw a clean patch again when its standard deviation is lower.", min=0, below=128)
@@ -47,10 +50,11 @@ class Recipe:
         validate(self, RecipeError)
         if self.clean_size > MAX_PATCH:
             raise RecipeError(
-                f"patch_size: found {self.patch_size}, expected a whole number from 1 to {MAX_PATCH // self.scale}"
+                f"found {self.patch_size}, expected a whole number from 1 to {MAX_PATCH // self.scale} with scale {self.scale}",
+                argument="patch_size",
             )
         if not self.steps:
-            raise RecipeError("steps: found [], expected at least one degradation")
+            raise RecipeError("found [], expected at least one degradation", argument="steps")
         for position, (name, step) in enumerate(self.steps):
             if needs_image(step) and position > 0:
                 raise RecipeError(f"steps.{position}: found {name!r}, which must be the first step")
@@ -62,11 +66,12 @@ class Recipe:
 
     @property
     def clean_size(self) -> int:
+        """Height and width of the clean patch in pixels."""
         return self.patch_size * self.scale
 
     @cached_property
     def recorded(self) -> tuple[tuple[int, str, Recorded], ...]:
-        """Step number, stored name and description of each recorded value; a second `sigma` is stored as `sigma_2`."""
+        """Step index, stored name and declaration of each recorded value; a second `sigma` is stored as `sigma_2`."""
         found: dict[str, int] = {}
         fields = []
         for position, (_, step) in enumerate(self.steps):
@@ -78,18 +83,23 @@ class Recipe:
 
     @cached_property
     def hash(self) -> str:
-        """Hash of all that pairs depend on: everything but the description. 32 hexadecimal digits."""
+        """Hash of everything that pairs depend on, which is all but the description: 32 hexadecimal digits."""
         content = {key: value for key, value in self.plain().items() if key != "description"}
         versions = [step.version for _, step in self.steps]
         return rng.digest(json.dumps([content, versions], sort_keys=True)).hex()
 
     def plain(self) -> dict[str, Any]:
-        """As the YAML file holds it, with every default written out."""
+        """The content of the YAML file, with all defaults filled in."""
         steps = [{name: _plain_step(step)} for name, step in self.steps]
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return fields | {"steps": steps}
 
     def with_patch_size(self, patch_size: int) -> "Recipe":
+        """A copy with another patch size.
+
+        Raises:
+            RecipeError: When the size is not allowed.
+        """
         return dataclasses.replace(self, patch_size=patch_size)
 
 

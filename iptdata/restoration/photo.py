@@ -1,4 +1,4 @@
-"""Photos as people have them: any mode and size, with alpha, EXIF and colour profile, which stay."""
+"""Read and write photos of any mode and size; alpha, EXIF and colour profile are kept."""
 
 import io
 import os
@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from iptdata.degradations.bicubic import imresize
 from iptdata.errors import EvaluateError, StorageError, one_line
-from iptdata.files.storage import of_file
+from iptdata.files.storage import split_file_path
 
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _JPEG_QUALITY = 95
@@ -24,88 +24,88 @@ class Photo:
 
     Attributes:
         pixels: uint8 (H, W, 3) RGB.
-        alpha: uint8 (H, W), None where there is none.
-        grey: whether the file had one channel.
-        kept: what is written back as it is: EXIF and colour profile, as Pillow's `save` takes them.
+        alpha: uint8 (H, W), None without transparency.
+        grey: Whether the file had one colour channel.
+        metadata: EXIF and colour profile to write back unchanged, as keyword arguments of Pillow's `save`.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     grey: bool = False
-    kept: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def read_photo(path: str) -> Photo:
-    """Read a photo; its orientation stays in its EXIF, and its pixels as they lie in the file.
+    """Read a photo; its pixels stay in the order of the file, and its orientation in EXIF.
 
     Raises:
-        EvaluateError: when it cannot be read, is no picture, damaged, animated, or has more than 8 bits a channel.
+        EvaluateError: When the file cannot be read as an image, is damaged or animated, or has more than 8 bits per channel.
     """
-    storage, name = of_file(path)
+    storage, name = split_file_path(path)
     try:
         data = storage.read(name)
         with Image.open(io.BytesIO(data)) as image:
             if image.mode in _DEEP or _deep_png(data):
-                raise EvaluateError(f"{path} has more than 8 bits a channel, expected 8; convert it first")
-            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a JPEG with a preview or a gain map beside it
+                raise EvaluateError(f"{path} has more than 8 bits per channel, expected 8", hint="Convert it first")
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # MPO: a JPEG with a preview or a gain map
                 raise EvaluateError(f"{path} has {getattr(image, 'n_frames', 1)} frames, expected one")
             image.load()
-            kept = {name: image.info[name] for name in ("exif", "icc_profile") if image.info.get(name)}
+            metadata = {name: image.info[name] for name in ("exif", "icc_profile") if image.info.get(name)}
             if image.format == "TIFF":
-                kept["exif"] = _exif_of_tiff(image)
+                metadata["exif"] = _exif_of_tiff(image)
             grey = image.mode in ("1", "L", "LA")
             transparent = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
             full = image.convert("RGBA" if transparent else "RGB")
     except (StorageError, UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise EvaluateError(f"{path} cannot be read as a picture: {one_line(error, 200)}") from error
+        raise EvaluateError(f"{path} cannot be read as an image: {one_line(error, 200)}") from error
     if image.mode == "CMYK":
-        kept.pop("icc_profile", None)  # it describes inks, not the RGB that is written
+        metadata.pop("icc_profile", None)  # it describes inks, not the RGB that is written
     pixels = np.asarray(full)
-    return Photo(np.ascontiguousarray(pixels[..., :3]), pixels[..., 3].copy() if transparent else None, grey, kept)
+    return Photo(np.ascontiguousarray(pixels[..., :3]), pixels[..., 3].copy() if transparent else None, grey, metadata)
 
 
 def _exif_of_tiff(image: Image.Image) -> bytes:
-    """What a TIFF says of the picture, without what it says of its own bytes. Pillow has turned its pixels upright."""
-    exif, kept = image.getexif(), Image.Exif()
+    """The tags of a TIFF that describe the photo, not the layout of its bytes; Pillow has already rotated its pixels."""
+    exif, result = image.getexif(), Image.Exif()
     for tag in _TIFF_TAGS & exif.keys():
-        kept[tag] = exif[tag]
-    return kept.tobytes()
+        result[tag] = exif[tag]
+    return result.tobytes()
 
 
 def _deep_png(data: bytes) -> bool:
-    """Pillow opens PNG files of 16 bits and three channels as if they had 8."""
+    """Whether a file is a 16-bit PNG; Pillow opens those of three channels as if they had 8 bits."""
     return data.startswith(b"\x89PNG\r\n\x1a\n") and data[24:25] == b"\x10"
 
 
 def restored_photo(photo: Photo, pixels: np.ndarray) -> Photo:
-    """A photo with restored pixels, uint8 (scale * H, scale * W, 3); alpha grows with them, by bicubic interpolation."""
+    """The photo with restored pixels, uint8 (scale * H, scale * W, 3); alpha is enlarged to match, by bicubic interpolation."""
     scale = pixels.shape[0] // photo.pixels.shape[0]
     alpha = photo.alpha
     if alpha is not None and scale > 1:
         alpha = imresize(np.repeat(alpha[..., None], 3, 2), scale)[..., 0]
-    return Photo(pixels, alpha, photo.grey, photo.kept)
+    return Photo(pixels, alpha, photo.grey, photo.metadata)
 
 
 def format_for(path: str, photo: Photo) -> str:
-    """The format that a name says, in which a photo can be written.
+    """Pillow's name of the format for a file extension.
 
     Raises:
-        EvaluateError: for another format, or alpha in one that has none.
+        EvaluateError: When the extension is not supported, or the photo has transparency and the format has none.
     """
     kind = _FORMATS.get(os.path.splitext(path)[1].lower())
     if kind is None:
-        raise EvaluateError(f"{path}: expected a name that ends in {', '.join(_FORMATS)}")
+        raise EvaluateError(f"{path}: expected a file name that ends in {', '.join(_FORMATS)}")
     if photo.alpha is not None and kind in ("JPEG", "BMP"):
-        raise EvaluateError(f"{path}: {kind} has no transparency, which the photo has; choose .png")
+        raise EvaluateError(f"{path}: the photo has transparency, {kind} does not support it", hint="Use .png")
     return kind
 
 
 def write_photo(path: str, photo: Photo) -> None:
-    """Write a photo in the format that its name says; a file of that name stays until the new one is whole.
+    """Write a photo in the format of its file extension; an existing file is replaced once the new one is complete.
 
     Raises:
-        EvaluateError: see `format_for`, or when the format cannot hold it, such as JPEG above 65,500 pixels.
-        StorageError: when it cannot be written.
+        EvaluateError: See `format_for`; or when the format cannot store the photo, such as a JPEG above 65,500 pixels.
+        StorageError: When the file cannot be written.
     """
     kind = format_for(path, photo)
     image = Image.fromarray(photo.pixels)
@@ -116,14 +116,14 @@ def write_photo(path: str, photo: Photo) -> None:
     data = io.BytesIO()
     options = {"quality": _JPEG_QUALITY, "subsampling": 0} if kind == "JPEG" else {}
     try:
-        image.save(data, kind, **photo.kept, **options)
-    except (OSError, ValueError, KeyError) as error:  # a KeyError where Pillow was built without the format
+        image.save(data, kind, **photo.metadata, **options)
+    except (OSError, ValueError, KeyError) as error:  # KeyError: Pillow was built without the format
         raise EvaluateError(f"{path} cannot be written as {kind}: {one_line(error, 200)}") from error
-    storage, name = of_file(path)
+    storage, name = split_file_path(path)
     storage.make_folder()
     storage.write(name, data.getvalue())
 
 
 def write_png(path: str, pixels: np.ndarray) -> None:
-    """Write uint8 (H, W, 3) RGB."""
+    """Write uint8 (H, W, 3) RGB as PNG."""
     write_photo(path, Photo(pixels))

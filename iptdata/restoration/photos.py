@@ -1,142 +1,205 @@
-"""Which photos are to be restored, and restoring them."""
+"""Find photos, restore them and write the results."""
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from iptdata.errors import EvaluateError
+from iptdata.options import from_arguments, options_of
+from iptdata.restoration.options import RestoreOptions, RestorerOptions
 from iptdata.restoration.photo import format_for, read_photo, restored_photo, write_photo, write_png
-from iptdata.restoration.restorer import Network
-from iptdata.restoration.tiles import tile_starts
+from iptdata.restoration.restorer import Restorer
 from iptdata.source.folder import is_image_name
 
-_COMPARED_GAP = 8
+_COMPARE_GAP = 8
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True)
 class PhotoJob:
-    """A photo to restore: path of the file, of the result, and of the picture that compares them, if it is wanted."""
+    """A photo to restore.
+
+    Attributes:
+        path: Path of the photo.
+        target: Path of the result.
+        compare_target: Path of the side-by-side image, None if it is not wanted.
+    """
 
     path: str
     target: str
-    compared: str | None = None
-
-    @property
-    def name(self) -> str:
-        return os.path.basename(self.path)
+    compare_target: str | None = None
 
     @property
     def targets(self) -> list[str]:
-        return [self.target] if self.compared is None else [self.target, self.compared]
+        """All files to write."""
+        return [self.target] if self.compare_target is None else [self.target, self.compare_target]
 
     @property
-    def is_there(self) -> bool:
+    def is_done(self) -> bool:
+        """Whether all files exist."""
         return all(map(os.path.exists, self.targets))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoResult:
-    """What came of an errand: it was there already, could not be done, or else is done."""
+    """Result of restoring one photo: skipped, failed or done.
 
-    errand: PhotoJob
-    skipped: bool = False
-    problem: str = ""
+    Attributes:
+        status: "skipped" when the result already existed, "failed" when the photo could not be restored, else "done".
+        path: Path of the photo.
+        target: Path of the result.
+        error: Why it failed, None otherwise.
+    """
+
+    status: Literal["skipped", "failed", "done"]
+    path: str
+    target: str
+    error: EvaluateError | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why it failed, "" otherwise."""
+        return "" if self.error is None else str(self.error)
 
 
-def find_photos(inputs: Sequence[str], out: str, *, compare: bool = False) -> list[PhotoJob]:
-    """Photos that inputs name, in their order: files, all images below folders but for an `out` in there, what globs match.
+def restore(
+    inputs: Paths,
+    out: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str],
+    task: str | None = None,
+    *,
+    on_photo: Callable[[PhotoResult], object] | None = None,
+    on_tiles: Callable[[str, int, int], object] | None = None,
+    **options: Any,
+) -> list[PhotoResult]:
+    """Restore photos of any size; transparency, EXIF and colour profile are kept.
+
+    A photo that cannot be restored does not stop the others.
 
     Args:
-        out: folder of the results; those of a folder keep their place below it.
-        compare: make NAME-compare.png as well.
+        inputs: Photos, folders of photos or globs.
+        out: Folder of the results. They keep their names, and their place below an input folder.
+        checkpoint: Path of an iptdata checkpoint.
+        task: Task whose head restores; the first of the network by default.
+        on_photo: Called with the result of each photo.
+        on_tiles: Called with the path of a photo, its tiles restored so far (from 0) and all of its tiles.
+        options: Fields of `RestoreOptions`.
+
+    Returns:
+        The results in order of the inputs.
 
     Raises:
-        EvaluateError: when an input names nothing, two results would get one name, or a result would replace its photo.
+        ModelError: When the checkpoint cannot be read.
+        EvaluateError: When options or inputs are wrong; see `Restorer` and `find_photos`.
+        StorageError: When a result cannot be written.
     """
-    errands: dict[str, PhotoJob] = {}
+    chosen: RestoreOptions = from_arguments(RestoreOptions, options, EvaluateError)
+    jobs = find_photos(inputs, out, compare=chosen.compare)
+    restorer = Restorer(checkpoint, task, **{name: getattr(chosen, name) for name in options_of(RestorerOptions)})
+    results = []
+    for job in jobs:
+        results.append(_result(job, restorer, overwrite=chosen.overwrite, on_tiles=on_tiles))
+        if on_photo is not None:
+            on_photo(results[-1])
+    return results
+
+
+def find_photos(inputs: Paths, out: str | os.PathLike[str], *, compare: bool = False) -> list[PhotoJob]:
+    """Find the photos of inputs, in their order.
+
+    Args:
+        inputs: Files, folders (all images below them, except those in `out`) or globs.
+        out: Folder of the results; those of a folder keep their place below it.
+        compare: Also write NAME-compare.png.
+
+    Raises:
+        EvaluateError: When an input matches no image, two results have the same path, or a result would replace its photo.
+    """
+    jobs: dict[str, PhotoJob] = {}
     owners: dict[str, str] = {}
-    for text in inputs:
-        for path, relative in _named(text, out):
+    texts = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    for text in [os.fspath(text) for text in texts]:
+        for path, relative in _matches(text, os.fspath(out)):
             target = os.path.join(out, relative)
-            errand = PhotoJob(path, target, os.path.splitext(target)[0] + "-compare.png" if compare else None)
+            job = PhotoJob(path, target, os.path.splitext(target)[0] + "-compare.png" if compare else None)
             if os.path.exists(target) and os.path.samefile(path, target):
-                raise EvaluateError(f"{path} would be replaced by its result; choose another --out")
-            known = [owners.setdefault(one, path) for one in errand.targets]
-            for other, one in zip(known, errand.targets, strict=True):
-                if not os.path.samefile(other, path):
-                    raise EvaluateError(f"{other} and {path} would both become {one}; restore them into two folders")
-            errands.setdefault(target, errand)
-    return list(errands.values())
+                raise EvaluateError(f"{path} would be replaced by its result", hint="Choose another `out`")
+            for file in job.targets:
+                owner = owners.setdefault(file, path)
+                if not os.path.samefile(owner, path):
+                    raise EvaluateError(
+                        f"{owner} and {path} would both be written to {file}", hint="Restore them into different folders"
+                    )
+            jobs.setdefault(target, job)
+    return list(jobs.values())
 
 
-def _named(text: str, out: str) -> list[tuple[str, str]]:
-    """Files that an input names, and what they are called below the folder of results."""
+def _matches(text: str, out: str) -> list[tuple[str, str]]:
+    """Images that an input matches, with the path of each result relative to the output folder."""
     if os.path.isdir(text):
         results = Path(out).resolve()
         inside = Path(text).resolve() in results.parents
         files = (path for path in Path(text).rglob("*") if path.is_file() and is_image_name(str(path)))
-        wanted = (path for path in sorted(files) if not (inside and results in path.resolve().parents))
-        names = [(str(path), os.path.relpath(path, text)) for path in wanted]
+        photos = (path for path in sorted(files) if not (inside and results in path.resolve().parents))
+        names = [(str(path), os.path.relpath(path, text)) for path in photos]
     elif os.path.exists(text):
         names = [(text, os.path.basename(text))]
     else:
         names = [(path, os.path.basename(path)) for path in sorted(glob.glob(text)) if is_image_name(path)]
     if not names:
-        raise EvaluateError(f"{text} names no image; expected a photo, a folder of photos or a glob")
+        raise EvaluateError(f"{text} matches no image, expected a photo, a folder of photos or a glob", argument="inputs")
     return names
 
 
-def restore_photos(
-    errands: Iterable[PhotoJob], network: Network, *, overwrite: bool, begun: Callable[[PhotoJob, int], Callable[[int], None]]
-) -> Iterator[PhotoResult]:
-    """Restore one photo after the other.
+def _result(
+    job: PhotoJob, restorer: Restorer, *, overwrite: bool, on_tiles: Callable[[str, int, int], object] | None
+) -> PhotoResult:
+    if job.is_done and not overwrite:
+        return PhotoResult(status="skipped", path=job.path, target=job.target)
+    try:
+        restore_photo(job, restorer, on_tiles=on_tiles)
+    except EvaluateError as error:
+        return PhotoResult(status="failed", path=job.path, target=job.target, error=error)
+    return PhotoResult(status="done", path=job.path, target=job.target)
+
+
+def restore_photo(job: PhotoJob, restorer: Restorer, *, on_tiles: Callable[[str, int, int], object] | None = None) -> None:
+    """Read, restore and write a photo; the side-by-side image shows the photo enlarged pixel by pixel.
 
     Args:
-        overwrite: replace results that are there; otherwise they are skipped.
-        begun: given an errand and its number of tiles; what it returns is told how many more are done.
+        job: The photo and the files to write.
+        restorer: The network.
+        on_tiles: Called with the path of the photo, its tiles restored so far (from 0) and all of its tiles.
 
     Raises:
-        StorageError: when a result cannot be written.
+        StorageError: When a result cannot be written.
+        EvaluateError: When the photo cannot be read or restored, or its result cannot be stored in the format of its name.
     """
-    for errand in errands:
-        if errand.is_there and not overwrite:
-            yield PhotoResult(errand=errand, skipped=True)
-            continue
-        try:
-            restore_photo(errand, network, begun=partial(begun, errand))
-        except EvaluateError as error:
-            yield PhotoResult(errand=errand, problem=str(error))
-        else:
-            yield PhotoResult(errand=errand)
+    photo = read_photo(job.path)
+    format_for(job.target, photo)
+    progress = None if on_tiles is None else _tile_counter(job.path, restorer.count_tiles(photo.pixels), on_tiles)
+    pixels = restorer(photo.pixels, on_tiles=progress)
+    write_photo(job.target, restored_photo(photo, pixels))
+    if job.compare_target is not None:
+        before = photo.pixels.repeat(restorer.scale, 0).repeat(restorer.scale, 1)
+        gap = np.full((len(pixels), _COMPARE_GAP, 3), 255, np.uint8)
+        write_png(job.compare_target, np.concatenate([before, gap, pixels], 1))
 
 
-def tiles_of(image: np.ndarray, network: Network) -> int:
-    """How many tiles an image takes."""
-    sides = (len(tile_starts(max(side, network.tile), network.tile, network.overlap)) for side in image.shape[:2])
-    return next(sides) * next(sides)
+def _tile_counter(path: str, total: int, on_tiles: Callable[[str, int, int], object]) -> Callable[[int], None]:
+    """A callback for the tiles of each batch that passes on the tiles restored so far."""
+    restored = 0
 
+    def count(tiles: int) -> None:
+        nonlocal restored
+        restored += tiles
+        on_tiles(path, restored, total)
 
-def restore_photo(errand: PhotoJob, network: Network, *, begun: Callable[[int], Callable[[int], None]]) -> None:
-    """Read, restore and write a photo; to compare, the photo enlarged pixel by pixel beside its result.
-
-    Args:
-        begun: given the number of tiles; what it returns is told how many more are done.
-
-    Raises:
-        StorageError: when a result cannot be written.
-        EvaluateError: when it is no photo that can be restored.
-    """
-    photo = read_photo(errand.path)
-    format_for(errand.target, photo)
-    advance = begun(tiles_of(photo.pixels, network))
-    pixels = replace(network, advance=advance)(photo.pixels)
-    write_photo(errand.target, restored_photo(photo, pixels))
-    if errand.compared is not None:
-        before = photo.pixels.repeat(network.scale, 0).repeat(network.scale, 1)
-        gap = np.full((len(pixels), _COMPARED_GAP, 3), 255, np.uint8)
-        write_png(errand.compared, np.concatenate([before, gap, pixels], 1))
+    count(0)
+    return count

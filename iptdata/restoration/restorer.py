@@ -1,162 +1,154 @@
-"""What restores an image: a network, or one of the baselines that it has to beat."""
+"""A trained network that restores images of any size."""
 
-import dataclasses
+import copy
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
-from iptdata.degradations.bicubic import imresize
 from iptdata.errors import EvaluateError, EvaluateFailed, nearest
 from iptdata.model.checkpoint import load_checkpoint
-from iptdata.model.parts import TasksConfig
-from iptdata.restoration.tiles import restore_by_tiles
+from iptdata.options import from_arguments
+from iptdata.restoration.options import RestorerOptions
+from iptdata.restoration.tiles import count_tiles, restore_by_tiles
 
-OVERLAP = 10  # as the paper has it
 _LARGE_TILE = 192  # of networks that take any size
 
 
-class Restorer(Protocol):
-    """Restores images; `name` is what JSON and CSV call it."""
+class Restorer:
+    """The network of a checkpoint with one of its heads: `Restorer("best.pt", "noise50")(image)`.
 
-    @property
-    def name(self) -> str: ...
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) RGB on 0..255, uint8 or float32, to (scale * H, scale * W, 3) uint8."""
-        ...
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Leaves the image as it is, rounded and clipped."""
-
-    name: str = "identity"
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return np.clip(np.rint(image), 0, 255).astype(np.uint8)
-
-
-@dataclass(frozen=True)
-class Bicubic:
-    """Enlarges by MATLAB's bicubic interpolation."""
-
-    scale: int
-    name: str = "bicubic"
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return imresize(image, self.scale)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """A network of ours with one of its heads.
+    Args:
+        checkpoint: Path of an iptdata checkpoint.
+        task: Task whose head restores; the first of the network by default.
+        options: Fields of `RestorerOptions`.
 
     Attributes:
-        config: tasks and scales of its heads; task: number of the one that is used.
-        tile, overlap: see `restore_by_tiles`; batch: tiles at once.
-        self_ensemble: the mean over eight flips and rotations of each tile.
+        name: Identifies the restorer in JSON and CSV; the path of the checkpoint by default.
+        model: The network, in evaluation mode on its device.
+        scales: Scale of each task of the network, by task, in the order of the heads.
+        task: Task whose head restores.
+        tile_size: Side of a tile in pixels.
+        overlap: Minimum number of pixels that neighbouring tiles share.
+        batch_size: Tiles per batch.
+
+    Raises:
+        ModelError: When the checkpoint cannot be read.
+        EvaluateError: When an option is not allowed, the device is missing, or the network has no such task.
     """
 
-    model: torch.nn.Module
-    config: TasksConfig
-    task: int
-    tile: int
-    overlap: int
-    batch: int
-    device: torch.device
-    self_ensemble: bool = False
-    name: str = "network"
-    advance: Callable[[int], None] = lambda tiles: None
+    def __init__(self, checkpoint: str | os.PathLike[str], task: str | None = None, **options: Any) -> None:
+        chosen: RestorerOptions = from_arguments(RestorerOptions, options, EvaluateError)
+        loaded = load_checkpoint(os.fspath(checkpoint))
+        self._device = _device(chosen.device)
+        self._self_ensemble = chosen.self_ensemble
+        self.name: str = os.fspath(checkpoint)
+        self.tile_size: int = getattr(loaded.config, "patch_size", _LARGE_TILE)
+        if chosen.overlap >= self.tile_size:
+            raise EvaluateError(
+                f"found {chosen.overlap}, expected 0 to {self.tile_size - 1}, less than the tile size {self.tile_size}",
+                argument="overlap",
+            )
+        self.overlap: int = chosen.overlap
+        self.batch_size: int = chosen.batch_size or _batch_size(self._device, self.tile_size)
+        self.scales: dict[str, int] = dict(zip(loaded.config.tasks, loaded.config.scales, strict=True))
+        self.task = loaded.config.tasks[0]
+        self.model: torch.nn.Module = loaded.model().to(self._device).eval()
+        if task is not None:
+            self._use_head(task)
 
     @property
     def scale(self) -> int:
-        return self.config.scales[self.task]
+        """Factor by which the result is larger than the image."""
+        return self.scales[self.task]
 
-    def with_task(self, task: str) -> "Network":
-        """The same network with another of its heads.
+    def with_task(self, task: str, name: str | None = None) -> "Restorer":
+        """The same network, which is not copied, with the head of another task.
+
+        Args:
+            task: Task whose head restores.
+            name: Name of the new restorer; this one's by default.
 
         Raises:
-            EvaluateError: when it has none for this task.
+            EvaluateError: When the network has no such task.
         """
-        if task not in self.config.tasks:
-            raise EvaluateError(f"{self.name} has no task {task!r}; it has {nearest(task, self.config.tasks)}")
-        return dataclasses.replace(self, task=self.config.tasks.index(task))
+        other = copy.copy(self)
+        other._use_head(task)
+        other.name = name or self.name
+        return other
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def count_tiles(self, image: np.ndarray) -> int:
+        """Number of tiles that an image (H, W, 3) is cut into."""
+        return count_tiles(image.shape[0], image.shape[1], self.tile_size, self.overlap)
+
+    def __call__(self, image: np.ndarray, *, on_tiles: Callable[[int], object] | None = None) -> np.ndarray:
+        """Restore an image.
+
+        Args:
+            image: (H, W, 3) RGB on 0..255, uint8 or float32.
+            on_tiles: Called after each batch with the number of its tiles.
+
+        Returns:
+            (scale * H, scale * W, 3) RGB, uint8.
+
+        Raises:
+            EvaluateError: When the array has another shape or dtype.
+            EvaluateFailed: When the GPU runs out of memory.
+        """
+        if not isinstance(image, np.ndarray):
+            raise EvaluateError(f"found {type(image).__name__}, expected an array (H, W, 3)", argument="image")
+        known = image.dtype == np.uint8 or image.dtype.kind == "f"
+        if not known or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise EvaluateError(
+                f"found {image.dtype} {image.shape}, expected uint8 or float32 (H, W, 3) RGB on 0..255", argument="image"
+            )
         return restore_by_tiles(
             image,
-            self._patches,
+            self._restore_patches,
             scale=self.scale,
-            tile=self.tile,
+            tile_size=self.tile_size,
             overlap=self.overlap,
-            batch=self.batch,
-            advance=self.advance,
+            batch_size=self.batch_size,
+            on_tiles=on_tiles,
         )
 
-    def _patches(self, patches: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(patches).permute(0, 3, 1, 2).to(self.device)
+    def _use_head(self, task: str) -> None:
+        if task not in self.scales:
+            raise EvaluateError(f"{self.name} has no task {task!r}, expected one of {nearest(task, self.scales)}")
+        self.task: str = task
+
+    def _restore_patches(self, patches: np.ndarray) -> np.ndarray:
+        x = torch.from_numpy(patches).permute(0, 3, 1, 2).to(self._device)
         try:
             with torch.inference_mode():
-                y = self._ensemble(x) if self.self_ensemble else self.model(x, self.task)[0]
+                y = self._ensemble(x) if self._self_ensemble else self._forward(x)
         except torch.OutOfMemoryError as error:
             raise EvaluateFailed(
-                f"the memory of the GPU is full with {len(patches)} tiles at once; lower --batch-size"
+                f"CUDA out of memory with {len(patches)} tiles per batch", hint="Try a smaller `batch_size`"
             ) from error
         return y.permute(0, 2, 3, 1).cpu().numpy()
 
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x, list(self.scales).index(self.task))[0]
+
     def _ensemble(self, x: torch.Tensor) -> torch.Tensor:
-        """The mean of what the eight symmetries of a square give, each turned back."""
+        """The mean of the results under the eight symmetries of a square, each mapped back."""
         results = []
         for turns in range(4):
             for flipped in (False, True):
-                seen = x.flip(-1) if flipped else x
-                restored = torch.rot90(self.model(torch.rot90(seen, turns, (-2, -1)), self.task)[0], -turns, (-2, -1))
+                transformed = torch.rot90(x.flip(-1) if flipped else x, turns, (-2, -1))
+                restored = torch.rot90(self._forward(transformed), -turns, (-2, -1))
                 results.append(restored.flip(-1) if flipped else restored)
         return torch.stack(results).mean(0)
 
 
-def load_network(
-    path: str,
-    task: str | None = None,
-    *,
-    device: str = "auto",
-    overlap: int = OVERLAP,
-    batch: int | None = None,
-    self_ensemble: bool = False,
-) -> Network:
-    """The network of a checkpoint with the head of a task, its first by default; `with_task` gives it another one.
-
-    Args:
-        device: "cpu", "cuda", or "auto", a GPU where there is one.
-        batch: tiles at once, by default 64 of 48x48 on a GPU and 8 elsewhere, fewer of larger ones.
-
-    Raises:
-        ModelError: when the checkpoint cannot be read.
-        EvaluateError: when it has no such task, there is no such device, or the overlap does not fit.
-    """
-    checkpoint = load_checkpoint(path)
-    chosen = _device(device)
-    tile = getattr(checkpoint.config, "patch_size", _LARGE_TILE)
-    if not 0 <= overlap < tile:
-        raise EvaluateError(f"overlap: found {overlap}, expected 0 to {tile - 1}, below the tile of {tile}")
-    network = Network(
-        model=checkpoint.model().to(chosen).eval(),
-        config=checkpoint.config,
-        task=0,
-        tile=tile,
-        overlap=overlap,
-        batch=batch or max(1, (64 if chosen.type == "cuda" else 8) * 48**2 // tile**2),
-        device=chosen,
-        self_ensemble=self_ensemble,
-        name=path,
-    )
-    return network if task is None else network.with_task(task)
+def _batch_size(device: torch.device, tile_size: int) -> int:
+    return max(1, (64 if device.type == "cuda" else 8) * 48**2 // tile_size**2)
 
 
-def _device(wanted: str) -> torch.device:
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise EvaluateError("device: found cuda, but no GPU can be seen; leave it out to run on the CPU")
-    return torch.device("cpu" if wanted == "cpu" or not torch.cuda.is_available() else "cuda")
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise EvaluateError("found 'cuda', but no GPU is available", argument="device", hint="Use `device=cpu`")
+    return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")

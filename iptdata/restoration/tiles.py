@@ -1,74 +1,88 @@
-"""An image of any size through a network of small patches: overlapping tiles, blended so that no seam is seen."""
+"""Restore an image of any size with a network for small patches: overlapping tiles, blended without visible seams."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-Patches = Callable[[np.ndarray], np.ndarray]
+RestorePatches = Callable[[np.ndarray], np.ndarray]
 
 
 def restore_by_tiles(
     image: np.ndarray,
-    restore: Patches,
+    restore: RestorePatches,
     *,
     scale: int,
-    tile: int,
+    tile_size: int,
     overlap: int,
-    batch: int,
-    advance: Callable[[int], None] = lambda tiles: None,
+    batch_size: int,
+    on_tiles: Callable[[int], object] | None = None,
 ) -> np.ndarray:
     """Restore an image tile by tile.
 
-    Where tiles overlap, the result is the mean of theirs under weights that rise from the edge of a tile as a squared sine. A
-    row of tiles is in memory at a time, besides the image and the result. An image below the size of a tile is mirrored at
-    right and bottom.
+    Where tiles overlap, the result is their mean under weights that rise from the edge of a tile as a squared sine. Besides
+    the image and the result, one row of tiles is in memory at a time. An image smaller than a tile is mirrored at its right
+    and bottom edges.
 
     Args:
         image: (H, W, 3), uint8 or float32 on 0..255.
-        restore: float32 (B, tile, tile, 3) on 0..255 to (B, scale * tile, scale * tile, 3).
-        overlap: pixels that neighbours share at least, 0 to tile - 1.
-        batch: tiles that `restore` gets at once.
-        advance: told how many tiles are done.
+        restore: Maps float32 (B, tile_size, tile_size, 3) on 0..255 to (B, scale * tile_size, scale * tile_size, 3).
+        scale: Factor by which the result is larger than the image.
+        tile_size: Side of a tile in pixels.
+        overlap: Minimum number of pixels that neighbouring tiles share, 0 to tile_size - 1.
+        batch_size: Maximum number of tiles passed to `restore` at once.
+        on_tiles: Called after each batch with the number of its tiles.
 
     Returns:
         (scale * H, scale * W, 3), uint8: rounded and clipped.
     """
     height, width = image.shape[:2]
-    if height < tile or width < tile:
-        padding = ((0, max(tile - height, 0)), (0, max(tile - width, 0)), (0, 0))
+    if height < tile_size or width < tile_size:
+        padding = ((0, max(tile_size - height, 0)), (0, max(tile_size - width, 0)), (0, 0))
         image = np.pad(image, padding, "symmetric")
     result = np.empty((image.shape[0] * scale, image.shape[1] * scale, 3), np.uint8)
-    tops, lefts = tile_starts(image.shape[0], tile, overlap), tile_starts(image.shape[1], tile, overlap)
-    window = _window(tile * scale, overlap * scale)
-    weight = np.zeros((tile * scale, image.shape[1] * scale, 1), np.float32)
+    tops, lefts = tile_starts(image.shape[0], tile_size, overlap), tile_starts(image.shape[1], tile_size, overlap)
+    window = _window(tile_size * scale, overlap * scale)
+    weight = np.zeros((tile_size * scale, image.shape[1] * scale, 1), np.float32)
     total = np.zeros((*weight.shape[:2], 3), np.float32)
-    for top, following in zip(tops, [*tops[1:], image.shape[0]], strict=True):
-        for left, restored in _row(image[top : top + tile], lefts, restore, tile, batch, advance):
-            columns = slice(left * scale, (left + tile) * scale)
+    for top, next_top in zip(tops, [*tops[1:], image.shape[0]], strict=True):
+        for left, restored in _restored_row(image[top : top + tile_size], lefts, restore, tile_size, batch_size, on_tiles):
+            columns = slice(left * scale, (left + tile_size) * scale)
             total[:, columns] += restored * window
             weight[:, columns] += window
-        done = min(following - top, tile) * scale  # rows that no later tile reaches
-        result[top * scale : top * scale + done] = np.clip(np.rint(total[:done] / weight[:done]), 0, 255)
+        complete = min(next_top - top, tile_size) * scale  # rows that no later tile reaches
+        result[top * scale : top * scale + complete] = np.clip(np.rint(total[:complete] / weight[:complete]), 0, 255)
         for sums in (total, weight):
-            sums[: len(sums) - done] = sums[done:].copy()
-            sums[len(sums) - done :] = 0
+            sums[: len(sums) - complete] = sums[complete:].copy()
+            sums[len(sums) - complete :] = 0
     return result[: height * scale, : width * scale]
 
 
-def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin on a side that is at least one long: every `tile - overlap` pixels, the last one at the end."""
-    return [*range(0, length - tile, tile - overlap), length - tile]
+def tile_starts(length: int, tile_size: int, overlap: int) -> list[int]:
+    """Start of each tile along a side of at least `tile_size`: every `tile_size - overlap` pixels, the last one at the end."""
+    return [*range(0, length - tile_size, tile_size - overlap), length - tile_size]
 
 
-def _row(
-    strip: np.ndarray, lefts: list[int], restore: Patches, tile: int, batch: int, advance: Callable[[int], None]
+def count_tiles(height: int, width: int, tile_size: int, overlap: int) -> int:
+    """Number of tiles of an image."""
+    rows, columns = (len(tile_starts(max(side, tile_size), tile_size, overlap)) for side in (height, width))
+    return rows * columns
+
+
+def _restored_row(
+    strip: np.ndarray,
+    lefts: list[int],
+    restore: RestorePatches,
+    tile_size: int,
+    batch_size: int,
+    on_tiles: Callable[[int], object] | None,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The restored tiles of a strip (tile, W, 3), with where each begins."""
-    for start in range(0, len(lefts), batch):
-        some = lefts[start : start + batch]
-        restored = restore(np.stack([strip[:, left : left + tile] for left in some]).astype(np.float32))
-        yield from zip(some, restored, strict=True)
-        advance(len(some))
+    """Start and result of each tile of a strip (tile_size, W, 3)."""
+    for index in range(0, len(lefts), batch_size):
+        batch = lefts[index : index + batch_size]
+        restored = restore(np.stack([strip[:, left : left + tile_size] for left in batch]).astype(np.float32))
+        yield from zip(batch, restored, strict=True)
+        if on_tiles is not None:
+            on_tiles(len(batch))
 
 
 def _window(size: int, overlap: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The dataset card of a corpus: `README.md` with the front matter that Hugging Face reads."""
+"""The dataset card of a corpus: `README.md` with front matter for Hugging Face."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from iptdata.recipe import load_recipes
 
 
 class Totals(Protocol):
-    """What the card needs of a recipe and split."""
+    """The facts about a recipe and split that the card needs."""
 
     task: str
     split: str
@@ -26,30 +26,28 @@ class Totals(Protocol):
 
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "n>1B")
 
-_FLAGS = ("split", "seed", "limit", "holdout", "patches_per_image", "images_per_shard", "max_pixels")
-
-_TEXT = """\
+_TEMPLATE = """\
 # Pairs of corrupted and clean patches
 
-Made with iptdata from {sources}. Whoever publishes this corpus publishes parts of those images; their licence applies.
+Built with iptdata from {sources}. The patches are parts of those images: the licence of the images applies to this corpus too.
 
 {table}
 
 Each pair is three members of a tar: `KEY.clean.npy` and `KEY.corrupted.npy` (uint8, RGB, height x width x 3) and `KEY.json`
-(recipe, label, crop box, drawn parameters). Beside each tar lies a Parquet manifest with one row a pair; `corpus.json` holds
-the recipes in full, `rejects.parquet` the images that were dropped and why.
+(recipe, label, crop box, drawn parameters). Each tar has a Parquet manifest with one row per pair; `corpus.json` holds the
+recipes in full, `rejects.parquet` the dropped images and the reasons.
 
 ## Recipes
 
 {recipes}
 
-## Make it again
+## Rebuild
 
 {commands}
 
-The same source, options and versions of the decoding libraries ({decoders}) give the same bytes.
+The same source, options and versions of the decoding libraries ({decoders}) produce the same bytes.
 
-## Read it
+## Read
 
 ```python
 import webdataset as wds
@@ -66,15 +64,15 @@ for clean, corrupted, record in pairs:
 
 
 def dataset_card(totals: Sequence[Totals]) -> str:
-    """The card of a corpus with these recipes and splits."""
+    """The text of the card of a corpus with these recipes and splits."""
     if not totals:
-        return "# An empty corpus\n"
+        return "# Empty corpus\n"
     sources = sorted({total.identity["source"]["description"] for total in totals})
     decoders = totals[0].identity["decoders"]
     first = totals[0]
     name = f"{first.task}/{first.split}/{first.task}-{first.split}"
     last = f"{first.shards - 1:06d}"
-    text = _TEXT.format(
+    text = _TEMPLATE.format(
         sources=" and ".join(sources),
         table=_table(totals),
         recipes=_recipes(totals),
@@ -117,35 +115,36 @@ def _recipes(totals: Sequence[Totals]) -> str:
 
 
 def _commands(totals: Sequence[Totals]) -> str:
-    """One command for all recipes that share their options."""
+    """One command per group of recipes with the same options."""
     groups: dict[str, list[str]] = {}
     for total in totals:
-        tail = _options(total.identity)
-        tasks = groups.setdefault(tail, [])
+        options = _options(total.identity)
+        tasks = groups.setdefault(options, [])
         name = _recipe_name(total)
         if name not in tasks:
             tasks.append(name)
-    lines = [f"iptdata build {' '.join(f'--recipe {task}' for task in tasks)} {tail}" for tail, tasks in groups.items()]
+    lines = [f"iptdata build {' '.join(f'--recipe {task}' for task in tasks)} {options}" for options, tasks in groups.items()]
     return "```sh\n" + "\n".join(lines) + "\n```"
 
 
 def _recipe_name(total: Totals) -> str:
-    """The name of a shipped recipe, or else the file beside the shards."""
+    """The name of a shipped recipe, else the recipe file in the folder of the shards."""
     try:
-        known = load_recipes([total.task])[0]
+        shipped = load_recipes([total.task])[0]
     except RecipeError:
-        known = None
+        shipped = None
     size = total.identity["recipe"]["patch_size"]
-    if known and known.with_patch_size(size).hash == total.identity["recipe_hash"]:
+    if shipped and shipped.with_patch_size(size).hash == total.identity["recipe_hash"]:
         return total.task
     return f"{total.task}/{total.split}/recipe.yaml"
 
 
 def _options(identity: dict[str, Any]) -> str:
+    """Every build option that the identity records and that is not off, as the command line spells it."""
     options = identity["options"] | {name: identity[name] for name in ("seed", "patches_per_image")}
     parts = ["--source", shlex.quote(identity["source"]["option"])]
     parts += ["--patch-size", str(identity["recipe"]["patch_size"])]
-    for name in _FLAGS:
-        if options[name]:
-            parts += [f"--{name.replace('_', '-')}", str(options[name])]
-    return " ".join(parts + (["--keep-damaged"] if options["keep_damaged"] else []))
+    for name, value in sorted(options.items()):
+        if value:
+            parts += [f"--{name.replace('_', '-')}"] + ([] if value is True else [shlex.quote(str(value))])
+    return " ".join(parts)

@@ -1,7 +1,6 @@
-"""What stands at the top of a corpus: `corpus.json`, `rejects.parquet` and `README.md`, all derived from the manifests."""
+"""The files at the top of a corpus: `corpus.json`, `rejects.parquet` and `README.md`, all derived from the manifests."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import yaml
 
 import iptdata
 from iptdata.files.storage import Storage
+from iptdata.image.psnr import psnr_from_mse
 from iptdata.shards.card import dataset_card
 from iptdata.shards.index import index_row, write_index
 from iptdata.shards.manifest import ShardInfo, is_manifest, read_info
@@ -30,15 +30,24 @@ class SplitTotals:
     """Sums over the shards of one recipe and split.
 
     Attributes:
-        identity: see `ShardInfo`; of the first shard.
-        rejected: images of which no pair was kept, by reason.
-        flat: patches that were dropped as flat from images that were kept.
-        squared_error: sum of the mean squared errors of the `compared` pairs.
+        task: Name of the recipe.
+        split: Name of the split.
+        identity: Identity of the first shard, see `ShardInfo`.
+        shards: Number of shards.
+        pairs: Number of pairs.
+        bytes: Bytes of the tars.
+        images: Number of images that were read.
+        damaged_kept: Number of damaged images that were used.
+        compared: Number of pairs with a mean squared error above 0.
+        identical: Number of pairs with a mean squared error of 0.
+        squared_error: Sum of the mean squared errors of the `compared` pairs.
+        rejected: Number of images without any pair, by reason.
+        flat: Number of patches dropped as flat from images that were kept.
     """
 
     task: str
     split: str
-    identity: dict[str, Any]
+    identity: dict[str, Any] = field(repr=False)
     shards: int = 0
     pairs: int = 0
     bytes: int = 0
@@ -51,6 +60,7 @@ class SplitTotals:
     flat: int = 0
 
     def add(self, info: ShardInfo) -> None:
+        """Add a shard."""
         for name in ("pairs", "bytes", "images", "damaged_kept", "compared", "identical", "squared_error"):
             setattr(self, name, getattr(self, name) + getattr(info, name))
         self.shards += 1
@@ -61,10 +71,10 @@ class SplitTotals:
     @property
     def psnr(self) -> float | None:
         """10 log10(255^2 / mean mse) in dB over the pairs with an mse above 0; None where there are none."""
-        return 10 * math.log10(65025 * self.compared / self.squared_error) if self.compared else None
+        return psnr_from_mse(self.squared_error / self.compared) if self.compared else None
 
     def plain(self) -> dict[str, Any]:
-        """As `corpus.json` holds it."""
+        """The entry in `corpus.json`."""
         psnr = None if self.psnr is None else round(self.psnr, 4)
         return {
             "recipe": self.task,
@@ -83,10 +93,10 @@ class SplitTotals:
 
 
 def finish_corpus(storage: Storage) -> list[SplitTotals]:
-    """Read the manifests of a corpus one by one and write all that is derived from them.
+    """Read the manifests of a corpus one by one and write every file that is derived from them.
 
     Returns:
-        totals of each recipe and split, in the order of their names.
+        The totals of each recipe and split, in the order of their names.
     """
     totals: list[SplitTotals] = []
     rejects: list[dict[str, Any]] = []
@@ -109,7 +119,7 @@ def finish_corpus(storage: Storage) -> list[SplitTotals]:
 
 
 def split_folders(storage: Storage) -> Iterator[tuple[str, str]]:
-    """Recipe and split of each folder that holds a finished shard."""
+    """Recipe and split of each folder with a finished shard."""
     for task in storage.folders():
         for split in storage.folders(task):
             if manifests(storage, task, split):
@@ -117,7 +127,7 @@ def split_folders(storage: Storage) -> Iterator[tuple[str, str]]:
 
 
 def manifests(storage: Storage, task: str, split: str) -> list[str]:
-    """Paths of the manifests of a recipe and split, in order."""
+    """Paths of the manifests of a recipe and split, sorted."""
     folder = f"{task}/{split}"
     return [f"{folder}/{name}" for name in storage.names(folder) if name.startswith(f"{task}-{split}-") and is_manifest(name)]
 

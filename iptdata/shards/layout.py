@@ -1,4 +1,4 @@
-"""Where every byte of a shard lies. The only module that knows offsets; docs/shard-format.md is its text.
+"""The position of every byte of a shard. The only module that knows offsets; docs/shard-format.md specifies them.
 
 A sample is three tar members (clean.npy, corrupted.npy, json), each a 512-byte ustar header and its content padded to
 512 bytes. All samples of a shard have the same shapes and the same json size, so a sample has a constant length.
@@ -23,7 +23,13 @@ Shape = tuple[int, int, int]
 
 
 class Member(NamedTuple):
-    """Offset of a member's header in its sample, of its content, and the content's size in bytes."""
+    """A tar member within its sample.
+
+    Attributes:
+        header: Offset of the header in the sample.
+        content: Offset of the content in the sample.
+        size: Bytes of the content.
+    """
 
     header: int
     content: int
@@ -35,8 +41,9 @@ class Layout:
     """The layout of one shard.
 
     Attributes:
-        clean, corrupted: shapes (height, width, 3) of the two uint8 arrays.
-        json_size: bytes of the json member, a multiple of 512.
+        clean: Shape (height, width, 3) of the clean uint8 array.
+        corrupted: Shape (height, width, 3) of the corrupted uint8 array.
+        json_size: Bytes of the json member, a multiple of 512.
     """
 
     clean: Shape
@@ -45,23 +52,23 @@ class Layout:
 
     @cached_property
     def clean_bytes(self) -> int:
-        """Bytes of a clean patch's pixels."""
-        return _pixels(self.clean)
+        """Bytes of the pixels of a clean patch."""
+        return _pixel_bytes(self.clean)
 
     @cached_property
     def corrupted_bytes(self) -> int:
-        """Bytes of a corrupted patch's pixels."""
-        return _pixels(self.corrupted)
+        """Bytes of the pixels of a corrupted patch."""
+        return _pixel_bytes(self.corrupted)
 
     @cached_property
     def members(self) -> tuple[Member, Member, Member]:
-        """Places of clean.npy, corrupted.npy and json in a sample."""
+        """The members clean.npy, corrupted.npy and json of a sample."""
         sizes = (NPY_HEADER + self.clean_bytes, NPY_HEADER + self.corrupted_bytes, self.json_size)
-        places, at = [], 0
+        members, offset = [], 0
         for size in sizes:
-            places.append(Member(at, at + BLOCK, size))
-            at += BLOCK + round_up(size, BLOCK)
-        return places[0], places[1], places[2]
+            members.append(Member(offset, offset + BLOCK, size))
+            offset += BLOCK + round_up(size, BLOCK)
+        return members[0], members[1], members[2]
 
     @cached_property
     def stride(self) -> int:
@@ -70,11 +77,11 @@ class Layout:
         return last.content + round_up(last.size, BLOCK)
 
     def shard_bytes(self, pairs: int) -> int:
-        """Size of the tar with this many samples: two zero blocks end it, zeros fill the last record of 10,240 bytes."""
+        """Bytes of a tar with this many samples: two zero blocks end it, and zeros pad it to a multiple of 10,240 bytes."""
         return round_up(pairs * self.stride + 2 * BLOCK, RECORD)
 
     def trailer(self, pairs: int) -> bytes:
-        """What stands behind the last sample."""
+        """The zero bytes after the last sample."""
         return bytes(self.shard_bytes(pairs) - pairs * self.stride)
 
     def clean_view(self, buffer: np.ndarray) -> np.ndarray:
@@ -90,7 +97,7 @@ class Layout:
         return self._view(buffer, self.members[2].content, (self.json_size,))
 
     def blank(self, pairs: int) -> np.ndarray:
-        """A buffer of samples, uint8 (pairs * stride,), with everything in place that is the same in all of them."""
+        """A buffer of samples, uint8 (pairs * stride,), filled with everything that is the same in all of them."""
         sample = np.zeros(self.stride, np.uint8)
         shapes = (self.clean, self.corrupted, None)
         for member, shape in zip(self.members, shapes, strict=True):
@@ -100,7 +107,7 @@ class Layout:
         return np.tile(sample, pairs)
 
     def write_names(self, buffer: np.ndarray, keys: Sequence[str]) -> None:
-        """Put names and checksums into the headers of a buffer made by `blank`, one key (plain ASCII) a sample."""
+        """Write names and checksums into the headers of a buffer made by `blank`, one ASCII key per sample."""
         for member, suffix in zip(self.members, SUFFIXES, strict=True):
             names = np.array([key.encode("ascii") + suffix for key in keys], f"S{NAME_BYTES}")
             headers = self._view(buffer, member.header, (BLOCK,))
@@ -110,7 +117,7 @@ class Layout:
             headers[:, _CHECKSUM] = (total[:, None] >> np.arange(15, -1, -3) & 7) + ord("0")
 
     def write_json(self, buffer: np.ndarray, texts: Sequence[bytes]) -> None:
-        """Put the json texts into a buffer, padded with spaces; each at most `json_size` bytes."""
+        """Write the json texts into a buffer, padded with spaces; each has at most `json_size` bytes."""
         padded = b"".join(text.ljust(self.json_size) for text in texts)
         self.json_view(buffer)[...] = np.frombuffer(padded, np.uint8).reshape(len(texts), self.json_size)
 
@@ -126,15 +133,16 @@ class Layout:
 
 
 def round_up(size: int, multiple: int) -> int:
+    """The next multiple at or above `size`."""
     return -(-size // multiple) * multiple
 
 
-def _pixels(shape: Shape) -> int:
+def _pixel_bytes(shape: Shape) -> int:
     return shape[0] * shape[1] * shape[2]
 
 
 def _npy_header(shape: Shape) -> bytes:
-    """Version 1.0 of the npy format, padded to 128 bytes, as `numpy.save` writes it."""
+    """A header of npy format 1.0, padded to 128 bytes, as `numpy.save` writes it."""
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
     return b"\x93NUMPY\x01\x00" + (NPY_HEADER - 10).to_bytes(2, "little") + text.ljust(NPY_HEADER - 11).encode() + b"\n"
 
@@ -142,7 +150,7 @@ def _npy_header(shape: Shape) -> bytes:
 def _header_template(size: int) -> bytes:
     """A ustar header (POSIX.1-1988) without name and checksum: mode 0644, uid, gid and mtime 0, a regular file.
 
-    Six spaces stand for the digits of the checksum; its sum counts the field's last two bytes as spaces too.
+    Six spaces are placeholders for the digits of the checksum; its sum counts the last two bytes of the field as spaces too.
     """
     fields = [
         bytes(NAME_BYTES),

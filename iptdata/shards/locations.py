@@ -1,4 +1,4 @@
-"""What a path may be: a corpus, a folder in one, tars, globs, brace patterns, URLs of any of these."""
+"""Resolve paths of shards: a corpus, a folder in one, tars, globs, brace patterns, URLs of any of these."""
 
 import fnmatch
 import os
@@ -13,25 +13,31 @@ from iptdata.errors import ShardError
 from iptdata.files.storage import Storage, split_query
 from iptdata.shards.manifest import is_manifest, is_tar
 
-_MAGIC = re.compile(r"[*?\[]")
-_NAMED = re.compile(r"(\w[\w.-]*)=(.+)")
+_WILDCARD = re.compile(r"[*?\[]")
+_TASK_PATH = re.compile(r"(\w[\w.-]*)=(.+)")
 
 
-def split_names(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[list[str], dict[str, list[str]]]:
-    """Paths of shards of ours, and those named as `TASK=PATH`, of shards that someone else made, by task."""
-    ours, foreign = [], defaultdict(list)
+def split_task_paths(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Separate paths of corpora from paths `TASK=PATH` of tars that were not written by iptdata.
+
+    Returns:
+        The paths of corpora, and the other paths by task.
+    """
+    corpora, by_task = [], defaultdict(list)
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
-        if named := _NAMED.fullmatch(str(path)):
-            foreign[named[1]].append(named[2])
+        if found := _TASK_PATH.fullmatch(str(path)):
+            by_task[found[1]].append(found[2])
         else:
-            ours.append(str(path))
-    return ours, dict(foreign)
+            corpora.append(str(path))
+    return corpora, dict(by_task)
 
 
-def absolute(path: str) -> str:
-    """A path that means the same from any working directory; URLs stay, and so does the `TASK=` before a path."""
-    named = _NAMED.fullmatch(path)
-    prefix, rest = (f"{named[1]}=", named[2]) if named else ("", path)
+def absolute_path(path: str) -> str:
+    """Make a path independent of the working directory; a URL or a `TASK=` before the path is kept."""
+    found = _TASK_PATH.fullmatch(path)
+    prefix, rest = (f"{found[1]}=", found[2]) if found else ("", path)
     return path if "://" in rest else prefix + os.path.abspath(rest)
 
 
@@ -39,8 +45,9 @@ class Location(NamedTuple):
     """A folder with shards.
 
     Attributes:
-        sizes: its listing, name and bytes of each file.
-        only: names of the shards in it that are meant; None for all.
+        storage: The folder.
+        sizes: Name and bytes of each file in it.
+        only: Names of the selected shards; None for all.
     """
 
     storage: Storage
@@ -49,19 +56,20 @@ class Location(NamedTuple):
 
 
 def locate(path: str, split: str | None = None, tasks: Container[str] | None = None) -> Iterator[Location]:
-    """The folders with shards that a path names.
+    """Find the folders with shards at a path.
 
     Args:
-        split: in a corpus or the folder of a recipe, the split to look into; all of them by default.
-        tasks: in a corpus, look into the folders of these alone, unless it has none of them.
+        path: A corpus, a folder in one, a tar, a glob, a brace pattern, or a URL of any of these.
+        split: The split to look for in a corpus or in the folder of a recipe; all by default.
+        tasks: The tasks to look for in a corpus, unless it has none of them; all by default.
 
     Raises:
-        ShardError: when it names nothing.
+        ShardError: When there is no shard at the path.
     """
     base, _ = split_query(path)
     if not base:
         raise ShardError("found an empty path, expected a corpus, a folder in one, or shards")
-    pattern = base.endswith(".tar") or _MAGIC.search(base) or "{" in base
+    pattern = base.endswith(".tar") or _WILDCARD.search(base) or "{" in base
     if "://" not in base and os.path.isfile(base) and is_tar(os.path.basename(base)):
         storage = Storage(os.path.dirname(base) or ".")
         yield Location(storage, storage.sizes(), {os.path.basename(base).removesuffix(".tar")})
@@ -72,10 +80,10 @@ def locate(path: str, split: str | None = None, tasks: Container[str] | None = N
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """`a{0..2}.tar` as three paths.
+    """Expand `a{0..2}.tar` to three paths.
 
     Raises:
-        ShardError: when a brace is not closed.
+        ShardError: When a brace is not closed.
     """
     try:
         return list(braceexpand.braceexpand(pattern))
@@ -88,8 +96,10 @@ def _tars(pattern: str) -> Iterator[Location]:
     base, query = split_query(pattern)
     for path in expand_braces(base):
         folder, slash, name = path.rpartition("/")
-        if _MAGIC.search(folder):
-            raise ShardError(f"{path}: * ? [ are understood in the file name only; list the folders, or use braces for them")
+        if _WILDCARD.search(folder):
+            raise ShardError(
+                f"{path}: wildcards * ? [ are allowed in the file name only", hint="List the folders or use braces"
+            )
         by_folder[folder or slash or "."].add(name)
     for folder, patterns in by_folder.items():
         storage = Storage(folder + query)
@@ -97,11 +107,9 @@ def _tars(pattern: str) -> Iterator[Location]:
         tars = list(filter(is_tar, sizes))
         names = set()
         for name in sorted(patterns):
-            found = fnmatch.filter(tars, name) if _MAGIC.search(name) else [tar for tar in tars if tar == name]
+            found = fnmatch.filter(tars, name) if _WILDCARD.search(name) else [tar for tar in tars if tar == name]
             if not found:
-                raise ShardError(
-                    f"{storage.path(name)} names no .tar that is there; expected a corpus, a folder in one, or shards"
-                )
+                raise ShardError(f"{storage.path(name)} matches no .tar file; expected a corpus, a folder in one, or shards")
             names.update(tar.removesuffix(".tar") for tar in found)
         yield Location(storage, sizes, names)
 
@@ -117,20 +125,25 @@ def _folders(path: str, split: str | None, tasks: Container[str] | None) -> Iter
         yield Location(storage, sizes)
         return
     names = storage.folders()
-    splits = {f"{name}/{inner}": name for name in names for inner in storage.folders(name)} | dict.fromkeys(names)
-    of_split = {folder: task for folder, task in splits.items() if split in (None, folder.rpartition("/")[2])}
-    meant = {folder: task for folder, task in of_split.items() if tasks is None or task is None or task in tasks}
-    found = list(_with_shards(storage, meant)) or list(_with_shards(storage, of_split))
+    task_of_folder = {f"{name}/{inner}": name for name in names for inner in storage.folders(name)} | dict.fromkeys(names)
+    of_split = {folder: task for folder, task in task_of_folder.items() if split in (None, _split_of(folder))}
+    of_tasks = {folder: task for folder, task in of_split.items() if tasks is None or task is None or task in tasks}
+    found = list(_with_shards(storage, of_tasks)) or list(_with_shards(storage, of_split))
+    if not found and split is None:
+        hint = f"Build one with `iptdata build --recipe rain --out {path}`"
+        raise ShardError(f"{path} holds no finished shard", hint=hint)
     if not found:
-        there = {folder.rpartition("/")[2] for folder in splits if _has_shards(storage.names(folder))}
-        if split is None:
-            raise ShardError(f"{path} holds no finished shard; build one with `iptdata build --recipe rain --out {path}`")
-        raise ShardError(f"{path} has no shards of the split {split}; splits in it: {', '.join(sorted(there)) or 'none'}")
+        splits = sorted({_split_of(folder) for folder in task_of_folder if _has_shards(storage.names(folder))})
+        raise ShardError(f"{path} has no shards of the split {split}; splits in it: {', '.join(splits) or 'none'}")
     yield from found
 
 
+def _split_of(folder: str) -> str:
+    return folder.rpartition("/")[2]
+
+
 def _with_shards(storage: Storage, folders: Iterable[str]) -> Iterator[Location]:
-    """Those of the folders that hold shards."""
+    """The folders that hold shards."""
     for folder in folders:
         inner = Storage(storage.path(folder))
         sizes = inner.sizes()

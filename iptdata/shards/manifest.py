@@ -1,6 +1,6 @@
-"""The manifest beside a shard: one row a pair, and in the schema's metadata what the shard is and how it came about.
+"""The manifest of a shard: one row per pair, and the description of the shard in the schema metadata.
 
-It is written last: a shard is done when its manifest is there and agrees with it.
+It is written last: a shard is finished when its manifest exists and agrees with it.
 """
 
 import json
@@ -21,7 +21,14 @@ _METADATA_KEY = b"iptdata"
 
 @dataclass(frozen=True)
 class Reject:
-    """An image that gave no pairs, or fewer than it should: how many `patches` were lost and why."""
+    """An image that yielded no pairs, or fewer than requested.
+
+    Attributes:
+        source: Key of the image in its source.
+        reason: Reason in a few words, the same for all images with this problem.
+        detail: What was found in this image.
+        patches: Number of patches that were dropped.
+    """
 
     source: str
     reason: str
@@ -31,14 +38,27 @@ class Reject:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardInfo:
-    """What a manifest says of its shard.
+    """The description of a shard in its manifest; the field names are part of the file format.
 
     Attributes:
-        identity: all that the content depends on (recipe in full, seed, source, decoders, options); two shards of one
-            recipe and split belong together when theirs are equal.
-        unit: number of the unit, images: how many it read, damaged_kept: how many of them were used although damaged.
-        squared_error: sum over pairs of the mean squared error, where it is defined and not zero; counted pairs in
-            `compared`, those with none in `identical`.
+        schema: Version of the format.
+        name: File name without extension.
+        pairs: Number of pairs.
+        bytes: Bytes of the tar.
+        sha256: SHA-256 of the tar.
+        clean: Shape of a clean patch.
+        corrupted: Shape of a corrupted patch.
+        json_size: Bytes of the json member of a sample.
+        stride: Bytes of a sample.
+        identity: Everything that the content depends on (recipe in full, seed, source, decoders, options). Two shards of one
+            recipe and split belong together if their identities are equal.
+        unit: Index of the unit.
+        images: Number of images that the unit read.
+        damaged_kept: Number of damaged images that were used.
+        compared: Number of pairs with a mean squared error above 0.
+        identical: Number of pairs with a mean squared error of 0.
+        squared_error: Sum of the mean squared errors of the `compared` pairs.
+        rejects: Images that yielded no pairs or fewer than requested.
     """
 
     schema: int
@@ -61,18 +81,21 @@ class ShardInfo:
 
     @property
     def dropped(self) -> list[Reject]:
-        """The images that gave no pair at all."""
+        """The images that yielded no pairs."""
         return [reject for reject in self.rejects if reject.patches == self.identity["patches_per_image"]]
 
     @property
     def layout(self) -> Layout:
-        height, width, channels = self.clean
-        low, narrow, _ = self.corrupted
-        return Layout(clean=(height, width, channels), corrupted=(low, narrow, channels), json_size=self.json_size)
+        """The byte layout of the tar."""
+        clean_height, clean_width, channels = self.clean
+        height, width, _ = self.corrupted
+        return Layout(
+            clean=(clean_height, clean_width, channels), corrupted=(height, width, channels), json_size=self.json_size
+        )
 
 
 def schema_of(recipe: Recipe) -> pa.Schema:
-    """Columns of a manifest of this recipe."""
+    """Schema of a manifest of this recipe."""
     fields = [(name, pa.float64()) for _, name, _ in recipe.recorded]
     params = [("params", pa.struct(fields))] if fields else []  # Parquet has no empty struct
     box = [(side, pa.int32()) for side in ("top", "left", "height", "width")]
@@ -93,7 +116,15 @@ def schema_of(recipe: Recipe) -> pa.Schema:
 
 
 def write_manifest(storage: Storage, path: str, columns: dict[str, Any], recipe: Recipe, info: ShardInfo) -> None:
-    """Write the manifest of a finished shard; `columns` hold the rows by name, `params` as a dict of columns."""
+    """Write the manifest of a finished shard.
+
+    Args:
+        storage: The corpus.
+        path: Path of the manifest in it.
+        columns: Values of each column by name; `params` is a dict of columns.
+        recipe: Recipe of the shard.
+        info: Description of the shard.
+    """
     schema = schema_of(recipe)
     arrays = []
     for column in schema:
@@ -112,20 +143,20 @@ def write_manifest(storage: Storage, path: str, columns: dict[str, Any], recipe:
 
 
 def is_manifest(path: str) -> bool:
-    """Whether a file is called as a manifest is: RECIPE-SPLIT-NUMBER.parquet in the folder RECIPE/SPLIT."""
+    """Whether a path has the name of a manifest: RECIPE-SPLIT-NUMBER.parquet."""
     return re.fullmatch(r"(?:.*/)?[^/.][^/]*-\d{6,}\.parquet", path) is not None
 
 
 def is_tar(name: str) -> bool:
-    """Whether a file is called as a tar is that was written to its end; temporary names begin with a dot."""
+    """Whether a file has the name of a completely written tar; temporary names start with a dot."""
     return name.endswith(".tar") and not name.startswith(".")
 
 
 def read_info(storage: Storage, path: str) -> ShardInfo:
-    """What the manifest at `path` says of its shard, without reading its rows.
+    """Read the description of a shard from its manifest, without reading the rows.
 
     Raises:
-        ShardError: when it is no manifest of ours, or is damaged.
+        ShardError: When it is damaged or was not written by iptdata.
     """
     try:
         with storage.open(path) as file:
@@ -135,4 +166,5 @@ def read_info(storage: Storage, path: str) -> ShardInfo:
         content |= {side: tuple(content[side]) for side in ("clean", "corrupted")}
         return ShardInfo(**content, rejects=rejects)
     except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
-        raise ShardError(f"{storage.path(path)} is damaged or no manifest of iptdata; remove it and build again") from error
+        message = f"{storage.path(path)} is damaged or not a manifest written by iptdata"
+        raise ShardError(message, hint="Remove it and build it again") from error

@@ -1,4 +1,4 @@
-"""Reading shards: a mapped file seen as strided arrays, no parsing and no copy."""
+"""Read shards: strided array views of a memory-mapped file, without parsing or copying."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Shard:
     """A finished shard.
 
     Attributes:
-        storage: opened at its folder, or above it.
-        stem: path without extension, relative to the storage.
+        storage: The folder of the shard, or a folder above it.
+        stem: Path without extension, relative to the storage.
     """
 
     storage: Storage
@@ -28,67 +28,77 @@ class Shard:
 
     @cached_property
     def info(self) -> ShardInfo:
-        """What the manifest says.
+        """The description of the shard in its manifest.
 
         Raises:
-            ShardError: when the manifest is damaged, or the tar is missing or has another size than it says.
+            ShardError: When the manifest is damaged, or the tar is missing or has another size than the manifest says.
         """
         info = read_info(self.storage, f"{self.stem}.parquet")
         size = self.storage.size(f"{self.stem}.tar")
         if size != info.bytes:
             found = "missing" if size is None else f"{size:,} bytes long"
             path = self.storage.path(f"{self.stem}.tar")
-            raise ShardError(f"{path} is {found}, its manifest says {info.bytes:,} bytes; build it again")
+            raise ShardError(f"{path} is {found}, its manifest says {info.bytes:,} bytes", hint="Build it again")
         return info
 
     @cached_property
     def clean(self) -> np.ndarray:
-        """Clean patches: uint8 (N, H, W, 3), read from the file as they are used."""
+        """Clean patches: uint8 (N, H, W, 3); a local file is read as they are used."""
         return self.info.layout.clean_view(self._samples)
 
     @cached_property
     def corrupted(self) -> np.ndarray:
-        """Corrupted patches: uint8 (N, h, w, 3), read from the file as they are used."""
+        """Corrupted patches: uint8 (N, h, w, 3); a local file is read as they are used."""
         return self.info.layout.corrupted_view(self._samples)
 
     def pairs(self, start: int, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Clean and corrupted patches of consecutive pairs, read by one range: uint8 (count, H, W, 3), (count, h, w, 3).
+        """Read consecutive pairs with one request.
+
+        Args:
+            start: Index of the first pair.
+            count: Number of pairs.
+
+        Returns:
+            Clean patches, uint8 (count, H, W, 3), and corrupted patches, uint8 (count, h, w, 3).
 
         Raises:
-            StorageError: when the tar cannot be read.
-            ShardError: when it ends before them.
+            StorageError: When the tar cannot be read.
+            ShardError: When it ends before these pairs.
         """
-        wanted = count * self.info.stride
-        data = self.storage.read(f"{self.stem}.tar", start * self.info.stride, wanted)
-        if len(data) < wanted:
-            raise ShardError(
-                f"{self.storage.path(f'{self.stem}.tar')} ends before its pair {start + count - 1:,}; build it again"
-            )
+        length = count * self.info.stride
+        data = self.storage.read(f"{self.stem}.tar", start * self.info.stride, length)
+        if len(data) < length:
+            path = self.storage.path(f"{self.stem}.tar")
+            raise ShardError(f"{path} ends before pair {start + count - 1:,}", hint="Build it again")
         samples = np.frombuffer(data, np.uint8)
         return self.info.layout.clean_view(samples), self.info.layout.corrupted_view(samples)
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """Columns of the manifest."""
+        """Schema of the manifest."""
         with self.storage.open(f"{self.stem}.parquet") as file:
             return pq.read_schema(file).remove_metadata()
 
     def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The manifest, one row a pair, all columns by default.
+        """Read the manifest, one row per pair.
+
+        Args:
+            columns: Names of the columns to read; all by default.
 
         Raises:
-            ShardError: when it is damaged.
+            ShardError: When it is damaged.
         """
         path = f"{self.stem}.parquet"
         try:
             with self.storage.open(path) as file:
                 return pq.ParquetFile(file).read(columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            raise ShardError(f"{self.storage.path(path)} is damaged: {one_line(error, 200)}; build it again") from error
+            message = f"{self.storage.path(path)} is damaged: {one_line(error, 200)}"
+            raise ShardError(message, hint="Build it again") from error
 
-    def row(self, number: int) -> dict[str, Any]:
-        """One row of the manifest."""
-        return self._rows.slice(number, 1).to_pylist()[0]
+    def row(self, index: int) -> dict[str, Any]:
+        """One row of the manifest, by the index of the pair."""
+        return self._rows.slice(index, 1).to_pylist()[0]
 
     @cached_property
     def _rows(self) -> pa.Table:

@@ -1,4 +1,4 @@
-"""The json member of a sample: bounded fields only, so that its size is a constant of the recipe."""
+"""The json member of a sample: only bounded fields, so that its size is constant for a recipe."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from iptdata.shards.keys import plain_label
 from iptdata.shards.layout import BLOCK, MAX_KEY_BYTES, round_up
 
 SCHEMA_VERSION = 1
-_MAX_NUMBER = 10**9
+_MAX_INTEGER = 10**9
 _MAX_LABEL = "x" * 32
 
 
@@ -18,7 +18,7 @@ class RecordFormat:
     """Writes the json members of one recipe.
 
     Attributes:
-        size: bytes of each member, the next multiple of 512 that holds the largest one.
+        size: Bytes of each member: the smallest multiple of 512 that holds the largest one.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -29,17 +29,20 @@ class RecordFormat:
             f'"params":{{{parameters}}}}}'
         )
         widest = ["9" * field.width for _, field in self._fields]
-        largest = self._template % ("k" * MAX_KEY_BYTES, _MAX_LABEL, *(_MAX_NUMBER,) * 5, *widest)
-        self.size = round_up(len(largest), BLOCK)
+        largest = self._template % ("k" * MAX_KEY_BYTES, _MAX_LABEL, *(_MAX_INTEGER,) * 5, *widest)
+        self.size: int = round_up(len(largest), BLOCK)
 
     def encode(
         self, keys: Sequence[str], label: str, patches: Sequence[int], boxes: np.ndarray, values: Mapping[str, np.ndarray]
     ) -> list[bytes]:
-        """One text a pair of one image.
+        """Make one json text per pair of an image.
 
         Args:
+            keys: Key of each pair.
+            label: Label of the image.
+            patches: Patch index of each pair.
             boxes: int (N, 4): top, left, height, width of the clean patch in the image.
-            values: the recorded values by stored name, each of N numbers.
+            values: The recorded values by stored name, each of shape (N,).
         """
         plain = plain_label(label)
         columns = [[field.text(value) for value in values[name].tolist()] for name, field in self._fields]

@@ -1,4 +1,4 @@
-"""Whether the bytes of shards are those that were written."""
+"""Check the bytes of shards against the SHA-256 in their manifests."""
 
 import hashlib
 import os
@@ -9,30 +9,34 @@ from iptdata.errors import ShardError
 from iptdata.shards.find import ShardGroup
 from iptdata.shards.reader import Shard
 
-_PIECE = 4_000_000
+_CHUNK_BYTES = 4_000_000
 
 
-def verify(groups: Sequence[ShardGroup], advance: Callable[[int], None]) -> list[ShardGroup]:
-    """Read every tar and compare its SHA-256 with its manifest; what differs moves from the shards to the problems.
+def verify_shards(groups: Sequence[ShardGroup], on_read: Callable[[int], None]) -> list[ShardGroup]:
+    """Read every tar and compare its SHA-256 with its manifest.
 
     Args:
-        advance: told of each piece that was read, in bytes.
+        groups: The shards to check.
+        on_read: Called with the number of bytes after each read, from several threads.
+
+    Returns:
+        The groups, with damaged shards moved from `shards` to `problems`.
 
     Raises:
-        StorageError: when a tar cannot be read.
+        StorageError: When a tar cannot be read.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [group.without(list(pool.map(lambda shard: _damage(shard, advance), group.shards))) for group in groups]
+        return [group.without(list(pool.map(lambda shard: _check(shard, on_read), group.shards))) for group in groups]
 
 
-def _damage(shard: Shard, advance: Callable[[int], None]) -> ShardError | None:
+def _check(shard: Shard, on_read: Callable[[int], None]) -> ShardError | None:
+    """The error if the tar differs from its manifest, else None."""
     found = hashlib.sha256()
-    for piece in shard.storage.pieces(f"{shard.stem}.tar", _PIECE):
-        found.update(piece)
-        advance(len(piece))
+    for chunk in shard.storage.read_chunks(f"{shard.stem}.tar", _CHUNK_BYTES):
+        found.update(chunk)
+        on_read(len(chunk))
     if found.hexdigest() == shard.info.sha256:
         return None
     path = shard.storage.path(f"{shard.stem}.tar")
-    return ShardError(
-        f"{path} holds other bytes than were written: its SHA-256 is not its manifest's; remove it and build again"
-    )
+    message = f"{path} does not match its manifest: its SHA-256 differs"
+    return ShardError(message, hint="Remove it and build it again")

@@ -1,4 +1,4 @@
-"""Where images come from. A source lists its images; an image is addressed by container, offset and length."""
+"""Sources of images: a source lists its images, each addressed by container, offset and length."""
 
 from iptdata.source.folder import FolderSource
 from iptdata.source.listing import Listing, SourceImage
@@ -10,8 +10,10 @@ Source = FolderSource | SampleSource
 
 
 def open_source(text: str) -> Source:
-    """The source that `--source` names: `samples` for the photos that ship with the package, else a directory or URL.
+    """Open the source that the option `source` names.
 
-    A directory called samples is `./samples`.
+    Args:
+        text: `samples` for the photos that ship with the package, else a directory or URL; pass `./samples` for a directory of
+            that name.
     """
     return SampleSource() if text == SAMPLES else FolderSource(text)

@@ -11,38 +11,41 @@ _SUFFIXES = tuple(sorted({extension.lower() for extension in EXTENSIONS}))
 
 
 class FolderSource:
-    """Every image file below a directory or URL, in sorted order; hidden files are left out.
+    """Every image file below a directory or URL, in sorted order; hidden files are skipped.
 
     Args:
-        root: the directory.
+        root: The directory or URL.
     """
 
     def __init__(self, root: str) -> None:
-        self.storage = Storage(root)
+        self.storage: Storage = Storage(root)
 
     @property
     def description(self) -> str:
+        """Description of the source, as recorded in manifests."""
         return f"folder {self.storage.name}"
 
     @property
     def option(self) -> str:
-        """What `--source` takes to make the corpus again, without the path of this machine."""
+        """Value of the option `source` that rebuilds the corpus, without the path on this machine."""
         return f"./{self.storage.name}"
 
     def list(self) -> Listing:
         """Walk the directory.
 
         Raises:
-            SourceError: when it is missing, is no directory, or holds no image.
+            SourceError: When it is missing, is not a directory, cannot be read, or holds no image.
         """
+        root = self.storage.root
         try:
             if not self.storage.exists():
-                raise SourceError(f"source {self.storage.root} does not exist; give a directory of images, or `samples`")
+                hint = "Pass a directory of images, or samples for the photos that ship with iptdata"
+                raise SourceError(f"{root} does not exist", argument="source", hint=hint)
             found = sorted(entry for entry in self.storage.walk() if is_image_name(entry[0]))
         except NotADirectoryError as error:
-            raise SourceError(f"source {self.storage.root} is a file, expected a directory of images") from error
+            raise SourceError(f"{root} is a file, expected a directory of images", argument="source") from error
         except OSError as error:
-            raise SourceError(f"source {self.storage.root} cannot be read: {error}") from error
+            raise SourceError(f"{root} cannot be read: {error}", argument="source") from error
         files, unusable = [], []
         for path, size in found:
             if is_utf8(path):
@@ -50,9 +53,8 @@ class FolderSource:
             else:
                 unusable.append((os.fsencode(path).decode("utf-8", "backslashreplace"), "file name is not UTF-8"))
         if not files:
-            raise SourceError(
-                f"source {self.storage.root} holds no image; looked for {' '.join(EXTENSIONS)} in all folders below"
-            )
+            message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders"
+            raise SourceError(message, argument="source")
         return Listing.of_files(files, unusable)
 
     def read(self, image: SourceImage) -> bytes:
@@ -65,10 +67,11 @@ class FolderSource:
 
 
 def is_image_name(path: str) -> bool:
+    """Whether a file is an image by its extension, and not hidden."""
     name = path.rsplit("/", 1)[-1]
     return name.lower().endswith(_SUFFIXES) and not name.startswith(".")
 
 
 def is_utf8(text: str) -> bool:
-    """False for a file name that the operating system holds in other bytes than UTF-8."""
+    """Whether a file name is valid UTF-8; Python represents other bytes by surrogates."""
     return not any("\udc80" <= character <= "\udcff" for character in text)

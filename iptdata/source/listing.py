@@ -1,4 +1,4 @@
-"""The images of a source as one table, and their names."""
+"""The table of all images of a source, and their keys."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -25,10 +25,11 @@ class SourceImage:
     """One encoded image.
 
     Attributes:
-        key: label/file name, unique in its source, with as much of the parent path as that takes.
-        label: the class, as the source calls it.
-        container: path of the file that holds the bytes, relative to the source's root.
-        offset, length: where in the container.
+        key: Label and file name, `label/name`, with as much of the parent path as needed to be unique in the source.
+        label: The class, as named by the source.
+        container: Path of the file that holds the bytes, relative to the root of the source.
+        offset: First byte in the container.
+        length: Number of bytes.
     """
 
     key: str
@@ -40,12 +41,12 @@ class SourceImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """All images of a source in its own order, about 100 bytes an image.
+    """All images of a source in its own order; about 100 bytes per image.
 
     Attributes:
-        table: columns as in `SCHEMA`.
-        unusable: name and reason of what was found and cannot be addressed.
-        ambiguous: how many images needed more than label/file name to be told apart.
+        table: One row per image, columns as in `SCHEMA`.
+        unusable: Name and reason of each file that cannot be addressed.
+        ambiguous: Number of images whose label and file name are not unique.
     """
 
     table: pa.Table
@@ -54,7 +55,12 @@ class Listing:
 
     @classmethod
     def of_files(cls, files: Iterable[tuple[str, str, int]], unusable: Iterable[tuple[str, str]] = ()) -> "Listing":
-        """From (path, label, size) of each image file, in order."""
+        """Make a listing of image files.
+
+        Args:
+            files: Path, label and bytes of each file, in order.
+            unusable: Name and reason of each file that cannot be addressed.
+        """
         rows = list(files)
         keys, ambiguous = unique_keys([(label, path) for path, label, _ in rows])
         columns = [
@@ -71,10 +77,11 @@ class Listing:
 
     @property
     def keys(self) -> list[str]:
+        """Keys of all images, in order."""
         return self.table.column("key").to_pylist()
 
     def images(self, indices: Sequence[int] | np.ndarray) -> list[SourceImage]:
-        """Some of the images, in the order of the indices."""
+        """The images at these indices, in their order."""
         rows = self.table.take(pa.array(indices, pa.int64())).to_pylist()
         return [SourceImage(**row) for row in rows]
 
@@ -85,10 +92,13 @@ class Listing:
 
 
 def unique_keys(images: Sequence[tuple[str, str]]) -> tuple[list[str], int]:
-    """Keys for (label, path) pairs: label/file name, or the shortest end of the path that tells equal ones apart.
+    """Make unique keys: label and file name, and where these are equal the shortest part of the path that differs.
+
+    Args:
+        images: Label and path of each image.
 
     Returns:
-        the keys, and how many were not unique as label/file name.
+        The keys, and the number of images whose label and file name are not unique.
     """
     keys = [f"{label}/{path.rsplit('/', 1)[-1]}" for label, path in images]
     groups: dict[str, list[int]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""The six photos that ship with the package; `samples/SOURCES.md` has their licences."""
+"""The six photos that ship with the package; see `samples/SOURCES.md` for their licences."""
 
 from importlib.resources import files
 
@@ -8,15 +8,17 @@ SAMPLES = "samples"
 
 
 class SampleSource(FolderSource):
-    """The embedded default source, so that every command can be tried without a download."""
+    """The default source, included in the package, so that every command works without a download."""
 
     def __init__(self) -> None:
         super().__init__(str(files("iptdata.source") / SAMPLES))
 
     @property
     def description(self) -> str:
+        """Description of the source, as recorded in manifests."""
         return "the sample photos of iptdata"
 
     @property
     def option(self) -> str:
+        """Value of the option `source` that rebuilds the corpus."""
         return SAMPLES

@@ -1,8 +1,8 @@
-"""Shards of one shape side by side in one range of addresses, so that pairs of any of them are gathered in one call.
+"""Shards of one layout mapped into one address range, so that pairs of any of them are gathered in one call.
 
 The range is reserved once and costs nothing; shards are mapped into it when they are first used. A mapping starts at a
 multiple of the page size and a stride is a multiple of 512, so all pixels start at the same remainder of 512: the whole
-range is seen as rows of pixels that start every 512 bytes (and overlap), and a batch is an index into these rows.
+range is viewed as rows of pixels that start every 512 bytes (and overlap), and a batch is an index into these rows.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ import torch
 
 from iptdata.errors import ShardError, StreamError
 from iptdata.shards.layout import BLOCK, NPY_HEADER, Layout
-from iptdata.units import amount
+from iptdata.units import format_bytes
 
 _PROT_NONE, _MAP_FIXED = 0, 0x10
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -24,29 +24,31 @@ _DEFAULT_MAPPINGS = 65_530
 
 
 class Arena:
-    """Room for shards of one layout.
+    """An address range that shards of one layout are mapped into.
 
     Args:
-        sizes: bytes of each shard's tar, int64.
-        mappings: how many shards are mapped at a time; when more are wanted, all are let go first.
+        layout: Layout of every shard.
+        sizes: Bytes of each shard's tar, int64.
+        max_mapped: Number of shards mapped at a time; all are unmapped before more would be.
 
     Raises:
-        StreamError: when the operating system gives no such range.
+        StreamError: When the operating system cannot reserve the range.
     """
 
-    def __init__(self, layout: Layout, sizes: np.ndarray, mappings: int) -> None:
+    def __init__(self, layout: Layout, sizes: np.ndarray, max_mapped: int) -> None:
         self._layout = layout
         self._sizes = sizes
         lengths = -(-sizes // mmap.PAGESIZE) * mmap.PAGESIZE
         self._starts = np.concatenate([[0], np.cumsum(lengths)])
-        self._mappings = mappings
+        self._max_mapped = max_mapped
         self._mapped = np.zeros(len(sizes), bool)
         self._length = int(self._starts[-1])
         try:
             self._base = _mmap(None, self._length, _PROT_NONE, _reserving(), -1)
         except OSError as error:
             raise StreamError(
-                f"no range of {amount(self._length)} of addresses: {error.strerror}; raise `ulimit -v`"
+                f"cannot reserve {format_bytes(self._length)} of address space: {error.strerror}",
+                hint="Raise the limit with `ulimit -v KILOBYTES`",
             ) from error
         self._clean = self._rows(layout.members[0].content, layout.clean_bytes)
         self._corrupted = self._rows(layout.members[1].content, layout.corrupted_bytes)
@@ -56,44 +58,53 @@ class Arena:
             _libc().munmap(base, self._length)
 
     def missing(self, shards: np.ndarray) -> list[int]:
-        """Those of the shards (numbers, in any order) that are to be mapped before pairs of all of them are gathered."""
+        """The shards of these (indices, in any order) that must be mapped before pairs of all of them are gathered."""
         if self._mapped[shards].all():
             return []
         wanted = np.unique(shards)
         missing = wanted[~self._mapped[wanted]]
-        if self._mapped.sum() + len(missing) > self._mappings:
+        if self._mapped.sum() + len(missing) > self._max_mapped:
             self.release(np.flatnonzero(self._mapped))
             missing = wanted
         return missing.tolist()
 
     def map(self, shard: int, descriptor: int, path: str) -> None:
-        """Map a shard's tar; the descriptor may be closed afterwards, and the path is for messages.
+        """Map a shard's tar.
+
+        Args:
+            shard: Index of the shard.
+            descriptor: Its open file, which may be closed afterwards.
+            path: Its path, for messages.
 
         Raises:
-            ShardError: when the file is shorter or longer than it should be.
-            OSError: when it cannot be mapped.
+            ShardError: When the file is shorter or longer than its manifest records.
+            OSError: When it cannot be mapped.
         """
         size = os.fstat(descriptor).st_size
         if size != self._sizes[shard]:
-            raise ShardError(f"{path} is {size:,} bytes long, its manifest says {self._sizes[shard]:,}; build it again")
+            raise ShardError(
+                f"{path}: found {size:,} bytes, expected {self._sizes[shard]:,} as in its manifest", hint="Build it again"
+            )
         _mmap(self._base + int(self._starts[shard]), size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, descriptor)
         self._mapped[shard] = True
 
     def release(self, shards: np.ndarray) -> None:
-        """Let go of mapped shards."""
+        """Unmap those of the shards that are mapped."""
         for shard in shards[self._mapped[shards]].tolist():
             start, end = self._starts[shard : shard + 2].tolist()
             _mmap(self._base + start, end - start, _PROT_NONE, _reserving() | _MAP_FIXED, -1)
         self._mapped[shards] = False
 
-    def gather(self, shards: np.ndarray, places: np.ndarray, out: tuple[torch.Tensor, torch.Tensor]) -> None:
-        """Copy pair `places[i]` of the mapped shard `shards[i]` (int64, shape (N,) each) to row i.
+    def gather(self, shards: np.ndarray, indices: np.ndarray, out: tuple[torch.Tensor, torch.Tensor]) -> None:
+        """Copy pair `indices[i]` of the mapped shard `shards[i]` to row i.
 
         Args:
-            out: uint8 tensors (N, H * W * 3) of clean and (N, h * w * 3) of corrupted pixels, contiguous.
+            shards: Index of each row's shard, int64 (N,).
+            indices: Index of each row's pair within its shard, int64 (N,).
+            out: Contiguous uint8 tensors, (N, H * W * 3) for clean and (N, h * w * 3) for corrupted pixels.
         """
         assert self._mapped[shards].all()
-        blocks = (self._starts[shards] + places * self._layout.stride) // BLOCK
+        blocks = (self._starts[shards] + indices * self._layout.stride) // BLOCK
         index = torch.from_numpy(blocks)
         torch.index_select(self._clean, 0, index, out=out[0])
         torch.index_select(self._corrupted, 0, index, out=out[1])
@@ -107,8 +118,8 @@ class Arena:
 
 
 @lru_cache(maxsize=1)
-def most_mappings() -> int:
-    """A quarter of the mappings that the system allows a process: a mapped shard parts the range in two."""
+def max_mappings() -> int:
+    """A quarter of the mappings that the system allows a process: a mapped shard splits the range in two."""
     limit = Path("/proc/sys/vm/max_map_count")
     return (int(limit.read_text()) if limit.exists() else _DEFAULT_MAPPINGS) // 4
 
@@ -130,6 +141,6 @@ def _libc() -> ctypes.CDLL:
 def _mmap(address: int | None, length: int, protection: int, flags: int, descriptor: int) -> int:
     found = _libc().mmap(address, length, protection, flags, descriptor, 0)
     if found in (_MAP_FAILED, None):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
     return found

@@ -1,8 +1,8 @@
-"""Remote shards on the local disk: fetched whole, checked, shared by the processes of a machine, bounded in size.
+"""Cache of remote shards on the local disk: fetched whole, checked, shared by the processes of a machine, bounded in size.
 
-A file is called by the SHA-256 of its content, so it can be nothing else, and a shard that two corpora share is kept once. It
-appears under its name only when it is whole; who dies while fetching leaves a temporary file, which the next fetch of that
-shard removes. The least recently used files make room. On Linux and macOS a removed file can be read on by who has it mapped.
+A file is named after the SHA-256 of its content, so a shard that two corpora share is kept once. It appears under its name
+only when it is complete; a process that dies while fetching leaves a temporary file, which the next fetch of that shard
+removes. The least recently used files are evicted. On Linux and macOS a removed file that is mapped can still be read.
 """
 
 import contextlib
@@ -17,56 +17,60 @@ from pathlib import Path
 from iptdata.errors import ShardError, StorageError
 from iptdata.files.storage import TEMPORARY_SUFFIX, Storage
 from iptdata.shards.index import IndexEntry
-from iptdata.units import amount
+from iptdata.units import format_bytes
 
-_PIECE = 8 << 20
+_CHUNK_BYTES = 8 << 20
 _DEFAULT_BYTES = 64 << 30
-_DEAD_SECONDS = 3600
+_STALE_SECONDS = 3600
 _ATTEMPTS = 5
+_LARGER = "Raise `cache_bytes`"
 
 
 class ShardCache:
     """A folder of fetched shards.
 
     Args:
-        folder: by default `iptdata/shards` in $XDG_CACHE_HOME or ~/.cache.
-        most_bytes: bytes that the shards in it may take together; by default 64 GiB.
+        folder: Where to keep them; by default `iptdata/shards` in $XDG_CACHE_HOME or ~/.cache.
+        max_bytes: Bytes that the shards in it may take together; 64 GiB by default.
     """
 
-    def __init__(self, folder: str | None = None, most_bytes: int | None = None) -> None:
+    def __init__(self, folder: str | None = None, max_bytes: int | None = None) -> None:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        self.folder = folder or os.path.join(home, "iptdata", "shards")
-        self.most_bytes = _DEFAULT_BYTES if most_bytes is None else most_bytes
+        self.folder: str = folder or os.path.join(home, "iptdata", "shards")
+        self.max_bytes: int = _DEFAULT_BYTES if max_bytes is None else max_bytes
 
     def open(self, storage: Storage, entry: IndexEntry) -> int:
-        """A descriptor of a shard in the cache, which stays good when another process removes the shard to make room.
+        """Open a shard in the cache; the descriptor stays valid when another process evicts the shard.
 
         Raises:
-            ShardError, StorageError: as `fetch` does.
+            ShardError: When the fetched bytes do not match the manifest.
+            StorageError: When the shard cannot be read, or the cache cannot be written or is too small.
         """
         for _ in range(_ATTEMPTS):
             path = self.fetch(storage, entry)
             with contextlib.suppress(FileNotFoundError):
                 return os.open(path, os.O_RDONLY)
         raise StorageError(
-            f"{storage.path(entry.name)}.tar was removed from the cache {self.folder} again and again before it could be read; "
-            f"{amount(self.most_bytes)} are too little for what is read at the same time, allow it more"
+            f"{storage.path(entry.name)}.tar was evicted from the cache {self.folder} {_ATTEMPTS} times before it could be "
+            f"read: {format_bytes(self.max_bytes)} is too small for the shards that are read at the same time",
+            hint=_LARGER,
         )
 
     def fetch(self, storage: Storage, entry: IndexEntry) -> str:
-        """Path of a shard in the cache; another process that fetches it at the same time is waited for.
+        """Path of a shard in the cache, fetched if it is missing; waits for another process that is fetching it.
 
         Raises:
-            ShardError: when what arrives is not what the manifest says.
-            StorageError: when it cannot be read, or the cache cannot be written, or is smaller than the shard.
+            ShardError: When the fetched bytes do not match the manifest.
+            StorageError: When the shard cannot be read, or the cache cannot be written or is smaller than the shard.
         """
         path = os.path.join(self.folder, f"{entry.sha256}.tar")
         if self._touch(path, entry.bytes):
             return path
-        if entry.bytes > self.most_bytes:
+        if entry.bytes > self.max_bytes:
             raise StorageError(
-                f"{storage.path(entry.name)}.tar has {amount(entry.bytes)}, the cache {self.folder} may hold "
-                f"{amount(self.most_bytes)}; allow it more"
+                f"{storage.path(entry.name)}.tar has {format_bytes(entry.bytes)}, the cache {self.folder} may hold "
+                f"{format_bytes(self.max_bytes)}",
+                hint=_LARGER,
             )
         try:
             os.makedirs(self.folder, exist_ok=True)
@@ -75,8 +79,9 @@ class ShardCache:
                     self._download(storage, entry, path)
         except OSError as error:
             raise StorageError(
-                f"cannot keep {amount(entry.bytes)} of {storage.path(entry.name)}.tar in the cache {self.folder}: "
-                f"{error.strerror}; free some space, or name another folder"
+                f"cannot keep {format_bytes(entry.bytes)} of {storage.path(entry.name)}.tar in the cache {self.folder}: "
+                f"{error.strerror}",
+                hint="Free some space, or pass another `cache_dir`",
             ) from error
         return path
 
@@ -87,36 +92,38 @@ class ShardCache:
         with self._locked("room"):
             self._make_room(entry.bytes)
             descriptor, temporary = tempfile.mkstemp(TEMPORARY_SUFFIX, f".{entry.sha256}.", self.folder)
-            os.truncate(descriptor, entry.bytes)  # so that others who make room count it
+            os.truncate(descriptor, entry.bytes)  # so that other processes count it when they make room
         try:
             with os.fdopen(descriptor, "wb") as target:
-                for piece in storage.pieces(f"{entry.name}.tar", _PIECE):
-                    hashed.update(piece)
-                    target.write(piece)
+                for chunk in storage.read_chunks(f"{entry.name}.tar", _CHUNK_BYTES):
+                    hashed.update(chunk)
+                    target.write(chunk)
                 target.flush()
                 os.fchmod(descriptor, 0o644)
                 os.fsync(descriptor)
             if hashed.hexdigest() != entry.sha256:
-                raise ShardError(f"{storage.path(entry.name)}.tar is not what its manifest says (SHA-256); build it again")
-            with self._locked("room"):  # who makes room would count it under neither name
+                raise ShardError(
+                    f"{storage.path(entry.name)}.tar does not match the SHA-256 in its manifest", hint="Build it again"
+                )
+            with self._locked("room"):  # a process that makes room would count it under neither name
                 os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
 
-    def _make_room(self, wanted: int) -> None:
-        """Remove the least recently used shards until `wanted` more bytes fit."""
+    def _make_room(self, needed: int) -> None:
+        """Evict the least recently used shards until `needed` more bytes fit."""
         files = []
         for entry in os.scandir(self.folder):
             if entry.name.endswith((".tar", TEMPORARY_SUFFIX)):
                 with contextlib.suppress(FileNotFoundError):
                     status = entry.stat()
                     files.append((status.st_mtime_ns, status.st_size, entry.path))
-        files = [found for found in files if not self._dead(found[0], found[2])]
+        files = [found for found in files if not self._remove_stale(found[0], found[2])]
         used = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
-            if used + wanted <= self.most_bytes:
+            if used + needed <= self.max_bytes:
                 return
             if path.endswith(".tar"):
                 with contextlib.suppress(FileNotFoundError):
@@ -124,33 +131,33 @@ class ShardCache:
                 used -= size
 
     @staticmethod
-    def _dead(written_ns: int, path: str) -> bool:
-        """Remove what a killed process left half fetched; True if it was that."""
-        dead = path.endswith(TEMPORARY_SUFFIX) and time.time() - written_ns / 1e9 > _DEAD_SECONDS
-        if dead:
+    def _remove_stale(written_ns: int, path: str) -> bool:
+        """Remove a partial file that a killed process left; True if it was one."""
+        stale = path.endswith(TEMPORARY_SUFFIX) and time.time() - written_ns / 1e9 > _STALE_SECONDS
+        if stale:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-        return dead
+        return stale
 
     @staticmethod
     def _touch(path: str, size: int) -> bool:
-        """Mark a shard as just used; False where it is not there, or not whole."""
+        """Mark a shard as just used; False if it is missing or incomplete."""
         try:
             if os.stat(path).st_size != size:
                 return False
         except FileNotFoundError:
             return False
-        with contextlib.suppress(PermissionError, FileNotFoundError):  # another user's file may be read all the same
+        with contextlib.suppress(PermissionError, FileNotFoundError):  # another user's file can still be read
             os.utime(path)
         return True
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[None]:
-        """Hold the lock of that name; the operating system lets go of it when the process dies."""
+        """Hold the lock of that name; the operating system releases it when the process dies."""
         descriptor = os.open(os.path.join(self.folder, f".{name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile has the descriptor too
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile holds the descriptor too
             os.close(descriptor)

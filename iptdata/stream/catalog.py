@@ -1,4 +1,4 @@
-"""What there is to stream: the shards of each task, and the numbers of the pairs in them."""
+"""Shards to stream: the shards of each task, and the indices of the pairs in them."""
 
 import logging
 from collections import defaultdict
@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from iptdata import rng
-from iptdata.errors import ShardError, StreamError, nearest
+from iptdata.errors import ShardError, nearest
 from iptdata.files.storage import Storage
 from iptdata.shards.index import IndexEntry, open_folder, task_of
 from iptdata.shards.layout import Layout
@@ -21,10 +21,11 @@ _logger = logging.getLogger("iptdata.stream")
 
 @dataclass(frozen=True)
 class TaskFolder:
-    """Shards of one task that lie in one folder.
+    """Shards of one task in one folder.
 
     Attributes:
-        storage: opened at the folder itself.
+        storage: The folder.
+        entries: Its shards of this task.
     """
 
     storage: Storage
@@ -35,24 +36,25 @@ class TaskShards:
     """All shards of one task, in a fixed order; pair i of the task is the i-th pair of them, one shard after the other.
 
     Attributes:
-        sizes: bytes of each tar, int64; pairs: how many pairs of each are used, int64.
+        sizes: Bytes of each tar, int64.
+        pairs: Number of pairs of each shard that are used, int64.
 
     Args:
-        name: the task.
-        folders: its shards by folder.
-        fraction: share of each folder's pairs to use, 0 < fraction <= 1: the first ones, so that a smaller share is
-            part of a larger one, is of the same images for every task, and lies in the first shards alone. Shards hold
+        name: The task.
+        folders: Its shards by folder.
+        fraction: Fraction of each folder's pairs to use, 0 < fraction <= 1: the first ones, so that a smaller fraction is
+            part of a larger one, is of the same images for every task, and is in the first shards alone. Shards hold
             images in random order, so this is a random sample of them.
 
     Raises:
-        ShardError: when shapes differ between shards, or nothing is left.
+        ShardError: When shapes differ between shards, or no pair is left.
     """
 
     def __init__(self, name: str, folders: Sequence[TaskFolder], fraction: float) -> None:
         self.name = name
         self.storages: list[Storage] = []
         self.entries: list[IndexEntry] = []
-        owners: list[int] = []
+        storage_indices: list[int] = []
         pairs: list[int] = []
         for folder in folders:
             left = int(fraction * sum(entry.pairs for entry in folder.entries) + 0.5)
@@ -60,30 +62,33 @@ class TaskShards:
                 if left > 0 and entry.pairs:
                     self.entries.append(entry)
                     pairs.append(min(left, entry.pairs))
-                    owners.append(len(self.storages))
+                    storage_indices.append(len(self.storages))
                     left -= entry.pairs
             self.storages.append(folder.storage)
         if not self.entries:
-            locate = ", ".join(folder.storage.root for folder in folders)
+            roots = ", ".join(folder.storage.root for folder in folders)
             raise ShardError(
-                f"task {name}: no pair to read in {locate} (fraction {fraction}); build more or raise the fraction"
+                f"task {name}: found no pair in {roots} with a fraction of {fraction}",
+                hint="Build more pairs or raise `fraction`",
             )
-        self.sizes = np.array([entry.bytes for entry in self.entries], np.int64)
-        self.owners = np.array(owners, np.int32)
-        self.pairs = np.array(pairs, np.int64)
+        self.sizes: np.ndarray = np.array([entry.bytes for entry in self.entries], np.int64)
+        self.pairs: np.ndarray = np.array(pairs, np.int64)
+        self._storage_indices = np.array(storage_indices, np.int32)
         self._check_shapes()
 
     @property
     def layout(self) -> Layout:
+        """The layout of every shard."""
         return self.entries[0].layout
 
     @cached_property
     def starts(self) -> np.ndarray:
-        """Number of the first pair of each shard, and behind them the number of pairs: int64, shape (shards + 1,)."""
+        """Index of the first pair of each shard, then the number of pairs: int64, shape (shards + 1,)."""
         return np.concatenate([[0], np.cumsum(self.pairs)])
 
     @property
     def total(self) -> int:
+        """Number of pairs that are used."""
         return int(self.starts[-1])
 
     @property
@@ -93,26 +98,29 @@ class TaskShards:
 
     @property
     def is_local(self) -> bool:
+        """Whether all shards are on a local file system."""
         return all(storage.is_local for storage in self.storages)
 
     def storage(self, shard: int) -> Storage:
-        return self.storages[self.owners[shard]]
+        """The folder of a shard."""
+        return self.storages[self._storage_indices[shard]]
 
     def path(self, shard: int) -> str:
         """Path or URL of a shard, for messages."""
         return self.storage(shard).path(f"{self.entries[shard].name}.tar")
 
     def fingerprint(self) -> str:
-        """A hash of the content of the shards, wherever they lie."""
+        """A hash of the content of the shards, wherever they are stored."""
         content = "".join(entry.sha256 for entry in self.entries)
         return rng.digest(self.name, self.total, content, size=8).hex()
 
     def _check_shapes(self) -> None:
-        for number, entry in enumerate(self.entries):
+        for shard, entry in enumerate(self.entries):
             if entry.layout != self.layout:
                 raise ShardError(
-                    f"task {self.name}: {self.path(number)} has pairs of {_shapes(entry.layout)}, {self.path(0)} of "
-                    f"{_shapes(self.layout)}; a task's shards have one shape, so stream them apart"
+                    f"task {self.name}: {self.path(shard)} has pairs of {_shapes(entry.layout)}, {self.path(0)} of "
+                    f"{_shapes(self.layout)}, expected one shape per task",
+                    hint="Stream them separately",
                 )
 
 
@@ -122,58 +130,61 @@ def _shapes(layout: Layout) -> str:
 
 def open_tasks(
     paths: Sequence[str],
-    split: str,
-    tasks: Sequence[str] | None,
-    fraction: float,
-    elsewhere: Container[str] = (),
     *,
-    skip: bool = False,
+    split: str,
+    tasks: Sequence[str] | None = None,
+    fraction: float = 1.0,
+    external: Container[str] = (),
+    skip_unreadable: bool = False,
 ) -> list[TaskShards]:
-    """The shards that paths name, by task.
+    """Open the shards at these paths, by task.
 
     Args:
-        tasks: those to open, in this order; all, in the order of their names, by default.
-        elsewhere: tasks that are not to be in these paths.
-        skip: leave out shards that are not finished rather than raise.
+        paths: Corpora, folders, tars, globs, brace patterns or URLs.
+        split: Split of a corpus or recipe to read.
+        tasks: Tasks to open, in this order; all, in the order of their names, by default.
+        fraction: Fraction of each task's pairs to use, 0 < fraction <= 1.
+        external: Tasks given as `TASK=PATH`, which these paths must not contain.
+        skip_unreadable: Skip shards that are unfinished instead of raising.
 
     Raises:
-        ShardError: when a path names nothing, a task is not there or in two locate, or a shard is not finished.
-        StreamError: when the fraction is none.
+        ShardError: When a path matches nothing, a task is missing or also external, or a shard is unfinished or named twice.
     """
-    if not 0 < fraction <= 1:
-        raise StreamError(f"fraction is {fraction}; expected above 0 and at most 1")
-    if not paths and not elsewhere:
-        raise ShardError("no shards were named; expected a corpus, a folder in one, or shards")
-    wanted = None if tasks is None else {task for task in tasks if task not in elsewhere}
+    if not paths and not external:
+        raise ShardError("found no path, expected a corpus, a folder in one, or shards")
+    wanted_tasks = None if tasks is None else {task for task in tasks if task not in external}
     found: dict[str, list[TaskFolder]] = defaultdict(list)
     for path in paths:
-        for place in locate(path, split, wanted):
-            for task, folder in _open_place(path, place, wanted, skip=skip):
-                _refuse_doubles(found[task], folder)
+        for location in locate(path, split, wanted_tasks):
+            for task, folder in _open_location(path, location, wanted_tasks, skip_unreadable=skip_unreadable):
+                _reject_duplicates(found[task], folder)
                 found[task].append(folder)
-    if doubles := [task for task in found if task in elsewhere]:
-        raise ShardError(f"task {doubles[0]} is given as {doubles[0]}=PATH and is in the shards too; give it another name")
-    order = sorted(found) if tasks is None else [task for task in dict.fromkeys(tasks) if task not in elsewhere]
+    if ambiguous := [task for task in found if task in external]:
+        name = ambiguous[0]
+        raise ShardError(f"task {name} is given as {name}=PATH and is also in the shards", hint="Use another name for it")
+    order = sorted(found) if tasks is None else [task for task in dict.fromkeys(tasks) if task not in external]
     for task in order:
         if task not in found:
-            raise ShardError(
-                f"task {task} is not in the shards; there is: {nearest(task, found) or 'nothing that can be read'}"
-            )
+            raise ShardError(f"task {task} is not in the shards, found {nearest(task, found) or 'none that can be read'}")
     return [TaskShards(task, found[task], fraction) for task in order]
 
 
-def _open_place(path: str, place: Location, tasks: Container[str] | None, *, skip: bool) -> Iterator[tuple[str, TaskFolder]]:
+def _open_location(
+    path: str, location: Location, tasks: Container[str] | None, *, skip_unreadable: bool
+) -> Iterator[tuple[str, TaskFolder]]:
     """The shards of each task in a folder."""
-    storage = place.storage
-    entries, problems = open_folder(storage, place.only, place.sizes)
-    if not entries and not any(map(is_manifest, place.sizes)):
-        hint = f"TASK={path} reads shards that something else made, as the task of that name"
-        raise ShardError(f"{storage.root} holds tars without manifests; they are not finished, or not of iptdata: {hint}")
+    storage = location.storage
+    entries, problems = open_folder(storage, location.only, location.sizes)
+    if not entries and not any(map(is_manifest, location.sizes)):
+        raise ShardError(
+            f"{storage.root} holds tars without manifests: unfinished, or not written by iptdata",
+            hint=f"Pass `TASK={path}` to read shards not written by iptdata as that task",
+        )
     for name, problem in problems.items():
         if tasks is None or task_of(name) in tasks:
-            if not skip:
+            if not skip_unreadable:
                 raise problem
-            _logger.warning("left out: %s", problem)
+            _logger.warning("skipped: %s", problem)
     by_task: dict[str, list[IndexEntry]] = defaultdict(list)
     for entry in entries:
         by_task[entry.task].append(entry)
@@ -181,9 +192,10 @@ def _open_place(path: str, place: Location, tasks: Container[str] | None, *, ski
         yield task, TaskFolder(storage, members)
 
 
-def _refuse_doubles(others: Sequence[TaskFolder], folder: TaskFolder) -> None:
+def _reject_duplicates(others: Sequence[TaskFolder], folder: TaskFolder) -> None:
     names = {entry.name for entry in folder.entries}
     for other in others:
-        both = names.intersection(entry.name for entry in other.entries)
-        if both and other.storage.root == folder.storage.root:
-            raise ShardError(f"{folder.storage.path(f'{min(both)}.tar')} is named by two of the paths; name it once")
+        duplicates = names.intersection(entry.name for entry in other.entries)
+        if duplicates and other.storage.root == folder.storage.root:
+            path = folder.storage.path(f"{min(duplicates)}.tar")
+            raise ShardError(f"{path} is matched by two of the paths", hint="Pass it once")

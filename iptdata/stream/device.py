@@ -1,32 +1,30 @@
-"""Batches on the device: gathered and copied in the background, turned into floats and flipped in one step there."""
+"""Batches on the device: gathered and copied in the background, converted to floats and augmented there in one step."""
 
-import queue
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 
 from iptdata.errors import StreamError
+from iptdata.options import option, validate
+from iptdata.stream.augment import Augment, reorient, source_indices
+from iptdata.stream.background import BackgroundIterator
 from iptdata.stream.batch import Batch
 from iptdata.stream.stream import PairStream
 
-Augment = Literal["all", "flips", "none"]
-
-_AHEAD = 3
-_END = object()
+_BUFFERED_BATCHES = 3
 
 
 class DeviceBatch(NamedTuple):
     """A batch on a device, ready for a model.
 
     Attributes:
-        task: name of the recipe.
-        corrupted: float (N, 3, h, w) in channels_last memory.
-        clean: float (N, 3, H, W), flipped and rotated as `corrupted` is.
-        source: the batch it was made of: uint8 pixels on the device; `pairs` and `orientation` in main memory.
+        task: Name of the recipe.
+        corrupted: Float (N, 3, h, w) in channels_last memory.
+        clean: Float (N, 3, H, W) in channels_last memory, flipped and rotated as `corrupted` is.
+        source: The batch it was made from: uint8 pixels on the device; `pairs` and `orientation` in main memory.
     """
 
     task: str
@@ -37,91 +35,82 @@ class DeviceBatch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """What happens to pixels on the device: (value - mean) / std, then a cast.
+    """How pixels are converted on the device: (value - mean) / std, then a cast.
 
     Attributes:
-        mean, std: by channel, on the scale 0..255; std 255 gives 0..1.
-        augment: "all" flips and rotates each pair as its `orientation` says, "flips" only flips it, "none" does nothing.
+        dtype: Floating-point type of the result.
+        mean: Mean of each channel, on the scale 0..255.
+        std: Standard deviation of each channel, above 0, on the scale 0..255; 255 maps to 0..1.
+        augment: "all" flips and rotates each pair by its `orientation`, "flips" only flips it, "none" does neither.
+
+    Raises:
+        StreamError: When a value has the wrong type or is out of range.
     """
 
     dtype: torch.dtype = torch.float32
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    augment: Augment = "all"
+    augment: Augment = option(
+        "all",
+        choices={"all": "flip and rotate", "flips": "only flip", "none": "neither"},
+        help="How each pair is flipped and rotated.",
+    )
 
     def __post_init__(self) -> None:
+        validate(self, StreamError)
         if not self.dtype.is_floating_point:
-            raise StreamError(f"dtype is {self.dtype}; expected a floating-point type")
+            raise StreamError(f"found {self.dtype}, expected a floating-point type", argument="dtype")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != 3:
-                raise StreamError(f"{name} is {values}; expected three numbers, one a channel")
+                raise StreamError(f"found {values}, expected three numbers, one per channel", argument=name)
             object.__setattr__(self, name, tuple(map(float, values)))
-        if self.augment not in get_args(Augment):
-            raise StreamError(f"augment is {self.augment!r}; expected one of {', '.join(get_args(Augment))}")
         if min(self.std) <= 0:
-            raise StreamError(f"std is {self.std}; expected numbers above 0")
+            raise StreamError(f"found {self.std}, expected numbers above 0", argument="std")
 
     def __call__(
         self, pixels: torch.Tensor, orientation: torch.Tensor, kernel: Callable[..., torch.Tensor] | None = None
     ) -> torch.Tensor:
-        """uint8 (N, 3, H, W) in channels_last memory to `dtype`, the same shape and memory.
+        """Convert pixels.
 
         Args:
+            pixels: uint8 (N, 3, H, W) in channels_last memory.
             orientation: uint8 (N,), see `orient`.
-            kernel: `prepared`, or that compiled.
+            kernel: `prepare_pixels`, or a compiled version of it.
+
+        Returns:
+            Tensor of `dtype`, of the same shape and memory format.
         """
         device = pixels.device
-        places = None if self.augment == "none" else _places(*pixels.shape[2:], device)
+        sources = None if self.augment == "none" else source_indices(*pixels.shape[2:], device)
         if self.augment == "flips":
             orientation = orientation & 3
-        return (kernel or prepared)(pixels, orientation, places, *_factors(self.mean, self.std, device), self.dtype)
+        return (kernel or prepare_pixels)(pixels, orientation, sources, *_factors(self.mean, self.std, device), self.dtype)
 
 
-def prepared(
+def prepare_pixels(
     pixels: torch.Tensor,
     orientation: torch.Tensor,
-    places: torch.Tensor | None,
+    sources: torch.Tensor | None,
     scale: torch.Tensor,
     shift: torch.Tensor,
     dtype: torch.dtype,
 ) -> torch.Tensor:
-    """The arithmetic of `Preparation`, with nothing in it that keeps a compiler from fusing it."""
-    if places is not None:
-        pixels = _turned(pixels, orientation, places)
-    return torch.addcmul(shift, pixels.float(), scale).to(dtype)
-
-
-def orient(pixels: torch.Tensor, orientation: torch.Tensor) -> torch.Tensor:
-    """Flip and rotate each image of a batch.
+    """The arithmetic of `Preparation`, with nothing in it that keeps a compiler from fusing it.
 
     Args:
-        pixels: (N, C, H, W), any type, in channels_last memory.
-        orientation: uint8 (N,), 0..7. Bit 0 mirrors left and right, bit 1 top and bottom, bit 2 then swaps rows and columns;
-            together these are the eight symmetries of a square. Where H and W differ, bit 2 does nothing.
+        pixels: uint8 (N, 3, H, W) in channels_last memory.
+        orientation: uint8 (N,), see `orient`.
+        sources: int32 (8, H * W), index of the pixel that each pixel of each orientation comes from; None to keep all in place.
+        scale: float32 (1, 3, 1, 1), multiplied with the pixels.
+        shift: float32 (1, 3, 1, 1), added after that.
+        dtype: Type of the result.
 
     Returns:
-        the same shape, in channels_last memory.
+        Tensor of `dtype`, (N, 3, H, W) in channels_last memory.
     """
-    return _turned(pixels, orientation, _places(*pixels.shape[2:], pixels.device))
-
-
-def _turned(pixels: torch.Tensor, orientation: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    count, channels, height, width = pixels.shape
-    starts = torch.arange(count, device=pixels.device, dtype=torch.int32) * (height * width)
-    rows = (places[orientation.long()] + starts[:, None]).view(-1)
-    turned = pixels.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, rows)
-    return turned.view(count, height, width, channels).permute(0, 3, 1, 2)
-
-
-@lru_cache(maxsize=32)
-def _places(height: int, width: int, device: torch.device) -> torch.Tensor:
-    """Where each pixel of each of the eight orientations comes from: int32 (8, H * W)."""
-    grid = torch.arange(height * width, dtype=torch.int32).view(height, width)
-    found = []
-    for bits in range(8):
-        turned = grid.flip([dim for dim, bit in ((1, 1), (0, 2)) if bits & bit])
-        found.append((turned.T if bits & 4 and height == width else turned).reshape(-1))
-    return torch.stack(found).to(device)
+    if sources is not None:
+        pixels = reorient(pixels, orientation, sources)
+    return torch.addcmul(shift, pixels.float(), scale).to(dtype)
 
 
 @lru_cache(maxsize=8)
@@ -137,12 +126,13 @@ class DeviceStream:
         for batch in DeviceStream(stream, "cuda"):
             loss = (model(batch.corrupted, batch.task) - batch.clean).abs().mean()
 
-    A background thread gathers batches, into pinned memory for a GPU, and copies them there without being waited for.
+    A background thread gathers batches, into pinned memory for a GPU, and copies them there asynchronously.
 
     Args:
-        stream: where batches come from.
-        prepare: what happens to the pixels on the device; on a GPU its operations are compiled into one kernel.
-        compiled: by default only on a GPU.
+        stream: Stream that the batches come from.
+        device: Device to move them to.
+        prepare: How the pixels are converted on the device; on a GPU its operations are compiled into one kernel.
+        compiled: Whether to compile it; by default only on a GPU.
     """
 
     def __init__(
@@ -153,29 +143,32 @@ class DeviceStream:
         *,
         compiled: bool | None = None,
     ) -> None:
+        if not isinstance(stream, PairStream):
+            raise StreamError(f"found {type(stream).__name__}, expected a PairStream", argument="stream")
         self.stream = stream
-        self.device = torch.device(device)
+        self.device: torch.device = torch.device(device)
         self._cuda = self.device.type == "cuda"
         if self._cuda and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
         self._prepare = prepare or Preparation()
-        self._kernel = torch.compile(prepared) if (self._cuda if compiled is None else compiled) else prepared
+        self._kernel = torch.compile(prepare_pixels) if (self._cuda if compiled is None else compiled) else prepare_pixels
         self._last: Batch | None = None
-        self._feeder: _Feeder | None = None
+        self._feeder: BackgroundIterator | None = None
         self._start = stream.state_dict()
 
     def __len__(self) -> int:
         return len(self.stream)
 
     def __iter__(self) -> Iterator[DeviceBatch]:
-        """The batches from where the stream stands to the end of the epoch; ends a loop begun before.
+        """Yield the batches from the current step to the end of the epoch; stops an earlier loop over this stream.
 
         Raises:
-            ShardError, StorageError: when a shard cannot be read.
+            ShardError: When a shard is damaged.
+            StorageError: When a shard cannot be read.
         """
-        self._halt()
+        self._stop()
         self._start = self.stream.state_dict()
-        feeder = self._feeder = _Feeder(self._arrivals)
+        feeder = self._feeder = BackgroundIterator(self._device_batches, _BUFFERED_BATCHES)
         try:
             for batch, orientation, ready in feeder:
                 if ready is not None:
@@ -187,90 +180,57 @@ class DeviceStream:
                 yield DeviceBatch(batch.task, corrupted, clean, batch)
         finally:
             if self._feeder is feeder:
-                self._halt()
+                self._stop()
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the stream behind the last batch that was taken from here, not the last one gathered."""
+        """The state of the stream after the last batch that was yielded here, not the last one gathered."""
         if self._feeder is None:
             return self.stream.state_dict()
         return self.stream.state_dict(after=self._last) if self._last is not None else self._start
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Stand where a state was taken; ends a loop that is under way."""
-        self._halt()
+        """Continue from a state; stops a running loop.
+
+        Raises:
+            StreamError: When the state is of a stream with other pairs or options.
+        """
+        self._stop()
         self.stream.load_state_dict(state)
 
-    def _halt(self) -> None:
-        """End the background thread, and let the stream stand behind the last batch that was taken."""
+    def _stop(self) -> None:
+        """Stop the background thread, and rewind the stream to the last batch that was yielded."""
         if self._feeder is not None:
-            self._feeder.halt()
+            self._feeder.stop()
             self.stream.load_state_dict(self.state_dict())
             self._feeder, self._last = None, None
 
-    def _arrivals(self) -> Iterator[tuple[Batch, torch.Tensor, Any]]:
-        """Batches on the device, their orientation, and the event that says when they are there; runs in the background."""
+    def _device_batches(self) -> Iterator[tuple[Batch, torch.Tensor, Any]]:
+        """Batches on the device, their orientation, and the event that marks their arrival; runs in the background."""
         if self._cuda:
-            torch.cuda.set_device(self.device)  # each thread has a current device of its own
-        send = self._sender()
-        for batch in self.stream.batches(self._pinned() if self._cuda else None):
-            yield send(batch)
+            torch.cuda.set_device(self.device)  # the current device is per thread
+        copy = self._copier()
+        for batch in self.stream.batches(_allocate_pinned if self._cuda else None):
+            yield copy(batch)
 
-    def _sender(self) -> Callable[[Batch], tuple[Batch, torch.Tensor, Any]]:
+    def _copier(self) -> Callable[[Batch], tuple[Batch, torch.Tensor, Any]]:
         if not self._cuda:
-            return lambda batch: (_moved(batch, self.device), batch.orientation.to(self.device), None)
-        side = torch.cuda.Stream(self.device)
+            return lambda batch: (_to_device(batch, self.device), batch.orientation.to(self.device), None)
+        side_stream = torch.cuda.Stream(self.device)
 
-        def send(batch: Batch) -> tuple[Batch, torch.Tensor, Any]:
-            with torch.cuda.stream(side):
-                moved = _moved(batch, self.device)
+        def copy(batch: Batch) -> tuple[Batch, torch.Tensor, Any]:
+            with torch.cuda.stream(side_stream):
+                on_device = _to_device(batch, self.device)
                 orientation = batch.orientation.pin_memory().to(self.device, non_blocking=True)
-                return moved, orientation, side.record_event()
+                return on_device, orientation, side_stream.record_event()
 
-        return send
-
-    @staticmethod
-    def _pinned() -> Callable[[int, int], torch.Tensor]:
-        """Pinned memory from PyTorch's caching allocator, which gives a block out again only after copies from it are done."""
-        return lambda rows, size: torch.empty((rows, size), dtype=torch.uint8, pin_memory=True)
+        return copy
 
 
-def _moved(batch: Batch, device: torch.device) -> Batch:
+def _allocate_pinned(rows: int, size: int) -> torch.Tensor:
+    """Pinned memory from PyTorch's caching allocator, which reuses a block only after copies from it are done."""
+    return torch.empty((rows, size), dtype=torch.uint8, pin_memory=True)
+
+
+def _to_device(batch: Batch, device: torch.device) -> Batch:
     corrupted, clean = (side.to(device, non_blocking=True) for side in (batch.corrupted, batch.clean))
     return batch._replace(corrupted=corrupted, clean=clean)
-
-
-class _Feeder:
-    """Runs an iterator in a background thread, a few items ahead; what goes wrong there is raised here."""
-
-    def __init__(self, items: Callable[[], Iterator[Any]]) -> None:
-        self._ready: queue.Queue[Any] = queue.Queue(maxsize=_AHEAD)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._fill, args=(items,), daemon=True, name="iptdata-device")
-        self._thread.start()
-
-    def __iter__(self) -> Iterator[Any]:
-        while not self._stop.is_set():
-            item = self._ready.get()
-            if item is _END:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def halt(self) -> None:
-        """End the thread, at the latest when it has its next item."""
-        self._stop.set()
-        while self._thread.is_alive():
-            while not self._ready.empty():
-                self._ready.get_nowait()
-            self._thread.join(timeout=0.01)
-
-    def _fill(self, items: Callable[[], Iterator[Any]]) -> None:
-        try:
-            for item in items():
-                self._ready.put(item)
-                if self._stop.is_set():
-                    return
-            self._ready.put(_END)
-        except BaseException as error:  # noqa: BLE001
-            self._ready.put(error)

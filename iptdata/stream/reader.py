@@ -6,46 +6,48 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from iptdata.errors import ShardError, StorageError, StreamError
-from iptdata.stream.ahead import read_ahead
 from iptdata.stream.arena import Arena
 from iptdata.stream.batch import Batch, pixels
 from iptdata.stream.cache import ShardCache
 from iptdata.stream.catalog import TaskShards
+from iptdata.stream.options import OnError, Remainder
 from iptdata.stream.order import Order
-from iptdata.stream.rows import PassRows, RowSelection
+from iptdata.stream.prefetch import read_into_memory
+from iptdata.stream.rows import BatchRows, RowLookup
 from iptdata.stream.share import Share
 
-OnError = Literal["raise", "skip"]
-Remainder = Literal["drop", "pad"]
-
 _logger = logging.getLogger("iptdata.stream")
-FETCHES = 4
+FETCH_THREADS = 4
 
 Jobs = Iterator[Callable[[], object]]
 
 
 class TaskReader:
-    """Batches of one task, any of them at any time.
+    """Random access to the batches of one task.
 
     Args:
-        order: in which order a pass goes through the pairs.
-        remainder: what happens to the pairs behind the last full batch of a pass: "drop" leaves them out (others in each
+        shards: The shards of the task.
+        order: The order in which a pass reads the pairs.
+        share: The rows of this rank.
+        seed: Seed of the orientations.
+        remainder: What happens to the pairs after the last full batch of a pass: "drop" leaves them out (others in each
             pass), "pad" fills the batch up with pairs from the beginning of the pass.
-        mappings: how many shards to keep mapped.
         on_error: "skip" replaces the pairs of a shard that cannot be read by others of the same batch, and counts them.
+        cache: Cache of remote shards.
+        max_mapped: Number of shards to keep mapped.
 
     Attributes:
-        batches: batches in a pass.
-        skipped: pairs that were replaced, by path of their shard.
+        batches: Batches per pass.
+        skipped: Number of pairs that were replaced, by path of their shard.
 
     Raises:
-        StreamError: when a batch is larger than the task.
+        StreamError: When a batch is larger than the task.
     """
 
     def __init__(
@@ -58,128 +60,135 @@ class TaskReader:
         remainder: Remainder,
         on_error: OnError,
         cache: ShardCache,
-        mappings: int,
+        max_mapped: int,
     ) -> None:
         if share.batch_size > shards.total:
             raise StreamError(
-                f"batch_size {share.batch_size:,} is larger than task {shards.name}, which has {shards.total:,} pairs; "
-                f"lower it or build more"
+                f"found {share.batch_size:,}, expected at most {shards.total:,}, the pairs of task {shards.name}",
+                argument="batch_size",
+                hint="Lower it or build more pairs",
             )
         self.shards = shards
         self.skipped: Counter[str] = Counter()
         padding = share.batch_size - 1 if remainder == "pad" else 0
-        self.batches = (shards.total + padding) // share.batch_size
+        self.batches: int = (shards.total + padding) // share.batch_size
         self._share = share
         self._seed = seed
         self._cache = cache
         self._on_error = on_error
-        self._mappings = mappings
+        self._max_mapped = max_mapped
         self._arena: Arena | None = None
-        self._broken = np.zeros(len(shards.entries), bool)
-        self._span = (-1, -1)
-        self.reorder(order)
+        self._unreadable = np.zeros(len(shards.entries), bool)
+        self._prefetched_span = (-1, -1)
+        self.set_order(order)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Another process maps the shards anew."""
+        """Leave the mapped shards out: another process maps them again."""
         return self.__dict__ | {"_arena": None}
 
-    def reorder(self, order: Order) -> None:
-        """Go through the pairs in another order from now on."""
+    def set_order(self, order: Order) -> None:
+        """Read the pairs in another order from now on."""
         self._order = order
-        self._rows = PassRows(self.shards, order, self._share, self._seed, self.batches)
+        self._rows = RowLookup(self.shards, order, self._share, self._seed, self.batches)
 
     def restart(self, epoch: int, step: int) -> None:
-        """Forget what was brought near: the background threads of an earlier iteration, or of another process, are gone."""
-        self._span = (-1, -1)
+        """Forget what was prefetched, since the threads of an earlier iteration or another process no longer run."""
+        self._prefetched_span = (-1, -1)
 
-    def read(self, number: int, batch: int, epoch: int, step: int, allocate: Callable[[int, int], torch.Tensor]) -> Batch:
-        """Batch `batch` of pass `number`, the rows of this rank.
+    def read(
+        self, pass_index: int, batch_index: int, epoch: int, step: int, allocate: Callable[[int, int], torch.Tensor]
+    ) -> Batch:
+        """Read this rank's rows of one batch of a pass.
 
         Args:
-            epoch, step: go into the batch as they are.
-            allocate: gives a uint8 tensor of (rows, bytes) to fill.
+            pass_index: The pass over the task.
+            batch_index: The batch of that pass.
+            epoch: Copied into the batch.
+            step: Copied into the batch.
+            allocate: Returns a uint8 tensor of shape (rows, bytes) to fill.
 
         Raises:
-            ShardError: when a shard cannot be read, or with "skip" none of those of the batch.
+            ShardError: When a shard cannot be read, or with "skip" none of those of the batch.
         """
-        rows = self._rows.batch(number, batch)
+        rows = self._rows.batch(pass_index, batch_index)
         arena = self._mapped(rows.shards)
-        if self._broken.any():
-            rows = self._without_broken(rows)
+        if self._unreadable.any():
+            rows = self._without_unreadable(rows)
         layout = self.shards.layout
         clean = allocate(len(rows.pairs), layout.clean_bytes)
         corrupted = allocate(len(rows.pairs), layout.corrupted_bytes)
-        arena.gather(rows.shards, rows.places, (clean, corrupted))
+        arena.gather(rows.shards, rows.indices, (clean, corrupted))
         return Batch(
             task=self.shards.name,
             corrupted=pixels(corrupted, layout.corrupted),
             clean=pixels(clean, layout.clean),
             pairs=torch.from_numpy(rows.pairs),
             orientation=torch.from_numpy(rows.orientation),
-            repeated=self._rows.repeated(batch),
+            repeated=self._rows.repeated(batch_index),
             epoch=epoch,
             step=step,
         )
 
-    def jobs_ahead(self, number: int, batch: int) -> tuple[list[Jobs], list[Jobs]]:
-        """What to do in the background when the stream comes to a batch: its span's shards now, those of the next one later.
+    def prefetch_jobs(self, pass_index: int, batch_index: int) -> tuple[list[Jobs], list[Jobs]]:
+        """Background jobs for when the stream reaches a batch.
 
         Returns:
-            lists of jobs, each to be done in order; none where the span is the one of the call before.
+            Lists of jobs, each to run in order, for the shards of the batch's span and for those of the next span; empty
+            where the span is the one of the previous call.
         """
-        span = self._order.span(number, batch * self._share.batch_size)
-        if (number, span) == self._span:
+        span = self._order.span(pass_index, batch_index * self._share.batch_size)
+        if (pass_index, span) == self._prefetched_span:
             return [], []
-        self._span = (number, span)
-        now, later = self._order.shards(number, span), self._order.shards(number, span + 1)
-        if self._order.sequential and not len(later):
-            later = self._order.shards(number + 1, 0)
+        self._prefetched_span = (pass_index, span)
+        current, following = self._order.shards(pass_index, span), self._order.shards(pass_index, span + 1)
+        if self._order.sequential and not len(following):
+            following = self._order.shards(pass_index + 1, 0)
         if self._order.sequential and self._arena is not None:
-            self._arena.release(np.setdiff1d(np.arange(len(self._broken)), [*now, *later]))
-        return self._jobs(now), self._jobs(later)
+            self._arena.release(np.setdiff1d(np.arange(len(self._unreadable)), [*current, *following]))
+        return self._jobs(current), self._jobs(following)
 
     def _jobs(self, shards: np.ndarray) -> list[Jobs]:
-        lists = 1 if self.shards.is_local else FETCHES
-        return [(partial(self._bring_near, int(shard)) for shard in shards[first::lists]) for first in range(lists)]
+        lists = 1 if self.shards.is_local else FETCH_THREADS
+        return [(partial(self._prefetch, int(shard)) for shard in shards[first::lists]) for first in range(lists)]
 
     def _mapped(self, shards: np.ndarray) -> Arena:
-        """The arena with these shards in it, but for broken ones."""
+        """The arena with these shards mapped, except unreadable ones."""
         if self._arena is None:
-            self._arena = Arena(self.shards.layout, self.shards.sizes, self._mappings)
+            self._arena = Arena(self.shards.layout, self.shards.sizes, self._max_mapped)
         for shard in self._arena.missing(shards):
-            if not self._broken[shard]:
+            if not self._unreadable[shard]:
                 self._map(self._arena, shard)
         return self._arena
 
     def _map(self, arena: Arena, shard: int) -> None:
-        """Map a shard, or raise or note why that cannot be."""
+        """Map a shard; when that fails, raise or mark it as unreadable."""
         path = self.shards.path(shard)
         try:
             with self._opened(shard) as descriptor:
                 if self._order.sequential:
-                    read_ahead(descriptor)
+                    read_into_memory(descriptor)
                 arena.map(shard, descriptor, path)
             return
         except OSError as error:
-            hint = "put it back or build it again, or go on without it with on_error='skip'"
-            problem = ShardError(f"{path} cannot be read: {error.strerror}; {hint}")
+            hint = "Restore it, build it again, or skip it with on_error='skip'"
+            problem = ShardError(f"{path} cannot be read: {error.strerror}", hint=hint)
         except (ShardError, StorageError) as error:
             problem = error
         if self._on_error == "raise":
             raise problem
-        self._broken[shard] = True
-        _logger.warning("left out: %s", problem)
+        self._unreadable[shard] = True
+        _logger.warning("skipped: %s", problem)
 
-    def _without_broken(self, rows: RowSelection) -> RowSelection:
-        """The rows with those of broken shards replaced by others of the batch."""
-        broken = self._broken[rows.shards]
-        if broken.all():
+    def _without_unreadable(self, rows: BatchRows) -> BatchRows:
+        """The rows with those of unreadable shards replaced by others of the batch."""
+        unreadable = self._unreadable[rows.shards]
+        if unreadable.all():
             first = self.shards.path(int(rows.shards[0]))
             raise ShardError(f"none of the shards of a batch of {self.shards.name} can be read: {first}, ...")
-        for shard, count in zip(*np.unique(rows.shards[broken], return_counts=True), strict=True):
+        for shard, count in zip(*np.unique(rows.shards[unreadable], return_counts=True), strict=True):
             self.skipped[self.shards.path(int(shard))] += int(count)
-        index = np.arange(len(broken))
-        return rows.take(np.where(broken, np.resize(index[~broken], len(broken)), index))
+        index = np.arange(len(unreadable))
+        return rows.take(np.where(unreadable, np.resize(index[~unreadable], len(unreadable)), index))
 
     @contextmanager
     def _opened(self, shard: int) -> Iterator[int]:
@@ -194,8 +203,8 @@ class TaskReader:
         finally:
             os.close(descriptor)
 
-    def _bring_near(self, shard: int) -> None:
-        """Fetch a remote shard, read a local one; what goes wrong is told when the shard is needed."""
+    def _prefetch(self, shard: int) -> None:
+        """Fetch a remote shard, read a local one into memory; errors are raised when the shard is needed."""
         with suppress(OSError, ShardError, StorageError), self._opened(shard) as descriptor:
             if self.shards.storage(shard).is_local:
-                read_ahead(descriptor)
+                read_into_memory(descriptor)

@@ -1,29 +1,30 @@
-"""How far pairs are mixed: over all shards where they fit into memory, else within windows of some shards."""
+"""How far pairs are shuffled: over all shards where they fit into memory, else within windows of some shards."""
 
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from iptdata.errors import StreamError
 from iptdata.stream.catalog import TaskShards
+from iptdata.stream.options import ShuffleMode
 from iptdata.stream.order import GlobalOrder, Order, WindowOrder
-from iptdata.units import amount
+from iptdata.units import format_bytes
 
-Mode = Literal["auto", "global", "window", "none"]
-_MEMORY_SHARE = 0.6
-_MOST_WINDOW = 16
+_MEMORY_FRACTION = 0.6
+_MAX_WINDOW = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shuffle:
-    """A choice that holds for a whole run.
+    """How a stream shuffles, fixed for a whole run.
 
     Attributes:
-        mode: "global" mixes all pairs of a task; "window" goes through its shards in random order and mixes the pairs of
+        mode: "global" shuffles all pairs of a task; "window" reads its shards in random order and shuffles the pairs of
             `window` shards at a time; "none" keeps the order of the shards.
-        reason: why it was chosen, for people.
+        window: Shards shuffled at a time.
+        reason: Why this mode was chosen, for the log.
     """
 
     mode: Literal["global", "window", "none"]
@@ -31,55 +32,58 @@ class Shuffle:
     reason: str = ""
 
     def order(self, shards: TaskShards, seed: int) -> Order:
+        """The order in which the pairs of a task are read."""
         key = (seed, shards.name)
         if self.mode == "global":
             return GlobalOrder(key, shards.starts)
         return WindowOrder(key if self.mode == "window" else None, shards.starts, self.window)
 
     def plain(self) -> dict[str, object]:
-        """As a state holds it."""
+        """The part that is stored in a state."""
         return {"mode": self.mode, "window": self.window}
 
 
-def choose_shuffle(mode: Mode, window: int | None, tasks: Sequence[TaskShards], room: int) -> Shuffle:
-    """Settle what was asked for.
+def choose_shuffle(mode: ShuffleMode, window: int | None, tasks: Sequence[TaskShards], cache_bytes: int) -> Shuffle:
+    """Choose how to shuffle.
 
     Args:
-        window: shards mixed at a time; by default 16, or as many as let two windows of every task fit into memory ("auto") or,
-            for remote shards, into the cache.
-        room: bytes that the cache of remote shards may take.
+        mode: The requested mode.
+        window: Shards shuffled at a time; by default 16, or as many as let two windows of every task fit into memory ("auto")
+            or, for remote shards, into the cache.
+        tasks: The shards of each task.
+        cache_bytes: Bytes that the cache of remote shards may take.
 
     Raises:
-        StreamError: when mode or window are not what they must be.
+        StreamError: When remote shards are to be shuffled globally and do not fit into the cache.
     """
-    if mode not in get_args(Mode):
-        raise StreamError(f"shuffle is {mode!r}; expected one of {', '.join(get_args(Mode))}")
-    if window is not None and window < 1:
-        raise StreamError(f"window is {window}; expected at least 1 shard")
     remote = not all(task.is_local for task in tasks)
     size, memory = sum(task.bytes for task in tasks), memory_bytes()
-    fits = size <= _MEMORY_SHARE * memory
+    fits = size <= _MEMORY_FRACTION * memory
     if mode == "none" or not tasks:
-        return Shuffle(mode="none", reason=f"{amount(size)} of shards in their own order")
-    if mode == "global" and remote and size > room:
+        return Shuffle(mode="none", reason=f"{format_bytes(size)} of shards in their own order")
+    if mode == "global" and remote and size > cache_bytes:
         raise StreamError(
-            f"shuffle 'global' needs all {amount(size)} of these shards in the cache, which may hold {amount(room)}; "
-            f"raise cache_bytes, or mix windows"
+            f"'global' needs all {format_bytes(size)} of the remote shards in the cache, which may hold "
+            f"{format_bytes(cache_bytes)}",
+            argument="shuffle",
+            hint="Raise `cache_bytes`, or pass `shuffle=window`",
         )
     if mode == "global" or (mode == "auto" and fits and not remote):
-        return Shuffle(mode="global", reason=f"{amount(size)} of shards mixed over all of them")
+        return Shuffle(mode="global", reason=f"{format_bytes(size)} of shards shuffled globally")
     largest = sum(int(task.sizes.max()) for task in tasks)
     if remote or mode == "auto":
-        fitting = (room if remote else int(_MEMORY_SHARE * memory)) // (2 * largest)
-        window = window or max(1, min(_MOST_WINDOW, fitting))
-    window = window or _MOST_WINDOW  # asked for by name, so the same on every machine
-    why = "they are remote" if remote else f"they do not fit into 60 % of {amount(memory)} of memory"
+        fitting = (cache_bytes if remote else int(_MEMORY_FRACTION * memory)) // (2 * largest)
+        window = window or max(1, min(_MAX_WINDOW, fitting))
+    window = window or _MAX_WINDOW  # an explicit mode gives the same window on every machine
+    why = "they are remote" if remote else f"they do not fit into 60 % of {format_bytes(memory)} of memory"
     because = f", since {why}" if mode == "auto" else ""
-    return Shuffle(mode="window", window=window, reason=f"{amount(size)} of shards mixed in windows of {window}{because}")
+    return Shuffle(
+        mode="window", window=window, reason=f"{format_bytes(size)} of shards shuffled in windows of {window}{because}"
+    )
 
 
 def memory_bytes() -> int:
-    """Memory of the machine, or of the control groups that this process is in if that is less."""
+    """Memory of the machine, or of the control groups of this process if that is less."""
     found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in _limits():
         if limit.exists() and (text := limit.read_text().strip()).isdigit():

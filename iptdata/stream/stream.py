@@ -1,89 +1,78 @@
-"""Pairs of a corpus as batches: exact epochs, any number of ranks, on from any step."""
+"""Pairs of a corpus as batches: exact epochs, any number of ranks, resumable at any step."""
 
 import logging
 import operator
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from iptdata import rng
 from iptdata.errors import StreamError
-from iptdata.shards.locations import split_names
-from iptdata.stream.ahead import Ahead
-from iptdata.stream.arena import most_mappings
+from iptdata.shards.layout import Shape
+from iptdata.shards.locations import split_task_paths
 from iptdata.stream.batch import Batch
 from iptdata.stream.cache import ShardCache
-from iptdata.stream.catalog import open_tasks
-from iptdata.stream.reader import FETCHES, Jobs, OnError, Remainder, TaskReader
+from iptdata.stream.catalog import TaskShards, open_tasks
+from iptdata.stream.options import OnError, Remainder, ShuffleMode, StreamOptions, TaskWeights
+from iptdata.stream.prefetch import Prefetcher
+from iptdata.stream.reader import FETCH_THREADS, TaskReader
 from iptdata.stream.schedule import make_schedule
 from iptdata.stream.share import Share
-from iptdata.stream.shuffle import Mode, Shuffle, choose_shuffle
-from iptdata.stream.webdataset_reader import WebDatasetReader
+from iptdata.stream.shuffle import Shuffle, choose_shuffle
+from iptdata.stream.task_readers import Allocate, open_readers
 
 _logger = logging.getLogger("iptdata.stream")
 _STATE_VERSION = 1
 
-Allocate = Callable[[int, int], torch.Tensor]
-
-
-class Reader(Protocol):
-    """Batches of one task; `TaskReader` says what each member is."""
-
-    @property
-    def batches(self) -> int | None: ...
-
-    @property
-    def skipped(self) -> Counter[str]: ...
-
-    def read(self, number: int, batch: int, epoch: int, step: int, allocate: Allocate) -> Batch: ...
-
-    def jobs_ahead(self, number: int, batch: int) -> tuple[list[Jobs], list[Jobs]]: ...
-
-    def restart(self, epoch: int, step: int) -> None: ...
-
 
 class PairStream(IterableDataset[Batch]):
-    """Batches of corrupted/clean pairs, one task a batch.
+    """Batches of corrupted/clean pairs, one task per batch.
 
         stream = PairStream("corpus/", tasks=["sr2", "rain"], batch_size=256)
         for batch in stream:
             batch.task, batch.corrupted, batch.clean  # uint8, N x 3 x H x W
 
-    Each `for` goes on from where the stream stands to the end of that epoch; the next one gives the next epoch. The sequence
+    Each `for` continues from the current step to the end of that epoch; the next one yields the next epoch. The sequence
     of global batches depends on the shards, the seed, the epoch and the options, never on ranks, workers or machines.
 
     Args:
-        paths: corpora, folders of a recipe or split, tars, globs, brace patterns, URLs of any `pyarrow.fs`, or `TASK=PATH` for
-            shards that something else made; one or several.
-        tasks: recipes to stream, all that are there by default.
-        batch_size: pairs a step, counted over all ranks.
-        rank, world_size: this rank reads rows floor(rank * batch_size / world_size) to
-            floor((rank + 1) * batch_size / world_size) of every batch.
-        split: which split of a corpus or recipe; shards named directly are read whatever their split.
-        weights: chance of each task in each step, or "equal". By default an epoch is all full batches of all tasks, each once.
-        epoch_steps: steps called an epoch, with weights; by default the number of pairs // batch_size.
-        fraction: share of each task's pairs to use; 20 % is part of 40 %.
+        paths: Corpora, folders of a recipe or split, tars, globs, brace patterns, URLs of any `pyarrow.fs`, or `TASK=PATH` for
+            shards not written by iptdata; one or several.
+        tasks: Recipes to stream, in this order; all of the shards by default.
+        batch_size: Pairs per step, counted over all ranks.
+        seed: Seed of every random choice.
+        rank: This process's rank in the distributed group; a single process by default. It reads rows
+            floor(rank * batch_size / world_size) to floor((rank + 1) * batch_size / world_size) of every batch.
+        world_size: Number of ranks.
+        split: Split of a corpus or recipe to read; shards that are passed by name are read regardless of their split.
+        weights: Chance of each task in each step, or "equal". By default an epoch is every full batch of every task once.
+        epoch_steps: Steps per epoch, with weights; by default the number of pairs // batch_size.
+        fraction: Fraction of each task's pairs to use, above 0 and at most 1; 0.2 is part of 0.4.
         remainder: "drop" leaves out what does not fill the last batch of a pass over a task (other pairs in each pass);
             "pad" fills it up.
-        shuffle: "global", "window", "none", or "auto": global where the shards are local and fit into 60 % of memory. Where
-            ranks run on machines of different memory, say which.
-        window: shards mixed at a time with "window", by default 16.
-        on_error: "raise", or "skip": leave out shards that cannot be read and count it in `skipped`.
-        cache_dir, cache_bytes: where remote shards are kept, and how many bytes of them.
+        shuffle: "global", "window", "none", or "auto": global where the shards are local and fit into 60 % of memory. Set it
+            explicitly where ranks run on machines of different memory.
+        window: Shards shuffled at a time with "window", 16 by default.
+        on_error: "raise", or "skip": skip shards that cannot be read and count their pairs in `skipped`.
+        cache_dir: Folder for fetched remote shards; by default `iptdata/shards` in $XDG_CACHE_HOME or ~/.cache.
+        cache_bytes: Bytes that the fetched shards may take, 64 GiB by default.
 
     Attributes:
-        pairs: how many pairs of each task are used; None where that is not known.
+        options: The validated arguments.
+        share: The rows of every batch that this rank reads.
+        shuffle: How the pairs are shuffled.
+        pairs: Number of pairs of each task that are used; None where that is not known.
         hashes: SHA-256 of each shard.
-        shapes: shape of each task's corrupted and clean patches, (H, W, 3); None where that is not known.
+        shapes: Shapes of each task's corrupted and clean patches, (H, W, 3); None where they are not known.
 
     Raises:
-        ShardError: when shards are missing, not finished, or not of one shape within a task.
-        StorageError: when a path cannot be read.
-        StreamError: when an option is not what it must be.
+        ShardError: When shards are missing, unfinished, or of different shapes within a task.
+        StorageError: When a path cannot be read.
+        StreamError: When an argument has the wrong type, is out of range or does not fit the shards.
     """
 
     def __init__(
@@ -96,88 +85,90 @@ class PairStream(IterableDataset[Batch]):
         rank: int = 0,
         world_size: int = 1,
         split: str = "train",
-        weights: Mapping[str, float] | Literal["equal"] | None = None,
+        weights: TaskWeights | None = None,
         epoch_steps: int | None = None,
         fraction: float = 1.0,
         remainder: Remainder = "drop",
-        shuffle: Mode = "auto",
+        shuffle: ShuffleMode = "auto",
         window: int | None = None,
         on_error: OnError = "raise",
         cache_dir: str | None = None,
         cache_bytes: int | None = None,
     ) -> None:
         super().__init__()
-        _check("remainder", remainder, get_args(Remainder))
-        _check("on_error", on_error, get_args(OnError))
-        self.share = Share(batch_size=batch_size, rank=rank, world_size=world_size)
-        self._seed = seed = operator.index(seed)
-        ours, foreign = split_names(paths)
-        shards = open_tasks(ours, split, tasks, fraction, foreign, skip=on_error == "skip")
-        cache = ShardCache(cache_dir, cache_bytes)
-        self.shuffle = choose_shuffle(shuffle, window, shards, cache.most_bytes)
-        self._may_adopt = shuffle == "auto"
-        self._readers: dict[str, Reader] = {}
-        self._remote = not all(task.is_local for task in shards)
-        for task in shards:
-            self._readers[task.name] = TaskReader(
-                task,
-                self.shuffle.order(task, seed),
-                self.share,
-                seed=seed,
-                remainder=remainder,
-                on_error=on_error,
-                cache=cache,
-                mappings=most_mappings() // len(shards),
-            )
-        for name, patterns in foreign.items():
-            if tasks is None or name in tasks:
-                self._readers[name] = WebDatasetReader(name, patterns, self.share, seed=seed, skip=on_error == "skip")
-        if not self._readers:
-            raise StreamError("there is no task to stream: tasks is empty, or no shard can be read")
-        self._names = list(self._readers)
-        known = {task.name: task for task in shards}
-        self.pairs = {name: known[name].total if name in known else None for name in self._names}
-        self.hashes = frozenset(entry.sha256 for task in shards for entry in task.entries)
-        self.shapes = {
-            name: (known[name].layout.corrupted, known[name].layout.clean) if name in known else None for name in self._names
-        }
-        batches = {name: reader.batches for name, reader in self._readers.items()}
-        pairs = sum(filter(None, self.pairs.values()))
-        self._schedule = make_schedule(batches, pairs, self.share, weights, epoch_steps, seed)
-        self._identity = {
-            "seed": seed,
+        arguments: dict[str, Any] = {
+            "tasks": tasks,
             "batch_size": batch_size,
-            "tasks": self._names,
-            "data": rng.digest(*(task.fingerprint() for task in shards), size=8).hex(),
+            "seed": seed,
+            "rank": rank,
+            "world_size": world_size,
+            "split": split,
+            "weights": weights,
+            "epoch_steps": epoch_steps,
             "fraction": fraction,
             "remainder": remainder,
-            "weights": dict(weights) if isinstance(weights, Mapping) else weights,
-            "epoch_steps": len(self._schedule),
+            "shuffle": shuffle,
+            "window": window,
+            "on_error": on_error,
+            "cache_dir": cache_dir,
+            "cache_bytes": cache_bytes,
         }
+        options = StreamOptions(**arguments)
+        self.options: StreamOptions = options
+        self.share: Share = options
+        own_paths, external = split_task_paths(paths)
+        shards = open_tasks(
+            own_paths,
+            split=options.split,
+            tasks=options.tasks,
+            fraction=options.fraction,
+            external=external,
+            skip_unreadable=options.skip_unreadable,
+        )
+        cache = ShardCache(options.cache_dir, options.cache_bytes)
+        self.shuffle: Shuffle = choose_shuffle(options.shuffle, options.window, shards, cache.max_bytes)
+        self._readers = open_readers(options, shards, external, self.shuffle, cache)
+        self._remote = not all(task.is_local for task in shards)
+        self.hashes: frozenset[str] = frozenset(entry.sha256 for task in shards for entry in task.entries)
+        self.pairs: dict[str, int | None] = dict.fromkeys(self._readers) | {task.name: task.total for task in shards}
+        self.shapes: dict[str, tuple[Shape, Shape] | None] = dict.fromkeys(self._readers) | {
+            task.name: (task.layout.corrupted, task.layout.clean) for task in shards
+        }
+        self._schedule = make_schedule(
+            {name: reader.batches for name, reader in self._readers.items()},
+            sum(task.total for task in shards),
+            self.share,
+            options.weights,
+            options.epoch_steps,
+            options.seed,
+        )
+        self._identity = _identity(options, self.tasks, shards, len(self._schedule))
         self._epoch, self._step = 0, 0
-        self._current: Ahead | None = None
-        if shards and rank == 0:
-            level = logging.WARNING if shuffle == "auto" and self.shuffle.mode == "window" else logging.INFO
-            _logger.log(level, "shuffle: %s", self.shuffle.reason)
+        self._active: Prefetcher | None = None
+        if shards and options.rank == 0:
+            chosen_here = options.shuffle == "auto" and self.shuffle.mode == "window"
+            _logger.log(logging.WARNING if chosen_here else logging.INFO, "shuffle: %s", self.shuffle.reason)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_current": None}
+        return self.__dict__ | {"_active": None}
 
     def __len__(self) -> int:
-        """Steps in an epoch, the same on every rank."""
+        """Steps per epoch, the same on every rank."""
         return len(self._schedule)
 
     @property
     def tasks(self) -> list[str]:
-        return list(self._names)
+        """Names of the streamed tasks, in order."""
+        return list(self._readers)
 
     @property
     def epoch(self) -> int:
+        """The epoch of the next step."""
         return self._epoch
 
     @property
     def step(self) -> int:
-        """The step of the epoch that comes next."""
+        """The next step of the epoch."""
         return self._step
 
     @property
@@ -189,105 +180,120 @@ class PairStream(IterableDataset[Batch]):
         return self.batches()
 
     def batches(self, allocate: Allocate | None = None) -> Iterator[Batch]:
-        """The batches from where the stream stands to the end of the epoch.
+        """Yield the batches from the current step to the end of the epoch.
 
-        In a worker of a `DataLoader`, every k-th of them, so that k workers together give each once and in order; there each
-        loop is a new epoch, whether or not the one before came to its end. Beginning a loop ends those begun before.
+        In a worker of a `DataLoader`, every k-th of them, so that k workers together yield each once and in order; there each
+        loop is a new epoch, whether or not the previous one was completed. Starting a loop ends those started before.
 
         Args:
-            allocate: gives a uint8 tensor of (rows, bytes) for the pixels of a batch, for those who reuse memory.
+            allocate: Returns a uint8 tensor of shape (rows, bytes) for the pixels of a batch, to reuse memory.
 
         Raises:
-            ShardError, StorageError: when a shard cannot be read.
-            StreamError: when another loop over this stream was begun meanwhile.
+            ShardError: When a shard is damaged.
+            StorageError: When a shard cannot be read.
+            StreamError: When another loop over this stream was started meanwhile.
         """
         epoch, first = self._epoch, self._step
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         if info:
             self._epoch, self._step = epoch + 1, 0
-        ahead = self._current = Ahead(threads=FETCHES if self._remote else 1)
-        for reader in self._readers.values():
+        prefetcher = self._active = Prefetcher(threads=FETCH_THREADS if self._remote else 1)
+        readers = list(self._readers.values())
+        for reader in readers:
             reader.restart(epoch, first)
         try:
-            for step, turn in enumerate(self._schedule.turns(epoch, first), first):
+            for step, (task_index, pass_index, batch_index) in enumerate(self._schedule.batches(epoch, first), first):
                 if (step - first) % workers != worker:
                     continue
-                if self._current is not ahead:
-                    raise StreamError("another loop over this stream was begun; give each loop a stream of its own")
-                reader = self._readers[self._names[turn.task]]
-                for urgent, lists in zip((True, False), reader.jobs_ahead(turn.number, turn.batch), strict=True):
+                if self._active is not prefetcher:
+                    raise StreamError("another loop over this stream was started", hint="Use a separate stream for each loop")
+                reader = readers[task_index]
+                for urgent, lists in zip((True, False), reader.prefetch_jobs(pass_index, batch_index), strict=True):
                     for jobs in lists:
-                        ahead.submit(jobs, urgent=urgent)
+                        prefetcher.submit(jobs, urgent=urgent)
                 if self._remote:
-                    ahead.start()
-                batch = reader.read(turn.number, turn.batch, epoch, step, allocate or _allocate)
-                ahead.start()  # not before the first batch, which would have to share the interpreter and the disk
+                    prefetcher.start()
+                batch = reader.read(pass_index, batch_index, epoch, step, allocate or _allocate)
+                prefetcher.start()  # after the first batch, which would have to share the interpreter and the disk
                 if not info:
-                    self._epoch, self._step = self._after(epoch, step)
+                    self._epoch, self._step = self._next_position(epoch, step)
                 yield batch
         finally:
-            ahead.close()
+            prefetcher.close()
 
     def set_epoch(self, epoch: int) -> None:
-        """Stand at the beginning of an epoch; nothing happens where the stream stands in that epoch already.
+        """Move to the beginning of an epoch; does nothing if it is the current epoch.
 
-        Needed before each epoch in a `DataLoader` that starts its workers anew, which does not move the stream it was given.
+        Needed before each epoch in a `DataLoader` that restarts its workers, which does not move the stream it was given.
         """
         if epoch != self._epoch:
             self._epoch, self._step = epoch, 0
 
     def state_dict(self, after: Batch | None = None) -> dict[str, Any]:
-        """All that is needed to go on with the next batch, on any number of ranks: a few plain numbers and names.
+        """The state needed to resume with the next batch, on any number of ranks: a few plain numbers and names.
 
         Args:
-            after: the last batch that was used; by default the last that was given. Needed where something, such as a
-                `DataLoader` with workers, holds batches that were given and not used.
+            after: The last batch that was used; by default the last that was yielded. Needed where something, such as a
+                `DataLoader` with workers, holds batches that were yielded and not used.
         """
-        epoch, step = (self._epoch, self._step) if after is None else self._after(after.epoch, after.step)
+        epoch, step = (self._epoch, self._step) if after is None else self._next_position(after.epoch, after.step)
         return {"version": _STATE_VERSION, "epoch": epoch, "step": step, "shuffle": self.shuffle.plain()} | self._identity
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Stand where a state was taken; how pairs are mixed is taken from it, unless it was asked for otherwise.
+        """Continue from a state; with `shuffle="auto"` the shuffle mode is taken from it.
 
         Raises:
-            StreamError: when the state is of a stream with other pairs or options, naming them.
+            StreamError: When the state is damaged, or of a stream with other pairs or options, which are listed.
         """
         if state.get("version") != _STATE_VERSION:
-            raise StreamError(f"the state has version {state.get('version')!r}; this release reads {_STATE_VERSION}")
-        found = self._identity | ({} if self._may_adopt else {"shuffle": self.shuffle.plain()})
+            raise StreamError(f"found a state of version {state.get('version')!r}, expected {_STATE_VERSION}")
+        expected = self._identity | ({} if self.options.shuffle == "auto" else {"shuffle": self.shuffle.plain()})
         changes = [
-            f"{name}: {state.get(name)!r} there, {value!r} here" for name, value in found.items() if state.get(name) != value
+            f"{name}: {state.get(name)!r} in the state, {value!r} here"
+            for name, value in expected.items()
+            if state.get(name) != value
         ]
         if changes:
             raise StreamError(
-                f"the state is of another stream ({'; '.join(changes)}); use its shards and options, or start anew"
+                f"the state is of another stream ({'; '.join(changes)})", hint="Use its shards and options, or start over"
             )
         try:
             epoch, step, shuffle = operator.index(state["epoch"]), operator.index(state["step"]), Shuffle(**state["shuffle"])
         except (KeyError, TypeError) as error:
-            raise StreamError(f"the state is damaged ({error}); take another one, or start anew") from error
+            raise StreamError(f"the state is damaged ({error})", hint="Use another one, or start over") from error
         if epoch < 0 or not 0 <= step < len(self):
-            raise StreamError(f"the state stands at epoch {epoch}, step {step}; an epoch has {len(self)} steps")
-        self._adopt(shuffle)
+            raise StreamError(f"found a state at epoch {epoch}, step {step}, expected a step below {len(self)}")
+        self._set_shuffle(shuffle)
         self._epoch, self._step = epoch, step
 
-    def _adopt(self, shuffle: Shuffle) -> None:
+    def _set_shuffle(self, shuffle: Shuffle) -> None:
         if shuffle.plain() == self.shuffle.plain():
             return
         self.shuffle = shuffle
         for reader in self._readers.values():
             if isinstance(reader, TaskReader):
-                reader.reorder(shuffle.order(reader.shards, self._seed))
+                reader.set_order(shuffle.order(reader.shards, self.options.seed))
 
-    def _after(self, epoch: int, step: int) -> tuple[int, int]:
+    def _next_position(self, epoch: int, step: int) -> tuple[int, int]:
+        """Epoch and step after a step."""
         return (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
+
+
+def _identity(options: StreamOptions, tasks: list[str], shards: Sequence[TaskShards], epoch_steps: int) -> dict[str, Any]:
+    """The part of a state that must be the same when a run resumes."""
+    weights = options.weights
+    return {
+        "seed": options.seed,
+        "batch_size": options.batch_size,
+        "tasks": tasks,
+        "data": rng.digest(*(task.fingerprint() for task in shards), size=8).hex(),
+        "fraction": options.fraction,
+        "remainder": options.remainder,
+        "weights": dict(weights) if isinstance(weights, Mapping) else weights,
+        "epoch_steps": epoch_steps,
+    }
 
 
 def _allocate(rows: int, size: int) -> torch.Tensor:
     return torch.empty((rows, size), dtype=torch.uint8)
-
-
-def _check(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise StreamError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")

@@ -1,8 +1,8 @@
-"""Shards that something else made, through the webdataset library: any order of members, PNG, JPEG or npy.
+"""Batches from shards not written by iptdata, through the webdataset library: any order of members, PNG, JPEG or npy.
 
-What is lost against shards of ours: random access, so a pass is shards drawn at random with a buffer of samples mixed rather
-than each pair once, and a resumed run reads other pairs than an uninterrupted one. Orientations are
-drawn for the rows of a step.
+Compared with iptdata's shards there is no random access: a pass is shards drawn at random with a buffer of samples shuffled
+rather than each pair once, and a resumed run reads other pairs than an uninterrupted one. Orientations are drawn for the
+rows of a step.
 """
 
 import glob
@@ -25,12 +25,13 @@ from webdataset.tariterators import tarfile_to_samples
 from iptdata import rng
 from iptdata.errors import ShardError, one_line
 from iptdata.shards.locations import expand_braces
-from iptdata.shards.tars import find_pair, no_pair
-from iptdata.stream.batch import Batch, orientations, pixels
+from iptdata.shards.tars import find_pair, missing_pair
+from iptdata.stream.augment import draw_orientations
+from iptdata.stream.batch import Batch, pixels
 from iptdata.stream.share import Share
 
-_MIXED_SAMPLES = 2000
-_MOST_UNUSABLE = 1000
+_SHUFFLE_BUFFER = 2000
+_MAX_UNUSABLE = 1000
 
 _logger = logging.getLogger("iptdata.stream")
 
@@ -38,34 +39,37 @@ _logger = logging.getLogger("iptdata.stream")
 class WebDatasetReader:
     """An endless stream of batches of one task.
 
-    A sample needs one member whose name says clean and one that says corrupted, see `shards.foreign.find_pair`, and behind it
-    the format: `0001.gt.png`, `0001.lq.png`.
+    A sample needs one member whose name marks it as clean and one marked as corrupted, see `iptdata.shards.tars.find_pair`,
+    followed by the format: `0001.gt.png`, `0001.lq.png`.
 
     Args:
-        patterns: tars as paths, globs, brace patterns or URLs that webdataset opens.
-        skip: go on after samples that cannot be read, and count them in `skipped`.
+        task: Name of the task.
+        patterns: Tars as paths, globs, brace patterns or URLs that webdataset opens.
+        share: The rows of this rank.
+        seed: Seed of the sampling and of the orientations.
+        skip_unreadable: Skip samples that cannot be read, and count them in `skipped`, instead of raising.
 
     Raises:
-        ShardError: when the patterns name nothing.
+        ShardError: When the patterns match nothing.
     """
 
     batches = None
 
-    def __init__(self, task: str, patterns: Sequence[str], share: Share, *, seed: int, skip: bool) -> None:
+    def __init__(self, task: str, patterns: Sequence[str], share: Share, *, seed: int, skip_unreadable: bool) -> None:
         self.task = task
-        self.urls = [url for pattern in patterns for url in _expand(pattern)]
+        self.urls: list[str] = [url for pattern in patterns for url in _expand(pattern)]
         if not self.urls:
-            raise ShardError(f"{task}={patterns[0]} names no .tar; expected tars, a glob, a brace pattern or URLs")
+            raise ShardError(f"{task}={patterns[0]} matches no .tar, expected tars, a glob, a brace pattern or URLs")
         self.skipped: Counter[str] = Counter()
         self._share = share
         self._seed = seed
-        self._skip = skip
+        self._skip_unreadable = skip_unreadable
         self._samples: Iterator[tuple[np.ndarray, np.ndarray]] | None = None
         self._shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
-        self._place = (0, 0)
-        self._unusable = 0
+        self._position = (0, 0)
+        self._unusable_in_a_row = 0
         _logger.warning(
-            "task %s: shards of something else (%s) are read through webdataset: no random access, so no exact epochs "
+            "task %s: shards not written by iptdata (%s) are read through webdataset: no random access, so no exact epochs "
             "and no exact resume",
             task,
             self.urls[0],
@@ -75,16 +79,18 @@ class WebDatasetReader:
         return self.__dict__ | {"_samples": None}
 
     def restart(self, epoch: int, step: int) -> None:
-        """Begin anew, with other samples than from another place in the run."""
+        """Draw new samples, others than from any other step of the run."""
         self._samples = None
-        self._place = (epoch, step)
+        self._position = (epoch, step)
 
-    def jobs_ahead(self, number: int, batch: int) -> tuple[list[Any], list[Any]]:
-        """Nothing: webdataset reads as it goes."""
+    def prefetch_jobs(self, pass_index: int, batch_index: int) -> tuple[list[Any], list[Any]]:
+        """No jobs: webdataset reads sequentially."""
         return [], []
 
-    def read(self, number: int, batch: int, epoch: int, step: int, allocate: Callable[[int, int], torch.Tensor]) -> Batch:
-        """The next pairs; see `TaskReader.read`."""
+    def read(
+        self, pass_index: int, batch_index: int, epoch: int, step: int, allocate: Callable[[int, int], torch.Tensor]
+    ) -> Batch:
+        """Read the next pairs, regardless of pass and batch; see `TaskReader.read`."""
         if self._samples is None:
             self._samples = self._open()
         pairs = [next(self._samples) for _ in range(self._share.rows)]
@@ -101,9 +107,9 @@ class WebDatasetReader:
         )
 
     def _orientation(self, epoch: int, step: int) -> np.ndarray:
-        """One for each row of the step's batch: pairs have no numbers here."""
-        words = rng.raw_words(rng.digest("orientation", self._seed, self.task, epoch, step), self._share.batch_size)
-        return orientations(words[self._share.start : self._share.stop])
+        """One orientation per row of the step's batch, since pairs have no index here."""
+        random_bits = rng.raw_words(rng.digest("orientation", self._seed, self.task, epoch, step), self._share.batch_size)
+        return draw_orientations(random_bits[self._share.start : self._share.stop])
 
     @staticmethod
     def _stack(images: list[np.ndarray], allocate: Callable[[int, int], torch.Tensor]) -> torch.Tensor:
@@ -114,12 +120,12 @@ class WebDatasetReader:
 
     def _open(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         info = get_worker_info()
-        seed = rng.hash64("foreign", self._seed, self.task, self._share.rank, info.id if info else 0, *self._place)
-        handler = self._count if self._skip else reraise_exception
+        seed = rng.hash64("foreign", self._seed, self.task, self._share.rank, info.id if info else 0, *self._position)
+        handler = self._skip_error if self._skip_unreadable else reraise_exception
         pipeline = DataPipeline(
             ResampledShards(self.urls, seed=seed, deterministic=True, worker_seed=lambda: 0),
             tarfile_to_samples(handler=handler),
-            shuffle(_MIXED_SAMPLES, seed=seed),
+            shuffle(_SHUFFLE_BUFFER, seed=seed),
             decode("rgb8", handler=handler),
         )
         try:
@@ -128,40 +134,44 @@ class WebDatasetReader:
                 if pair is not None:
                     yield pair
         except (OSError, ValueError, EOFError, tarfile.TarError, DecodingError) as error:
-            raise ShardError(f"{self.task}: {one_line(error)}; mend it, or skip it with on_error='skip'") from error
+            raise ShardError(
+                f"{self.task}: {one_line(error)}", hint="Repair the shard, or skip it with on_error='skip'"
+            ) from error
 
     def _pair(self, sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
         clean, corrupted = find_pair({key: value for key, value in sample.items() if isinstance(value, np.ndarray)})
         problem = None
         if clean is None or corrupted is None:
-            problem = no_pair(key for key in sample if not key.startswith("__"))
+            problem = missing_pair(key for key in sample if not key.startswith("__"))
         elif any(image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 for image in (clean, corrupted)):
-            problem = f"has {clean.dtype} {clean.shape} and {corrupted.dtype} {corrupted.shape}; expected uint8 (H, W, 3)"
+            problem = f"has {clean.dtype} {clean.shape} and {corrupted.dtype} {corrupted.shape}, expected uint8 (H, W, 3)"
         elif self._shapes not in (None, (clean.shape, corrupted.shape)):
-            problem = f"has shapes {clean.shape} and {corrupted.shape}, others {self._shapes}; a task has one shape"
+            problem = f"has shapes {clean.shape} and {corrupted.shape}, expected {self._shapes} as in the samples before"
         if problem is None:
             assert clean is not None
             assert corrupted is not None
             self._shapes = clean.shape, corrupted.shape
-            self._unusable = 0
+            self._unusable_in_a_row = 0
             return clean, corrupted
-        if not self._skip:
+        if not self._skip_unreadable:
             raise ShardError(f"{self.task}: {sample.get('__url__')}: {sample['__key__']} {problem}")
-        self._leave_out(str(sample.get("__url__")), f"{sample['__key__']} {problem}")
+        self._skip(str(sample.get("__url__")), f"{sample['__key__']} {problem}")
         return None
 
-    def _leave_out(self, where: str, problem: str) -> None:
-        """Count a sample that cannot be used, and give up when there is no other."""
-        if where not in self.skipped:
-            _logger.warning("left out: %s: %s", where, problem)
-        self.skipped[where] += 1
-        self._unusable += 1
-        if self._unusable >= _MOST_UNUSABLE:
-            raise ShardError(f"{self.task}: {_MOST_UNUSABLE} samples in a row cannot be used, the last: {where}: {problem}")
+    def _skip(self, location: str, problem: str) -> None:
+        """Count an unusable sample, and raise when there are too many in a row."""
+        if location not in self.skipped:
+            _logger.warning("skipped: %s: %s", location, problem)
+        self.skipped[location] += 1
+        self._unusable_in_a_row += 1
+        if self._unusable_in_a_row >= _MAX_UNUSABLE:
+            raise ShardError(
+                f"{self.task}: {_MAX_UNUSABLE} samples in a row cannot be used, the last one: {location}: {problem}"
+            )
 
-    def _count(self, error: Exception) -> bool:
-        text = one_line(error)
-        self._leave_out(text, "cannot be read")
+    def _skip_error(self, error: Exception) -> bool:
+        """Handler of webdataset's errors: count the sample and continue."""
+        self._skip(one_line(error), "cannot be read")
         return True
 
 

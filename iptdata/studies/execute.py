@@ -1,87 +1,100 @@
-"""Working through a study: what begins with nothing, then the rest, each unless it is done; then the table and the figure."""
+"""Run a study: pre-trainings and new networks first, then cells that start from a pre-training, then table and figure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
-from iptdata.studies.check import check
+from iptdata.parallel import RayPool, serial_map
+from iptdata.studies.check import check_study
 from iptdata.studies.figure import svg
-from iptdata.studies.part import PartJob, PartOutcome, outcome_of, run_job
-from iptdata.studies.plan import Part, StudyPlan, claim
+from iptdata.studies.part import PartResult, finished_part, run_part
+from iptdata.studies.plan import Part, StudyPlan, record_plan
 from iptdata.studies.report import markdown
+from iptdata.training.events import Observer
 
 TABLE, FIGURE = "table.md", "figure.svg"
 
-Work = Callable[[PartJob], PartOutcome]
-Runner = Callable[[Work, Iterable[PartJob]], Iterator[PartOutcome]]
+Work = Callable[[Part], PartResult]
+Runner = Callable[[Work, Iterable[Part]], Iterator[PartResult]]
 
 
 def run_study(
-    plan: StudyPlan, runner: Runner, told: Callable[[PartOutcome], object], work: Work = run_job
-) -> dict[str, PartOutcome]:
-    """Do what is missing; write table.md and figure.svg of what there is, also when it is interrupted.
+    plan: StudyPlan,
+    *,
+    on_part: Callable[[PartResult], object] | None = None,
+    observer: Observer | None = None,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> dict[str, PartResult]:
+    """Train and measure what is not finished; write table.md and figure.svg, even when interrupted.
+
+    With several workers, or an address, parts run at the same time on Ray, one GPU each if there are GPUs; otherwise one after
+    the other in this process.
 
     Args:
-        runner: maps a function over jobs, here or elsewhere.
-        told: each outcome as it comes, those that were there first.
+        plan: From `plan_study`.
+        on_part: Called with each result, those of finished parts first.
+        observer: Callbacks of the trainings in this process; not called on Ray.
+        stop_requested: When it returns True, the running part stops, and so does the study; not called on Ray.
 
     Returns:
-        outcomes by the part's name, without cells whose pre-training failed or was stopped.
+        Results by name of the part, without cells whose pre-training failed or was stopped.
 
     Raises:
-        IptDataError: when the folder holds another study or is in use, or shards, checkpoints or benchmarks cannot be used.
+        StudyError: When the folder holds another study, or a network does not fit what it is measured on.
+        IptDataError: When the folder is in use, or shards, checkpoints or benchmarks cannot be used.
     """
-    check(plan)
+    options = plan.options
+    count = options.workers or max(plan.gpus, 1)
+    if count > 1 or options.address is not None:
+        with RayPool(workers=count, address=options.address, gpus=plan.gpus > 0 or options.address is not None) as pool:
+            return run_parts(plan, pool.map, run_part, on_part)
+    work = partial(run_part, observer=observer, stop_requested=stop_requested)
+    return run_parts(plan, serial_map, work, on_part)
+
+
+def run_parts(
+    plan: StudyPlan, runner: Runner, work: Work = run_part, on_part: Callable[[PartResult], object] | None = None
+) -> dict[str, PartResult]:
+    """Run a study with a given runner; see `run_study`.
+
+    Args:
+        plan: From `plan_study`.
+        runner: Maps a function over parts, in this process or elsewhere.
+        work: The function, `run_part` with its arguments.
+        on_part: Called with each result, those of finished parts first.
+    """
+    check_study(plan)
     plan.storage.make_folder()
-    outcomes: dict[str, PartOutcome] = {}
+    results: dict[str, PartResult] = {}
     with plan.storage.locked():
-        claim(plan)
+        record_plan(plan)
         try:
-            _work_through(plan, runner, told, work, outcomes)
+            for result in _results(plan, runner, work, results):
+                results[result.name] = result
+                if on_part is not None:
+                    on_part(result)
+                if result.stopped:
+                    break
         finally:
-            _report(plan, outcomes)
-    return outcomes
+            plan.storage.write(TABLE, markdown(plan, results).encode())
+            plan.storage.write(FIGURE, svg(plan, results).encode())
+    return results
 
 
-def _work_through(
-    plan: StudyPlan, runner: Runner, told: Callable[[PartOutcome], object], work: Work, outcomes: dict[str, PartOutcome]
-) -> None:
-    """First what begins with nothing, then what begins with a pre-training."""
-    for wave in ([part for part in plan.parts if part.base is None], [part for part in plan.parts if part.base is not None]):
+def _results(plan: StudyPlan, runner: Runner, work: Work, results: Mapping[str, PartResult]) -> Iterator[PartResult]:
+    """Results in two waves: parts without a base, then those whose base, by then in `results`, is trained."""
+    for wave in (_without_base, _with_trained_base):
         missing = []
-        for job in _jobs(plan, wave, outcomes):
-            if (outcome := outcome_of(job)) is None:
-                missing.append(job)
+        for part in wave(plan, results):
+            if (finished := finished_part(part)) is None:
+                missing.append(part)
             else:
-                outcomes[job.name] = outcome
-                told(outcome)
-        for outcome in runner(work, missing):
-            outcomes[outcome.name] = outcome
-            told(outcome)
-            if outcome.stopped:
-                return
+                yield finished
+        yield from runner(work, missing)
 
 
-def _report(plan: StudyPlan, outcomes: Mapping[str, PartOutcome]) -> None:
-    """Write the table and the figure of what there is."""
-    plan.storage.write(TABLE, markdown(plan, outcomes).encode())
-    plan.storage.write(FIGURE, svg(plan, outcomes).encode())
+def _without_base(plan: StudyPlan, results: Mapping[str, PartResult]) -> list[Part]:
+    return [part for part in plan.parts if part.base is None]
 
 
-def _jobs(plan: StudyPlan, parts: Sequence[Part], outcomes: dict[str, PartOutcome]) -> list[PartJob]:
-    """Those parts whose pre-training is there."""
-    jobs = []
-    for part in parts:
-        base = None if part.base is None else outcomes[part.base].trained
-        if part.base is not None and base is None:
-            continue
-        jobs.append(
-            PartJob(
-                name=part.name,
-                folder=plan.folder(part.name),
-                options=None if part.options is None else part.options.plain(),
-                checkpoint=None if base is None else base.checkpoint(plan.folder(str(part.base))),
-                measures=part.measures,
-                head=None if part.cell is None else part.cell.head,
-                device=(part.options or plan.network(part)).device,
-            )
-        )
-    return jobs
+def _with_trained_base(plan: StudyPlan, results: Mapping[str, PartResult]) -> list[Part]:
+    return [part for part in plan.parts if part.base is not None and results[part.base.name].training is not None]

@@ -1,71 +1,32 @@
-"""Training and measuring one part of a study: a function of its job alone, here or in another process."""
+"""Train and measure one part of a study, in this process or another one; finished work is read from its folder."""
 
 import json
-import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
 
 from iptdata.errors import IptDataError, StorageError, TrainFinished
-from iptdata.evaluation.measurements import plan_measurements
-from iptdata.evaluation.score import evaluate
+from iptdata.evaluation.measurements import evaluate
 from iptdata.files.storage import Storage
-from iptdata.studies.plan import Measure
+from iptdata.studies.plan import Measure, Part
 from iptdata.training.events import Observer, Observers, RunInfo
-from iptdata.training.run import train
-from iptdata.training.run_folder import METRICS, RunFolder
+from iptdata.training.result import RunResult, run_result
+from iptdata.training.run import run_training
+from iptdata.training.run_folder import RunFolder
 
 _TRAINED, _RESULTS, _SETTING = "trained.json", "results.json", "setting.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartJob:
-    """A part that is ready to be worked on.
-
-    Attributes:
-        folder: of the training, and of what came of it.
-        options: of the training, None where there is none; checkpoint: what it begins with, or what is measured.
-        device: where to measure.
-    """
-
-    name: str
-    folder: str
-    options: Mapping[str, Any] | None
-    checkpoint: str | None
-    measures: Sequence[Measure]
-    head: str | None
-    device: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingRecord:
-    """A training that came to its end.
-
-    Attributes:
-        patches: that the network has seen; seconds: that its steps took, wherever they were interrupted.
-        setting: the device, and the precision.
-    """
-
-    steps: int
-    patches: int
-    seconds: float
-    setting: str
-
-    def checkpoint(self, folder: str) -> str:
-        """Its last one, in the folder of the training."""
-        return RunFolder(folder).checkpoint_path(self.steps)
-
-
-@dataclass(frozen=True, kw_only=True)
 class MeasureResult(Measure):
-    """A measure and what it gave.
+    """A measure and its result.
 
     Attributes:
-        head: the one that was asked for by name; checkpoint: the file's name.
-        psnr: mean in dB, on the channel that the field quotes; None where no image could be measured.
-        problems: images that could not be measured, a line each.
+        head: Head that the study requested, None for the task's own.
+        checkpoint: File name of the checkpoint.
+        psnr: Mean in dB on the channel that papers report, None if no image could be measured.
+        problems: Images that could not be measured, one line per image.
     """
 
     head: str | None
@@ -75,137 +36,164 @@ class MeasureResult(Measure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartOutcome:
-    """What came of a part.
+class PartResult:
+    """Result of one part: finished, stopped or failed.
 
     Attributes:
-        stopped: it was asked to, and goes on when it is called again. problem: why it could not be finished.
+        name: Name of the part.
+        training: The finished training, None if there is none.
+        results: Finished measures.
+        stopped: Whether it was stopped on request; the next call resumes it.
+        problem: Why it failed, "" otherwise.
     """
 
     name: str
-    trained: TrainingRecord | None = None
+    training: RunResult | None = None
     results: Sequence[MeasureResult] = ()
     stopped: bool = False
     problem: str = ""
 
 
-class _Stopped(Exception):
-    """The part was asked to stop while it was measured."""
+class _StopRequested(Exception):
+    """A stop was requested during a measurement."""
 
 
-def run_job(job: PartJob, observer: Observer | None = None, stopping: Callable[[], bool] = lambda: False) -> PartOutcome:
-    """Do what is not done yet: train, then measure.
+def run_part(part: Part, observer: Observer | None = None, stop_requested: Callable[[], bool] = lambda: False) -> PartResult:
+    """Train and measure what is not finished yet.
+
+    Args:
+        part: The part; its base, if it has one, is trained.
+        observer: Callbacks of the training.
+        stop_requested: Called in every step and for every image; when it returns True, the part stops and can be resumed.
 
     Raises:
-        StorageError: when something cannot be written; what else goes wrong is the outcome's problem.
+        StorageError: When a file cannot be written; any other error becomes the `problem` of the result.
     """
-    storage = Storage(job.folder)
+    storage = Storage(part.folder)
     storage.make_folder()
-    trained: TrainingRecord | None = None
+    training: RunResult | None = None
     results: list[MeasureResult] = []
+    result = partial(PartResult, name=part.name)
     try:
-        if job.options is not None:
-            trained = _train(job, storage, observer or Observer(), stopping)
-            if trained is None:
-                return PartOutcome(name=job.name, stopped=True)
-        known = _measured(storage, job, trained)
-        for measure in job.measures:
-            results.append(known.get(measure.name) or _measure(job, trained, measure, stopping))
-            storage.write(_RESULTS, json.dumps([asdict(result) for result in results], indent=1).encode())
-    except _Stopped:
-        return PartOutcome(name=job.name, trained=trained, results=results, stopped=True)
+        if part.options is not None:
+            training = _train(part, observer or Observer(), stop_requested)
+            if training is None:
+                return result(stopped=True)
+        finished = _finished_measures(part)
+        for measure in part.measures:
+            results.append(finished.get(measure.name) or _measure(part, measure, stop_requested))
+            storage.write(_RESULTS, json.dumps([asdict(item) for item in results], indent=1).encode())
+    except _StopRequested:
+        return result(training=training, results=results, stopped=True)
     except StorageError:
         raise
     except IptDataError as error:
-        return PartOutcome(name=job.name, trained=trained, results=results, problem=str(error))
-    return PartOutcome(name=job.name, trained=trained, results=results)
+        return result(training=training, results=results, problem=str(error))
+    return result(training=training, results=results)
 
 
-def outcome_of(job: PartJob) -> PartOutcome | None:
-    """What a finished part came to, None where something is missing."""
-    storage = Storage(job.folder)
-    trained = _read_trained(storage)
-    if job.options is not None and trained is None:
+def finished_part(part: Part) -> PartResult | None:
+    """The result of a finished part, None if anything is missing."""
+    training = finished_training(part)
+    if part.options is not None and training is None:
         return None
-    known = _measured(storage, job, trained)
-    if any(measure.name not in known for measure in job.measures):
+    finished = _finished_measures(part)
+    if any(measure.name not in finished for measure in part.measures):
         return None
-    return PartOutcome(name=job.name, trained=trained, results=[known[measure.name] for measure in job.measures])
+    return PartResult(name=part.name, training=training, results=[finished[measure.name] for measure in part.measures])
 
 
-def _train(job: PartJob, storage: Storage, observer: Observer, stopping: Callable[[], bool]) -> TrainingRecord | None:
-    """Train to the end, or read that it was; None when it was asked to stop."""
-    if (done := _read_trained(storage)) is not None:
-        return done
-    options = dict(job.options or {}) | ({} if job.checkpoint is None else {"checkpoint": job.checkpoint})
-    with suppress(TrainFinished):  # and then it was killed
-        if not train([options], job.folder, Observers(_Setting(storage), observer), stopping=stopping):
-            return None
-    step, batch = RunFolder(job.folder).steps()[-1], int(options["batch_size"])
-    records = [json.loads(line) for line in storage.read(METRICS).splitlines()]
-    trained = TrainingRecord(
-        steps=step,
-        patches=step * batch,
-        seconds=math.fsum(batch / record["patches_per_s"] for record in records if "patches_per_s" in record),
-        setting=storage.read(_SETTING).decode(),
+def finished_training(part: Part) -> RunResult | None:
+    """The result of a finished training, None if the part was not trained to its end."""
+    storage = Storage(part.folder)
+    if not storage.exists(_TRAINED):
+        return None
+    kept = json.loads(storage.read(_TRAINED))
+    return RunResult(
+        folder=part.folder,
+        step=kept["steps"],
+        steps=kept["steps"],
+        patches=kept["patches"],
+        seconds=kept["seconds"],
+        patches_per_second=kept["patches"] / kept["seconds"] if kept["seconds"] else 0.0,
+        last_checkpoint=RunFolder(part.folder).checkpoint_path(kept["steps"]),
+        best_checkpoint=None,
+        finished=True,
+        setting=kept["setting"],
     )
-    storage.write(_TRAINED, json.dumps(asdict(trained), indent=1).encode())
-    return trained
 
 
-def _read_trained(storage: Storage) -> TrainingRecord | None:
-    return TrainingRecord(**json.loads(storage.read(_TRAINED))) if storage.exists(_TRAINED) else None
+def _train(part: Part, observer: Observer, stop_requested: Callable[[], bool]) -> RunResult | None:
+    """Train to the end unless it is done; None if it was stopped."""
+    if (done := finished_training(part)) is not None:
+        return done
+    assert part.options is not None
+    storage = Storage(part.folder)
+    options = part.options.plain() | ({} if part.base is None else {"checkpoint": _checkpoint(part.base)})
+    try:
+        observers = Observers(_SettingFile(storage), observer)
+        result = run_training([options], part.folder, observers, stop_requested=stop_requested)
+    except TrainFinished:  # it was killed before trained.json was written
+        result = run_result(part.folder)
+    if not result.finished:
+        return None
+    kept = {
+        "steps": result.step,
+        "patches": result.patches,
+        "seconds": result.seconds,
+        "setting": storage.read(_SETTING).decode(),
+    }
+    storage.write(_TRAINED, json.dumps(kept, indent=1).encode())
+    return finished_training(part)
 
 
-def _checkpoint(job: PartJob, trained: TrainingRecord | None) -> str:
-    """What is measured."""
-    checkpoint = job.checkpoint if trained is None else trained.checkpoint(job.folder)
-    assert checkpoint is not None
-    return checkpoint
+def _checkpoint(part: Part) -> str:
+    """The checkpoint to measure: of the part's training, or of its base."""
+    trained = part if part.options is not None else part.base
+    assert trained is not None
+    training = finished_training(trained)
+    assert training is not None
+    assert training.last_checkpoint is not None
+    return training.last_checkpoint
 
 
-def _measured(storage: Storage, job: PartJob, trained: TrainingRecord | None) -> dict[str, MeasureResult]:
-    """Results of before, by the measure's name: of the same head, checkpoint and benchmark, and of all images."""
+def _finished_measures(part: Part) -> dict[str, MeasureResult]:
+    """Earlier results by name of the measure: of the same head, checkpoint and benchmark, and of all images."""
+    storage = Storage(part.folder)
     if not storage.exists(_RESULTS):
         return {}
-    wanted = {(measure.name, measure.path, job.head, os.path.basename(_checkpoint(job, trained))) for measure in job.measures}
+    checkpoint = os.path.basename(_checkpoint(part))
+    expected = {(measure.name, measure.path, part.head, checkpoint) for measure in part.measures}
     results = [MeasureResult(**entry) for entry in json.loads(storage.read(_RESULTS))]
     return {
         result.name: result
         for result in results
-        if not result.problems and (result.name, result.path, result.head, result.checkpoint) in wanted
+        if not result.problems and (result.name, result.path, result.head, result.checkpoint) in expected
     }
 
 
-def _measure(job: PartJob, trained: TrainingRecord | None, measure: Measure, stopping: Callable[[], bool]) -> MeasureResult:
-    def go_on(name: str) -> None:
-        if stopping():
-            raise _Stopped
+def _measure(part: Part, measure: Measure, stop_requested: Callable[[], bool]) -> MeasureResult:
+    def check_stop(name: str = "") -> None:
+        if stop_requested():
+            raise _StopRequested
 
-    go_on("")
-    checkpoint = _checkpoint(job, trained)
-    (one,) = plan_measurements(
-        checkpoint=checkpoint,
-        tasks=[measure.task],
-        benchmarks=[measure.path],
-        head=job.head,
-        network={"device": job.device},
-    )
-    score = evaluate(one.restorer, one.benchmark, one.protocol, done=go_on)
+    check_stop()
+    checkpoint = _checkpoint(part)
+    (score,) = evaluate(checkpoint, measure.path, tasks=[measure.task], head=part.head, device=part.device, on_image=check_stop)
     return MeasureResult(
         **asdict(measure),
-        head=job.head,
+        head=part.head,
         checkpoint=os.path.basename(checkpoint),
         psnr=score.quoted,
         problems=list(score.problems),
     )
 
 
-class _Setting(Observer):
-    """Writes down the machine."""
+class _SettingFile(Observer):
+    """Writes device and precision to setting.txt, since a run's folder does not hold them."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def started(self, run: RunInfo) -> None:
+    def on_start(self, run: RunInfo) -> None:
         self._storage.write(_SETTING, run.setting.encode())

@@ -1,34 +1,42 @@
-"""From a study, shards and benchmarks to what is to be trained and measured, checked before anything starts."""
+"""Plan a study: what to train and measure, checked against what its folder already holds."""
 
 import json
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from iptdata.errors import StudyError, TrainError
 from iptdata.files.storage import Storage
-from iptdata.shards.locations import absolute
-from iptdata.studies.study import Cell, Study
+from iptdata.options import from_arguments
+from iptdata.shards.locations import absolute_path
+from iptdata.studies.options import StudyOptions
+from iptdata.studies.smoke import smoke_inputs
+from iptdata.studies.study import Cell, Study, load_study
 from iptdata.training.config import resolve
 from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import gpus
 from iptdata.training.run_folder import RunFolder
 
 _PLAN = "plan.json"
-_OF_A_STUDY = {"keep": 1}  # checkpoints of a training
-_FREE = (  # what may change while a training is under way
+_STUDY_DEFAULTS = {"keep": 1}  # one checkpoint per training
+_CHANGEABLE = (  # options that may differ when a training is resumed
     *("device", "precision", "compile", "accumulate", "nonfinite", "save_every", "keep"),
     *("validate", "split", "validate_every", "validate_pairs", "picture_every"),
 )
-_DEFAULTS = TrainOptions().plain()  # of options that a study begun by an earlier release did not know
+_DEFAULTS = TrainOptions().plain()  # of options that an earlier release did not record
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """A benchmark for a task: its name, its path."""
+    """A benchmark to measure a task on.
+
+    Attributes:
+        task: Recipe.
+        benchmark: Name of the benchmark.
+        path: Folder of the benchmark.
+    """
 
     task: str
     benchmark: str
@@ -36,174 +44,227 @@ class Measure:
 
     @property
     def name(self) -> str:
+        """Heading of its column and panel."""
         return f"{self.task} {self.benchmark}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A pre-training or a cell.
+    """A pre-training or a cell: one network to train, to measure, or both. It can be sent to another process.
 
     Attributes:
-        options: of the training, with the name of the pre-training it begins with for a checkpoint; None: it is not trained.
-        base: that pre-training. cell: None for a pre-training.
+        name: Name of the pre-training or cell.
+        folder: Folder of the training and its results, absolute.
+        options: Options of the training, with the name of `base` as checkpoint; None if nothing is trained.
+        base: Pre-training whose weights it starts from, None for a new network.
+        cell: The cell, None for a pre-training.
+        measures: What is measured.
     """
 
     name: str
+    folder: str
     options: TrainOptions | None
-    base: str | None
-    cell: Cell | None
-    measures: Sequence[Measure]
+    base: "Part | None" = None
+    cell: Cell | None = None
+    measures: Sequence[Measure] = ()
+
+    @property
+    def network(self) -> TrainOptions:
+        """The options that define the network: its own, or those of `base`."""
+        options = self.options if self.base is None else self.base.options
+        assert options is not None
+        return options
+
+    @property
+    def head(self) -> str | None:
+        """Head to measure, None for each task's own."""
+        return None if self.cell is None else self.cell.head
+
+    @property
+    def device(self) -> str:
+        """Device to train and measure on."""
+        return (self.options or self.network).device
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """All parts of a study, pre-trainings first, and where they go."""
+    """All parts of a study and their folder.
+
+    Attributes:
+        study: The study.
+        parts: Pre-trainings, then cells.
+        out: Folder of the study.
+        options: Options of the study.
+    """
 
     study: Study
     parts: Sequence[Part]
     out: str
+    options: StudyOptions
 
     @cached_property
     def storage(self) -> Storage:
+        """The folder of the study."""
         return Storage(self.out)
 
     @property
     def gpus(self) -> int:
-        """GPUs of this machine that trainings may take."""
+        """GPUs of this machine that trainings may use."""
         return gpus() if any(part.options is not None and part.options.device != "cpu" for part in self.parts) else 0
 
-    def folder(self, name: str) -> str:
-        """Where a part's training and results lie."""
-        return os.path.join(os.path.abspath(self.out), "parts", name)
 
-    def part(self, name: str) -> Part:
-        return next(part for part in self.parts if part.name == name)
-
-    def network(self, part: Part) -> TrainOptions:
-        """The options that say what network a part has: its own, or those of the pre-training that it begins with."""
-        base = part if part.base is None else self.part(part.base)
-        assert base.options is not None
-        return base.options
-
-
-def plan_study(
-    study: Study,
-    *,
-    out: str,
-    shards: Sequence[str],
-    benchmarks: str,
-    settings: Mapping[str, Any],
-    length: float = 1.0,
-    smoke: bool = False,
-) -> StudyPlan:
-    """What is to be done.
+def plan_study(study: Study | str | os.PathLike[str], out: str | os.PathLike[str] | None = None, **options: Any) -> StudyPlan:
+    """Plan a study; with `smoke`, and neither `shards` nor `benchmarks`, the inputs are made from the sample photos in `out`.
 
     Args:
-        benchmarks: the folder in which the benchmarks lie by their names.
-        settings: options over those of every training.
-        length: share of its epochs or steps that every training takes.
+        study: A study, the name of a shipped one, or the path of a YAML file.
+        out: Folder of the study; by default studies/<name>, or studies/<name>-smoke.
+        options: Fields of `StudyOptions`.
 
     Raises:
-        StudyError: when options cannot be, benchmarks are missing, or settings would make trainings alike that are to differ.
+        StudyError: When the study or an option is invalid, an input is missing, or `settings` has an option that differs
+            between the trainings of the study.
+        StorageError: When inputs for `smoke` cannot be written.
     """
-    check_folder(out)
-    if not (math.isfinite(length) and length > 0):
-        raise StudyError(f"length: found {length}, expected a number above 0, such as 0.1")
-    _check_settings(study, settings)
-    places = _places(study, benchmarks)
-    over = [study.smoke if smoke else {}, settings, {"shards": tuple(map(absolute, shards))}]
-    models = study.smoke_models if smoke else {}
-
-    def options(name: str, *layers: Mapping[str, Any]) -> TrainOptions:
-        try:
-            return _resized(resolve(_OF_A_STUDY, *layers), models, length)
-        except TrainError as error:
-            raise StudyError(f"{study.name}, {name}: {error}") from error
-
-    parts = [
-        Part(name=name, options=options(name, study.train, own, *over), base=None, cell=None, measures=())
-        for name, own in study.pretrain.items()
-    ]
-    inherited = {key: value for key, value in study.train.items() if key not in ("model", "network")}
-    for cell in study.cells:
-        trained = None
-        if cell.train is not None and cell.base is None:
-            trained = options(cell.name, study.train, cell.train, *over)
-        elif cell.train is not None:
-            trained = options(cell.name, inherited, study.finetune, cell.train, *over, {"checkpoint": cell.base})
-        measures = [
-            Measure(task=task, benchmark=name, path=places[name]) for task, names in cell.measure.items() for name in names
-        ]
-        parts.append(Part(name=cell.name, options=trained, base=cell.base, cell=cell, measures=measures))
-    return StudyPlan(study=study, parts=parts, out=out)
+    chosen: StudyOptions = from_arguments(StudyOptions, options, StudyError)
+    study = study if isinstance(study, Study) else load_study(os.fspath(study))
+    folder = os.fspath(out or os.path.join("studies", study.name + ("-smoke" if chosen.smoke else "")))
+    if "://" in folder:
+        raise StudyError(f"{folder} is a URL, expected a local folder", argument="out")
+    _check_settings(study, chosen.settings)
+    if chosen.smoke and not chosen.shards and chosen.benchmarks is None:
+        corpus, benchmarks = smoke_inputs(study, folder)
+        chosen = replace(chosen, shards=(corpus,), benchmarks=benchmarks)
+    parts = _pretrainings(study, folder, chosen)
+    parts += _cells(study, folder, chosen, {part.name: part for part in parts})
+    return StudyPlan(study=study, parts=parts, out=folder, options=chosen)
 
 
-def check_folder(out: str) -> None:
-    """Refuse a folder of a study that is no local path.
+def record_plan(plan: StudyPlan) -> None:
+    """Write the options of every training to plan.json in the folder of the study, which exists.
 
     Raises:
-        StudyError: naming it.
+        StudyError: When a training in the folder was started with other options; training and option are named.
     """
-    if "://" in out:
-        raise StudyError(f"{out} is a URL; a study writes to a folder that is mounted here, and --shards may be URLs")
-
-
-def claim(plan: StudyPlan) -> None:
-    """Write down what the folder, which exists, is going to hold.
-
-    Raises:
-        StudyError: when a training that was begun had other options; the part and the option are named.
-    """
-    wanted = {part.name: _plain(part) for part in plan.parts}
-    storage = plan.storage
-    earlier: dict[str, Any] = json.loads(storage.read(_PLAN)) if storage.exists(_PLAN) else {}
-    for name in (name for name in wanted if name in earlier and RunFolder(plan.folder(name)).steps()):
-        for key, value in wanted[name].items():
-            found = earlier[name].get(key, _DEFAULTS.get(key))
-            if key not in _FREE and found != value:
+    planned = {part.name: _plain(part) for part in plan.parts}
+    earlier: dict[str, Any] = json.loads(plan.storage.read(_PLAN)) if plan.storage.exists(_PLAN) else {}
+    for part in plan.parts:
+        if part.name not in earlier or not RunFolder(part.folder).steps():
+            continue
+        for key, value in planned[part.name].items():
+            found = earlier[part.name].get(key, _DEFAULTS.get(key))
+            if key not in _CHANGEABLE and found != value:
                 raise StudyError(
-                    f"{name} was trained with {key} {found!r}, wanted is {value!r}; choose another --out, or remove "
-                    f"{plan.folder(name)}"
+                    f"{part.name} was trained with {key} {found!r}, expected {value!r}",
+                    hint=f"Choose another `out`, or remove {part.folder}",
                 )
-    storage.write(_PLAN, json.dumps(earlier | wanted, indent=1).encode())
+    plan.storage.write(_PLAN, json.dumps(earlier | planned, indent=1).encode())
 
 
 def _plain(part: Part) -> dict[str, Any]:
     options = {} if part.options is None else part.options.plain()
-    return json.loads(json.dumps({"from": part.base} | options))
+    return json.loads(json.dumps({"from": None if part.base is None else part.base.name} | options))
 
 
-def _check_settings(study: Study, settings: Mapping[str, Any]) -> None:
-    """Refuse what the trainings of the study differ in."""
-    differ = {
-        key
-        for layer in (study.finetune, *study.pretrain.values(), *(cell.train or {} for cell in study.cells))
-        for key in layer
-    }
-    for key in settings:
-        if key in ("epochs", "steps"):
-            raise StudyError(
-                f"--set {key}: trainings of a study have lengths of their own; give --length SHARE, or edit its file"
+def _pretrainings(study: Study, out: str, options: StudyOptions) -> list[Part]:
+    resolved = _resolver(study, options)
+    return [
+        Part(name=name, folder=_part_folder(out, name), options=resolved(name, study.train, own))
+        for name, own in study.pretrain.items()
+    ]
+
+
+def _cells(study: Study, out: str, options: StudyOptions, pretrainings: Mapping[str, Part]) -> list[Part]:
+    resolved = _resolver(study, options)
+    folders = _benchmark_folders(study, options)
+    inherited = {key: value for key, value in study.train.items() if key not in ("model", "network")}
+    parts = []
+    for cell in study.cells:
+        trained = None
+        if cell.train is not None and cell.base is None:
+            trained = resolved(cell.name, study.train, cell.train)
+        elif cell.train is not None:
+            trained = resolved(cell.name, inherited, study.finetune, cell.train, last={"checkpoint": cell.base})
+        measures = [
+            Measure(task=task, benchmark=name, path=folders[name]) for task, names in cell.measure.items() for name in names
+        ]
+        parts.append(
+            Part(
+                name=cell.name,
+                folder=_part_folder(out, cell.name),
+                options=trained,
+                base=None if cell.base is None else pretrainings[cell.base],
+                cell=cell,
+                measures=measures,
             )
-        if key in differ | {"model", "network", "tasks", "shards", "checkpoint"}:
-            raise StudyError(f"--set {key}: the trainings of the study differ in it; edit its file")
+        )
+    return parts
 
 
-def _resized(options: TrainOptions, models: Mapping[str, str], length: float) -> TrainOptions:
-    """Options with another network for some, and a share of the length."""
+def _resolver(study: Study, options: StudyOptions) -> Callable[..., TrainOptions]:
+    """A function from the name of a training and layers of options to its options, those of the call on top."""
+    top = (study.smoke if options.smoke else {}, options.settings, {"shards": tuple(map(absolute_path, options.shards))})
+    models = study.smoke_models if options.smoke else {}
+    if not options.shards:
+        raise _missing("shards", "one or several corpora")
+
+    def resolved(name: str, *layers: Mapping[str, Any], last: Mapping[str, Any] | None = None) -> TrainOptions:
+        try:
+            return _scaled(resolve(_STUDY_DEFAULTS, *layers, *top, last or {}), models, options.length)
+        except TrainError as error:
+            raise StudyError(f"{study.name}, {name}: {error}") from error
+
+    return resolved
+
+
+def _scaled(options: TrainOptions, models: Mapping[str, str], length: float) -> TrainOptions:
+    """Options with the length multiplied, and a model replaced if `models` has a replacement."""
     model = None if options.model is None else models.get(options.model, options.model)
     epochs = None if options.epochs is None else options.epochs * length
     steps = None if options.steps is None else max(1, round(options.steps * length))
     return replace(options, model=model, epochs=epochs, steps=steps)
 
 
-def _places(study: Study, benchmarks: str) -> dict[str, str]:
-    """Where each benchmark lies."""
+def _check_settings(study: Study, settings: Mapping[str, Any]) -> None:
+    """Reject options that differ between the trainings of the study."""
+    layers = (study.finetune, *study.pretrain.values(), *(cell.train or {} for cell in study.cells))
+    different = {key for layer in layers for key in layer}
+    for key in settings:
+        if key in ("epochs", "steps"):
+            raise StudyError(
+                f"{key} cannot be set, each training has its own length",
+                argument="settings",
+                hint="Pass `length=FACTOR`, or edit the study file",
+            )
+        if key in different | {"model", "network", "tasks", "shards", "checkpoint"}:
+            raise StudyError(
+                f"{key} cannot be set, it differs between the trainings of the study",
+                argument="settings",
+                hint="Edit the study file",
+            )
+
+
+def _benchmark_folders(study: Study, options: StudyOptions) -> dict[str, str]:
+    """The folder of each benchmark."""
+    if options.benchmarks is None:
+        raise _missing("benchmarks", "a folder")
     names = dict.fromkeys(name for cell in study.cells for measured in cell.measure.values() for name in measured)
-    places = {name: os.path.abspath(os.path.join(benchmarks, name)) for name in names}
-    if missing := [name for name, path in places.items() if not os.path.isdir(path)]:
+    folders = {name: os.path.abspath(os.path.join(options.benchmarks, name)) for name in names}
+    if missing := [name for name, path in folders.items() if not os.path.isdir(path)]:
         raise StudyError(
-            f"{study.name} measures on {', '.join(names)}; {benchmarks} lacks {', '.join(missing)}; give the folder in which "
-            f"they lie, --benchmarks DIR"
+            f"{options.benchmarks} does not contain {', '.join(missing)}, expected folders {', '.join(names)}",
+            argument="benchmarks",
         )
-    return places
+    return folders
+
+
+def _missing(argument: str, expected: str) -> StudyError:
+    return StudyError(
+        f"missing, expected {expected}",
+        argument=argument,
+        hint="Pass `shards` and `benchmarks`, or `smoke` without both to use the sample photos",
+    )
+
+
+def _part_folder(out: str, name: str) -> str:
+    return os.path.join(os.path.abspath(out), "parts", name)

@@ -1,60 +1,84 @@
-"""What a study of the smallest size is run on: pairs of the sample photos, and some of them as benchmarks."""
+"""Inputs of a smoke study: a corpus of the sample photos, and some of its patches as benchmarks."""
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
+from iptdata.builder import build
+from iptdata.errors import StorageError
 from iptdata.evaluation.measurements import protocol_for
 from iptdata.files.storage import Storage
-from iptdata.parallel import run_here
 from iptdata.recipe import load_recipes
 from iptdata.restoration.photo import write_png
 from iptdata.shards.find import find_shards
 from iptdata.shards.reader import Shard
-from iptdata.source import SAMPLES, open_source
-from iptdata.studies.plan import check_folder
+from iptdata.source import SAMPLES
 from iptdata.studies.study import Study
 from iptdata.training.config import resolve
 
 _IMAGES = 2
+_MAX_WAIT, _POLL = 600.0, 0.2  # seconds
 
 
 def smoke_inputs(study: Study, out: str) -> tuple[str, str]:
-    """Build a corpus of the study's tasks and folders with the names of its benchmarks.
+    """Build a corpus of the study's tasks, and benchmarks with the names that the study measures on.
+
+    Waits while another process builds them in the same folder.
+
+    Args:
+        study: The study.
+        out: Local folder of the study.
 
     Returns:
-        the corpus, and the folder of the benchmarks.
+        The corpus, and the folder of the benchmarks.
 
     Raises:
-        IptDataError: when `out` is a URL, a task is no recipe, or they cannot be written.
+        RecipeError: When a task is not a recipe.
+        StorageError: When a file cannot be written, or another process holds the folder for ten minutes.
     """
-    check_folder(out)
-    corpus, benchmarks = os.path.join(out, "smoke", "corpus"), os.path.join(out, "smoke", "benchmarks")
+    folder = os.path.join(out, "smoke")
+    corpus, benchmarks = os.path.join(folder, "corpus"), os.path.join(folder, "benchmarks")
     measured = {task: protocol_for(task, {}) for cell in study.cells for task in cell.measure}
-    recipes = load_recipes(dict.fromkeys([*_trained(study), *measured]))
-    storage = Storage(corpus)
-    storage.make_folder()
-    work = survey(plan_build(open_source(SAMPLES), BuildOptions(patches_per_image=8)), recipes, storage)
-    run(work, run_here, RejectBudget.parse("10%"), lambda report: None)
-    for cell in study.cells:
-        for task, names in cell.measure.items():
-            (shard,) = find_shards(os.path.join(corpus, measured[task].task))
-            for name in names:
-                _write_images(os.path.join(benchmarks, name), shard, pairs=measured[task].kind == "pairs")
+    recipes = load_recipes(dict.fromkeys([*_trained_tasks(study), *measured]))
+    with _locked(folder):
+        build(SAMPLES, corpus, recipes, patches_per_image=8, workers=0)
+        for cell in study.cells:
+            for task, names in cell.measure.items():
+                (shard,) = find_shards(os.path.join(corpus, measured[task].task))
+                for name in names:
+                    _write_images(os.path.join(benchmarks, name), shard, pairs=measured[task].kind == "pairs")
     return corpus, benchmarks
 
 
-def _write_images(place: str, shard: Shard, *, pairs: bool) -> None:
-    for number in range(_IMAGES):
+@contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Hold the lock on a folder for the duration of the block; wait while another process holds it."""
+    storage = Storage(folder)
+    storage.make_folder()
+    deadline = time.monotonic() + _MAX_WAIT
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(storage.locked())
+                break
+            except StorageError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL)
+        yield
+
+
+def _write_images(folder: str, shard: Shard, *, pairs: bool) -> None:
+    for index in range(_IMAGES):
         if pairs:
-            write_png(os.path.join(place, f"rain-{number}.png"), shard.corrupted[number])
-            write_png(os.path.join(place, f"norain-{number}.png"), shard.clean[number])
+            write_png(os.path.join(folder, f"rain-{index}.png"), shard.corrupted[index])
+            write_png(os.path.join(folder, f"norain-{index}.png"), shard.clean[index])
         else:
-            write_png(os.path.join(place, f"{number}.png"), shard.clean[number])
+            write_png(os.path.join(folder, f"{index}.png"), shard.clean[index])
 
 
-def _trained(study: Study) -> list[str]:
-    """All tasks that something is trained on."""
+def _trained_tasks(study: Study) -> list[str]:
+    """All tasks of all trainings."""
     layers = [study.train, study.finetune, *study.pretrain.values(), *(cell.train or {} for cell in study.cells)]
     return [task for layer in layers if layer.get("tasks") for task in resolve({"tasks": layer["tasks"]}).tasks or ()]

@@ -1,4 +1,4 @@
-"""What a study asks: YAML to frozen dataclasses, at one door."""
+"""Read a study from YAML into frozen dataclasses."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,12 @@ class Cell:
     """One point of a study: a network, trained or taken from a pre-training, and what it is measured on.
 
     Attributes:
-        series, x: where it stands in the figure; cells with the same ones share a row of the table.
-        base: the pre-training whose weights it begins with.
-        train: options of its own; None measures the pre-trained network as it is.
-        measure: benchmarks by task. head: of the network, for all of them; by default each task's own.
+        series: Line of the figure; cells with the same series and x share a row of the table.
+        x: Position on the horizontal axis.
+        base: Pre-training whose weights it starts from, None for a new network.
+        train: Its own training options; None measures the pre-trained network without training.
+        measure: Benchmarks by task.
+        head: Head of the network for all tasks, None for each task's own.
     """
 
     series: str
@@ -38,25 +40,30 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Of its files."""
+        """Name of its folder."""
         x = self.x if isinstance(self.x, str) or self.x >= 0 else f"minus {-self.x}"
         return re.sub(r"[^\w.]+", "-", f"{self.series} {x} {' '.join(self.measure)}").strip("-")
 
     @property
     def points(self) -> set[tuple[str, float | str, str, str]]:
-        """Where its results stand in the table."""
+        """Positions of its results in the table: series, x, task and benchmark."""
         return {(self.series, self.x, task, name) for task, names in self.measure.items() for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Cells that answer a question together.
+    """A question, and the cells that answer it together.
 
     Attributes:
-        x: what the horizontal axis of the figure is.
-        train: options of every training, as a config file of `iptdata train` has them; finetune: over these, of cells that
-            begin with a pre-training; pretrain: over `train`, the trainings that cells share, by name.
-        smoke: options over all others, of a size that ends in seconds; smoke_models: the network to take instead of another.
+        name: Name of the study.
+        question: The question it answers.
+        x: Title of the horizontal axis.
+        train: Options of every training, as in a config file of `iptdata train`.
+        finetune: Options of cells that start from a pre-training, on top of `train` without its network.
+        pretrain: Options of the trainings that cells start from, by name, on top of `train`.
+        cells: The cells.
+        smoke: Options on top of all others for a training that takes seconds.
+        smoke_models: Replacement of each model for a training that takes seconds.
     """
 
     name: str
@@ -71,27 +78,30 @@ class Study:
 
 
 def shipped_studies() -> dict[str, Path]:
-    """Files of the studies that come with the package, by name."""
+    """Paths of the studies that ship with iptdata, by name."""
     return {path.stem: path for path in sorted((shipped_folder() / "studies").glob("*.yaml"))}
 
 
 def load_study(name: str) -> Study:
-    """A study by the name of a shipped one or by path.
+    """Load a study.
+
+    Args:
+        name: Name of a shipped study, or path of a YAML file.
 
     Raises:
-        StudyError: when there is no such study, or the file is not one: file, key, found and expected are named.
+        StudyError: When the study does not exist or is not valid; file, key, found and expected values are named.
     """
     path = Path(name)
     if not name.endswith((".yaml", ".yml")) and "/" not in name:
         if name not in shipped_studies():
             names = nearest(name, shipped_studies())
-            raise StudyError(f"no study is called {name!r}; there are: {names} (or give the path of a .yaml file)")
+            raise StudyError(f"found no study {name!r}, expected one of {names}, or the path of a .yaml file")
         path = shipped_studies()[name]
     content = read_mapping(path, f"the keys {', '.join(_STUDY_KEYS)}", StudyError)
     try:
         return _study(content)
     except (StudyError, TrainError) as error:
-        raise StudyError(f"{path}: {error}") from error
+        raise StudyError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def _study(content: dict[Any, Any]) -> Study:
@@ -105,7 +115,7 @@ def _study(content: dict[Any, Any]) -> Study:
     entries = content["cells"]
     if not isinstance(entries, list) or not entries:
         raise StudyError(f"cells: found {entries!r}, expected a list of cells, `{{series: IPT, x: 0, train: {{...}}}}`")
-    cells = [_cell(entry, f"cells.{number}", pretrain, common) for number, entry in enumerate(entries)]
+    cells = [_cell(entry, f"cells.{index}", pretrain, common) for index, entry in enumerate(entries)]
     _check_cells(cells, pretrain)
     return Study(
         name=_check_name(_text(content, "study", ""), "study"),
@@ -129,12 +139,12 @@ def _cell(entry: Any, where: str, pretrain: Mapping[str, Any], common: Measures 
     if base and base not in pretrain:
         raise StudyError(f"{where}from: found {base!r}, expected one of pretrain: {nearest(base, pretrain) or 'none'}")
     if "train" not in entry and not base:
-        raise StudyError(f"{where}train: missing, and so is from; expected one of them, or both")
+        raise StudyError(f"{where}train: missing, expected train or from, or both")
     if isinstance(x, bool) or not isinstance(x, int | float | str):
         raise StudyError(f"{where}x: found {x!r}, expected a number or text")
     measure = _measures(entry["measure"], f"{where}measure") if "measure" in entry else common
     if not measure:
-        raise StudyError(f"{where}measure: missing, here and for the study")
+        raise StudyError(f"{where}measure: missing, expected here or for the whole study")
     return Cell(
         series=_text(entry, "series", where),
         x=x,
@@ -146,19 +156,21 @@ def _cell(entry: Any, where: str, pretrain: Mapping[str, Any], common: Measures 
 
 
 def _check_cells(cells: Sequence[Cell], pretrain: Mapping[str, Any]) -> None:
-    """Refuse two of one name or with results in one place, and pre-trainings that nobody wants."""
+    """Reject cells with the same name or with results in the same place, and pre-trainings that are not used."""
     names, points = set(pretrain), set()
-    for number, cell in enumerate(cells):
+    for index, cell in enumerate(cells):
         if cell.name in names:
-            raise StudyError(f"cells.{number}: its name, {cell.name}, is that of another; change its series or x")
+            raise StudyError(f"cells.{index}: another cell has the name {cell.name}", hint="Change its series or x")
         if both := points & cell.points:
             _, _, task, benchmark = min(both, key=str)
-            raise StudyError(f"cells.{number}: {task} {benchmark} is measured for its series and x already; change one of them")
+            raise StudyError(
+                f"cells.{index}: another cell with the same series and x measures {task} {benchmark}", hint="Change one of them"
+            )
         names.add(cell.name)
         points |= cell.points
     for name in pretrain:
         if all(cell.base != name for cell in cells):
-            raise StudyError(f"pretrain.{name}: no cell begins with it; name it as `from`, or leave it out")
+            raise StudyError(f"pretrain.{name}: no cell starts from it", hint="Name it as 'from' of a cell, or remove it")
 
 
 def _measures(value: Any, where: str) -> Measures:
@@ -173,13 +185,15 @@ def _measures(value: Any, where: str) -> Measures:
 
 
 def _options(value: Any, where: str) -> dict[str, Any]:
-    """Options of a training, keys checked; `from` and the command name shards and checkpoint."""
+    """Options of a training, keys checked; shards and checkpoint are given elsewhere."""
     if not isinstance(value, dict):
         raise StudyError(f"{where}: found {value!r}, expected options of a training, `epochs: 30`")
     check_options(value, f"{where}.")
     for key in ("shards", "checkpoint"):
         if key in value:
-            raise StudyError(f"{where}.{key}: expected nowhere in a study; give --shards, and `from` for a checkpoint")
+            raise StudyError(
+                f"{where}.{key}: not allowed in a study", hint="Pass `shards` to the study, and name a pre-training as 'from'"
+            )
     return value
 
 
@@ -198,9 +212,9 @@ def _text(content: dict[Any, Any], key: str, where: str) -> str:
 
 
 def _check_name(name: str, where: str) -> str:
-    """What becomes the name of a folder."""
+    """Check a name that becomes the name of a folder."""
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise StudyError(f"{where}: found the name {name!r}, expected letters, digits, and - . _ after the first")
+        raise StudyError(f"{where}: found the name {name!r}, expected letters and digits, then also - . _")
     return name
 
 

@@ -1,1 +1,39 @@
-"""Training: losses, and what turns a stream and a network into checkpoints."""
+"""Training: from a stream of pairs and a network to checkpoints."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from iptdata.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from iptdata.training.events import Observer, Observers, RunInfo, StepRecord
+    from iptdata.training.options import TrainOptions
+    from iptdata.training.result import RunResult, run_result
+    from iptdata.training.run import run_training, train
+
+__all__ = [
+    "Observer",
+    "Observers",
+    "RunInfo",
+    "RunResult",
+    "StepRecord",
+    "TrainOptions",
+    "run_result",
+    "run_training",
+    "train",
+]
+
+__getattr__: Callable[[str], Any] = on_first_use(
+    __name__,
+    {
+        "Observer": "events",
+        "Observers": "events",
+        "RunInfo": "events",
+        "RunResult": "result",
+        "StepRecord": "events",
+        "TrainOptions": "options",
+        "run_result": "result",
+        "run_training": "run",
+        "train": "run",
+    },
+)

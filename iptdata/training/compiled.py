@@ -1,4 +1,4 @@
-"""Networks compiled part by part, so that one compiled body serves all tasks."""
+"""Compile networks part by part, so that one compiled body serves all tasks."""
 
 import torch
 from torch import nn
@@ -6,17 +6,17 @@ from torch import nn
 from iptdata.errors import one_line
 
 
-def why_not(device: torch.device) -> str | None:
-    """Why nothing can be compiled here, None where it can."""
+def compile_error(device: torch.device) -> str | None:
+    """The error that torch.compile raises on a device, on one line; None if it works."""
     try:
         torch.compile(torch.square)(torch.ones(2, device=device))
-    except Exception as error:  # noqa: BLE001 - which error says that there is no compiler differs by backend and release
+    except Exception as error:  # noqa: BLE001 - the error of a missing compiler differs by backend and release
         return one_line(error, 120)
     return None
 
 
 def compile_in_place(model: nn.Module) -> None:
-    """Compile heads, body and tails, each by itself; names of weights stay as they are."""
+    """Compile each head, the body and each tail on its own; names of weights do not change."""
     parts = [*model.get_submodule("head").children(), model.get_submodule("body"), *model.get_submodule("tail").children()]
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * len(parts))
     for part in parts:

@@ -1,87 +1,109 @@
-"""Config files of training runs: YAML with the fields of `TrainOptions`, and how flags and settings change them."""
+"""Config files of training runs: YAML with the fields of `TrainOptions`, and how layers of options are merged."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 
 from iptdata.errors import TrainError
+from iptdata.options import from_mapping, from_text, options_of
 from iptdata.training.options import TrainOptions
 from iptdata.yaml_file import check_keys, read_mapping
 
-_KEYS = [field.name for field in dataclasses.fields(TrainOptions)]
+_OPTIONS = options_of(TrainOptions)
+_EXCLUSIVE = (("epochs", "steps"), ("checkpoint", "model"))
 
 
 def resolve(*layers: Mapping[str, Any]) -> TrainOptions:
-    """The options that layers give, each over those before it, fields of the network one by one; others keep their defaults.
+    """Merge layers of options: later layers win, and drop what they exclude; fields of the network are merged one by one.
+
+    A float or a list of names may be text, since YAML reads 5e-5 as text.
+
+    Args:
+        layers: Values by name of the option; None is a value too, and means the option's default.
 
     Raises:
-        TrainError: when a value is not what it must be.
+        TrainError: When a name is unknown or a value is not allowed.
     """
     values: dict[str, Any] = {}
     for layer in layers:
-        for one, other in (("epochs", "steps"), ("steps", "epochs"), ("checkpoint", "model"), ("model", "checkpoint")):
-            if layer.get(one) is not None and layer.get(other) is None:
-                values.pop(other, None)  # what excludes it was said later
+        check_options(layer, "")
+        for one, other in _EXCLUSIVE:
+            for given, dropped in ((one, other), (other, one)):
+                if layer.get(given) is not None and layer.get(dropped) is None:
+                    values.pop(dropped, None)
         network = values.get("network")
         values |= layer
         if isinstance(network, Mapping) and isinstance(layer.get("network"), Mapping):
             values["network"] = {**network, **layer["network"]}
-    return TrainOptions(**values)
+    return TrainOptions(**{name: _from_text(name, value) for name, value in values.items()})
+
+
+def _from_text(name: str, value: Any) -> Any:
+    item = _OPTIONS[name]
+    return from_text(item, value, TrainError) if isinstance(value, str) and item.kind in (float, tuple) else value
 
 
 def read_config(path: str) -> dict[str, Any]:
-    """The fields that a file names.
+    """Read the options in a config file, checked.
 
     Raises:
-        TrainError: when it cannot be read, is no YAML, or has other keys.
+        TrainError: When the file cannot be read, is not YAML, has an unknown key, or a value is not allowed.
     """
-    content = read_mapping(path, f"`key: value` with {', '.join(_KEYS)}", TrainError)
-    check_options(content, f"{path}: ")
-    return content
+    content = read_mapping(path, f"`key: value` with {', '.join(_OPTIONS)}", TrainError)
+    return from_mapping(TrainOptions, content, f"{path}: ", TrainError)
 
 
 def check_options(content: Iterable[Any], where: str) -> None:
-    """Refuse what is no field of `TrainOptions`.
+    """Check that keys are fields of `TrainOptions`.
 
     Args:
-        where: what a message begins with.
+        content: The keys.
+        where: Prefix of messages.
 
     Raises:
-        TrainError: when a key is another.
+        TrainError: When a key is unknown; the message lists the nearest ones first.
     """
-    check_keys(content, _KEYS, where, TrainError)
+    check_keys(content, _OPTIONS, where, TrainError)
 
 
 def read_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """`key=value` with the value in YAML; `network.n_feats=32` sets one field of the network.
+    """Read options from `key=value` texts, checked.
+
+    Args:
+        settings: Each a key and a value in YAML; `network.n_feats=32` sets one field of the network.
 
     Raises:
-        TrainError: when one is something else.
+        TrainError: When a text has another form, a key is unknown, or a value is not allowed.
     """
     found: dict[str, Any] = {}
     for setting in settings:
-        key, equals, text = setting.partition("=")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise TrainError(f"--set {setting}: {text!r} is not YAML") from error
-        if not equals:
-            raise TrainError(f"--set {setting}: expected key=value")
-        outer, dot, inner = key.partition(".")
-        check_options([outer], "--set ")
-        if dot and outer != "network":
-            raise TrainError(f"--set {key}: {outer} has no fields; expected {outer}=value")
-        if not dot:
-            found[key] = value
-        elif isinstance(network := found.setdefault("network", {}), dict):
-            network[inner] = value
-        else:
-            raise TrainError(f"--set {setting}: the network was set to {network!r} before; expected fields, `name: value`")
+            name, value = _read_setting(setting)
+        except TrainError as error:
+            raise TrainError(str(error), argument="settings") from error
+        merge = isinstance(value, Mapping) and "." in setting.partition("=")[0]
+        found[name] = {**found.get(name, {}), **value} if merge else value
     return found
 
 
+def _read_setting(setting: str) -> tuple[str, Any]:
+    """The option that a `key=value` text sets, and its value; one field of the network as a mapping of that field alone."""
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise TrainError(f"found {setting}, expected key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise TrainError(f"{setting}: {text!r} is not YAML") from error
+    name, dot, field = key.partition(".")
+    if dot and name != "network":
+        check_options([name], "")
+        raise TrainError(f"{key}: {name} has no fields, expected {name}=value")
+    values = from_mapping(TrainOptions, {name: {field: value} if dot else value}, error=TrainError)
+    return name, values[name]
+
+
 def config_text(options: TrainOptions) -> str:
-    """A config file with every field."""
+    """The text of a config file with every option."""
     return yaml.safe_dump(options.plain(), sort_keys=False)

@@ -9,10 +9,10 @@ With f_j^a the unit vector of token a of image j, B images, N tokens each, and d
 with temperature t = 0.07, averaged over tokens i and then over their positives p, the other tokens of the same image:
     -log( exp(d(f_i, f_p) / t) / sum_{q != i} exp(d(f_i, f_q) / t) )
 
-The numerators need no matrix: the sum of d over all pairs of tokens of an image is |sum_a f_j^a|^2. The denominators are made
-of blocks of the matrix of all scalar products, which is symmetric, so only one half is computed. The gradient is worked
-out along with the value, and the backward pass only scales it. Several ranks see the tokens of all, and each works
-on its share of the blocks.
+The numerators need no matrix: the sum of d over all pairs of tokens of an image is |sum_a f_j^a|^2. The denominators are
+sums over blocks of the matrix of all scalar products, which is symmetric, so only one half is computed. The gradient is
+computed together with the value, and the backward pass only scales it. With several ranks each gathers the tokens of all and
+computes its share of the blocks.
 """
 
 import itertools
@@ -28,26 +28,28 @@ from iptdata.training.ranks import Ranks
 Form = Literal["paper", "supcon"]
 TEMPERATURE = 0.07
 _BLOCK_ELEMENTS = 1 << 22
-_ALONE = Ranks()
+_SINGLE = Ranks()
 
-Work = Callable[[torch.Tensor, torch.Tensor | None, Ranks], torch.Tensor]
+Compute = Callable[[torch.Tensor, torch.Tensor | None, Ranks], torch.Tensor]
 
 
 def contrastive_loss(
-    tokens: torch.Tensor, form: Form = "paper", ranks: Ranks = _ALONE, images: Sequence[int] | None = None
+    tokens: torch.Tensor, form: Form = "paper", ranks: Ranks = _SINGLE, images: Sequence[int] | None = None
 ) -> torch.Tensor:
     """The contrastive loss of a batch.
 
     Args:
-        tokens: (B, N, E), any floating type; sums are float32, and so are products but on a GPU under bf16 autocast.
-        ranks, images: where the batch is spread over ranks, they and how many images each has; `tokens` are those of this
-            rank's images.
+        tokens: (B, N, E), any floating type: tokens of this rank's images. Sums are float32, and so are products except on a
+            GPU under bf16 autocast.
+        form: Which of the two losses.
+        ranks: The ranks that the batch is spread over.
+        images: Number of images of each rank; all in this process by default.
 
     Returns:
-        a scalar, float32, the same on all ranks. Its gradient is that of the loss of the whole batch.
+        A scalar, float32, the same on all ranks. Its gradient is that of the loss of the whole batch.
 
     Raises:
-        ModelError: when there are too few images ("paper": 2) or tokens an image ("supcon": 2).
+        ModelError: When there are fewer than 2 images ("paper") or 2 tokens per image ("supcon").
     """
     counts = [len(tokens)] if images is None else list(images)
     check_size(form, sum(counts), tokens.shape[1])
@@ -56,25 +58,36 @@ def contrastive_loss(
 
 
 def check_size(form: Form, images: int, tokens: int) -> None:
-    """Refuse a batch that a loss cannot compare.
+    """Check that a batch is large enough for a loss.
+
+    Args:
+        form: Which of the two losses.
+        images: Number of images of all ranks.
+        tokens: Number of tokens per image.
 
     Raises:
-        ModelError: when there are too few images ("paper": 2) or tokens an image ("supcon": 2).
+        ModelError: When there are fewer than 2 images ("paper") or 2 tokens per image ("supcon").
     """
     if form == "paper" and images < 2:
-        raise ModelError("the contrastive loss compares images, and the batch has one; raise the batch size or use supcon")
+        raise ModelError(
+            f"found {images} image in a batch or a part of it, but the contrastive loss compares at least 2",
+            hint="Pass a larger `batch_size`, a smaller `accumulate` or `contrastive_form=supcon`",
+        )
     if form == "supcon" and tokens < 2:
-        raise ModelError("supcon compares the tokens of an image, and there is one; sample more")
+        raise ModelError(
+            f"found {tokens} token per image, but the supcon loss compares at least 2",
+            hint="Pass a larger `contrastive_tokens`",
+        )
 
 
 class _Blockwise(torch.autograd.Function):
-    """A loss whose gradient is worked out together with its value, for the images of all ranks."""
+    """A loss whose gradient is computed together with its value, for the images of all ranks."""
 
     @staticmethod
-    def forward(ctx: Any, own: torch.Tensor, work: Work, ranks: Ranks, counts: Sequence[int]) -> torch.Tensor:
+    def forward(ctx: Any, own: torch.Tensor, compute: Compute, ranks: Ranks, counts: Sequence[int]) -> torch.Tensor:
         unit = ranks.rows(own, counts)
         gradient = torch.zeros_like(unit) if ctx.needs_input_grad[0] else None
-        value = work(unit, gradient, ranks)
+        value = compute(unit, gradient, ranks)
         start = sum(counts[: ranks.rank])
         ctx.save_for_backward(*([] if gradient is None else [gradient[start : start + len(own)].clone()]))
         return value
@@ -148,7 +161,7 @@ def _supcon(unit: torch.Tensor, gradient: torch.Tensor | None, ranks: Ranks) -> 
 
 
 def _scaled_exponentials(flat: torch.Tensor, first: slice, second: slice) -> torch.Tensor:
-    """exp((d - 1) / t) of the tokens of two blocks, 0 for a token with itself; d <= 1, so that nothing overflows."""
+    """exp((d - 1) / t) of the tokens of two blocks, 0 for a token with itself; d <= 1, so nothing overflows."""
     exponentials = torch.mm(flat[first], flat[second].T).float().sub_(1).div_(TEMPERATURE).exp_()
     return exponentials.fill_diagonal_(0.0) if first == second else exponentials
 
@@ -156,9 +169,9 @@ def _scaled_exponentials(flat: torch.Tensor, first: slice, second: slice) -> tor
 def _upper_blocks(count: int, inner: int, ranks: Ranks) -> Iterator[tuple[slice, slice]]:
     """Pairs of slices of 0..count-1, the second not before the first, of at most `_BLOCK_ELEMENTS` entries of inner x inner.
 
-    Together the ranks get each pair once, in turns.
+    Each pair is given to one rank, in turn.
     """
     side = max(1, int((_BLOCK_ELEMENTS / (inner * inner)) ** 0.5))
     slices = [slice(start, min(start + side, count)) for start in range(0, count, side)]
-    pairs = ((first, second) for number, first in enumerate(slices) for second in slices[number:])
+    pairs = ((first, second) for index, first in enumerate(slices) for second in slices[index:])
     return itertools.islice(pairs, ranks.rank, None, ranks.size)

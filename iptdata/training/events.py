@@ -1,4 +1,4 @@
-"""What a run tells those who watch it."""
+"""Events of a training run, and the interface of those that observe it."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -9,12 +9,21 @@ import torch
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """How a run is set up, before its first step.
+    """A run before its first step.
 
     Attributes:
-        parameters: trained ones; step: where it begins; steps: where it ends; pairs: by task, None where there is no end.
-        flops: operations of a step a patch by task; peak: of the device in matrix products a second, all ranks together.
-        notes: what else a person should know, a line each.
+        root: Folder of the run.
+        model: Name of the preset, or the checkpoint that the network comes from.
+        parameters: Number of trained parameters.
+        step: Steps that are done already.
+        steps: Steps at the end of the run.
+        epochs: Length in epochs; None when a task has no known number of pairs.
+        batch_size: Pairs per step over all ranks.
+        pairs: Number of pairs by task; None when it is not known.
+        setting: Devices and precision.
+        flops: Floating-point operations of a training step per patch, by task.
+        peak: Measured rate of matrix products in operations per second, summed over all ranks.
+        notes: What else the user should know, one line each.
     """
 
     root: str
@@ -33,13 +42,19 @@ class RunInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecord:
-    """One step, of all ranks together.
+    """One step of all ranks together.
 
     Attributes:
-        step: from 1; epoch: of the paper's schedule, from 0, None where a task has no end.
-        loss: l1 + weight * contrastive; each on 0..255.
-        patches_per_s: pairs in a step over its time; data_wait: share of that time spent waiting for the batch.
-        skipped: the gradient was not finite and the weights stayed.
+        step: Number of the step, from 1.
+        epoch: Epoch of the paper's schedule, from 0; None when a task has no known number of pairs.
+        task: Task of the batch.
+        loss: The whole loss, l1 + weight * contrastive.
+        l1: Mean absolute error on 0..255.
+        contrastive: Contrastive loss before it is weighted.
+        lr: Learning rate.
+        patches_per_s: Pairs per step divided by the time of the step.
+        data_wait: Share of that time spent waiting for the batch.
+        skipped: Whether the loss or gradient was not finite, so that the weights were left unchanged.
     """
 
     step: int
@@ -55,62 +70,70 @@ class StepRecord:
 
 
 class Observer:
-    """Someone who watches a run, on the first rank alone; does nothing by itself."""
+    """Callbacks of a run, called on the first rank only; these do nothing."""
 
-    def started(self, run: RunInfo) -> None:
-        """Before the first step."""
+    def on_start(self, run: RunInfo) -> None:
+        """Called before the first step."""
 
-    def stepped(self, step: StepRecord) -> None:
-        """After each step."""
+    def on_step(self, step: StepRecord) -> None:
+        """Called after each step."""
 
-    def pictured(self, step: int, task: str, corrupted: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor) -> None:
-        """Some patches of a step, (N, 3, H, W) each, on 0..255."""
+    def on_pictures(self, step: int, task: str, corrupted: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor) -> None:
+        """Called every `picture_every` steps with some patches of the batch.
 
-    def validated(self, step: int, psnr: Mapping[str, float]) -> None:
-        """PSNR in dB of held-out pairs by task."""
+        Args:
+            step: Number of the step, from 1.
+            task: Task of the batch.
+            corrupted: (N, 3, h, w), float, on 0..255.
+            restored: (N, 3, H, W), float, on 0..255.
+            clean: (N, 3, H, W), float, on 0..255.
+        """
 
-    def saving(self, step: int) -> None:
-        """A checkpoint is about to be written; what was recorded before has to be on disk by then."""
+    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
+        """Called after each validation with the mean PSNR in dB of held-out pairs by task."""
 
-    def saved(self, step: int, path: str) -> None:
-        """A checkpoint was written."""
+    def on_before_save(self, step: int) -> None:
+        """Called before a checkpoint is written; records of earlier steps must be on disk when this returns."""
 
-    def ended(self) -> None:
-        """The run came to its end, was stopped, or failed."""
+    def on_save(self, step: int, path: str) -> None:
+        """Called after a checkpoint was written."""
+
+    def on_end(self) -> None:
+        """Called when the run is finished, stopped or failed."""
 
 
 class Observers(Observer):
-    """Tells several of them."""
+    """Several observers as one, called in order."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
-    def started(self, run: RunInfo) -> None:
+    def on_start(self, run: RunInfo) -> None:
         for observer in self._observers:
-            observer.started(run)
+            observer.on_start(run)
 
-    def stepped(self, step: StepRecord) -> None:
+    def on_step(self, step: StepRecord) -> None:
         for observer in self._observers:
-            observer.stepped(step)
+            observer.on_step(step)
 
-    def pictured(self, step: int, task: str, corrupted: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor) -> None:
+    def on_pictures(self, step: int, task: str, corrupted: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor) -> None:
         for observer in self._observers:
-            observer.pictured(step, task, corrupted, restored, clean)
+            observer.on_pictures(step, task, corrupted, restored, clean)
 
-    def validated(self, step: int, psnr: Mapping[str, float]) -> None:
+    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
         for observer in self._observers:
-            observer.validated(step, psnr)
+            observer.on_validation(step, psnr)
 
-    def saving(self, step: int) -> None:
+    def on_before_save(self, step: int) -> None:
         for observer in self._observers:
-            observer.saving(step)
+            observer.on_before_save(step)
 
-    def saved(self, step: int, path: str) -> None:
+    def on_save(self, step: int, path: str) -> None:
         for observer in self._observers:
-            observer.saved(step, path)
+            observer.on_save(step, path)
 
-    def ended(self) -> None:
-        """Each is told, whatever another one does."""
+    def on_end(self) -> None:
+        """Call every observer, even if one of them raises."""
         with ExitStack() as stack:
             for observer in reversed(self._observers):
-                stack.callback(observer.ended)
+                stack.callback(observer.on_end)

@@ -1,4 +1,4 @@
-"""What one step does to a network: losses, gradients, and the update of the weights."""
+"""One training step: losses, gradients, and the update of the weights."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +18,12 @@ from iptdata.training.ranks import Ranks
 
 
 class Losses(NamedTuple):
-    """What a step measured, as scalars on the device, of the whole batch.
+    """Losses of a step over the whole batch, scalars on the device.
 
     Attributes:
-        l1: on 0..255; contrastive: before it is weighted; finite: 1, or 0 where the step was skipped.
+        l1: Mean absolute error on 0..255.
+        contrastive: Contrastive loss before it is weighted.
+        finite: 1, or 0 if the step was skipped.
     """
 
     l1: torch.Tensor
@@ -33,7 +35,10 @@ class Contrast(NamedTuple):
     """The contrastive part of the loss.
 
     Attributes:
-        weight: 0 leaves it out; tokens: how many of an image it sees, None for all; seed: of their choice.
+        weight: Factor of the contrastive loss; 0 leaves it out.
+        form: Which of the losses of `contrastive`.
+        tokens: How many randomly sampled tokens per image are compared; None for all.
+        seed: Seed of the sample.
     """
 
     weight: float
@@ -45,17 +50,28 @@ class Contrast(NamedTuple):
 class Learner:
     """A network in training: L1 on 0..255 plus the weighted contrastive loss, Adam(0.9, 0.999).
 
-    Loss and gradient are those of one process with the whole batch. A step whose loss or gradient is not finite leaves the
-    weights as they were. With `accumulate` above 1 a batch goes through the network in so many parts; the contrastive loss then
-    compares the images of a part.
+    Loss and gradient equal those of one process with the whole batch. A step whose loss or gradient is not finite leaves the
+    weights unchanged. With `accumulate` above 1 a batch is split into that many parts; the contrastive loss then compares the
+    images within a part.
 
     Args:
-        model: on the device of `ranks`.
-        heads: number of each task's head.
-        batch_size: pairs a step over all ranks.
-        bf16: run the network in bf16 where autocast does.
-        clip: largest norm of the gradient.
-        ema: decay of the running mean of the weights.
+        model: The network, on the device of `ranks`.
+        heads: Index of each task's head.
+        ranks: The ranks that train together.
+        batch_size: Pairs per step over all ranks.
+        accumulate: Number of parts of a batch.
+        contrast: The contrastive part of the loss.
+        bf16: Whether to run the network under bf16 autocast.
+        clip: Maximum L2 norm of the gradient; None for no clipping.
+        ema: Decay of the running mean of the weights; None for no mean.
+
+    Attributes:
+        model: The network.
+        heads: Index of each task's head.
+        bf16: Whether the network runs under bf16 autocast.
+        contrast: The contrastive part of the loss.
+        optimizer: The optimizer of the trained weights.
+        mean: Running mean of the weights; None without `ema`.
     """
 
     def __init__(
@@ -72,7 +88,7 @@ class Learner:
         ema: float | None,
     ) -> None:
         self.model = model
-        self.heads = dict(heads)
+        self.heads: dict[str, int] = dict(heads)
         self.bf16 = bf16
         self._ranks = ranks
         self._share = Share(batch_size=batch_size, rank=ranks.rank, world_size=ranks.size)
@@ -80,53 +96,58 @@ class Learner:
         self.contrast = contrast
         self._clip = clip
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(self._trained, betas=(0.9, 0.999), fused=True)
-        self.mean = None if ema is None else WeightAverage(model, ema)
+        self.optimizer: torch.optim.Adam = torch.optim.Adam(self._trained, betas=(0.9, 0.999), fused=True)
+        self.mean: WeightAverage | None = None if ema is None else WeightAverage(model, ema)
         self._network = model if ranks.size == 1 else _distributed(model, ranks, several=len(heads) > 1)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Where the network runs."""
+        """The context in which the network runs."""
         return torch.autocast(self._ranks.device.type, torch.bfloat16, enabled=self.bf16)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The weights to use, by name: the running mean where there is one."""
+        """The weights to use, by name: the running mean if there is one."""
         return self.model.state_dict() | ({} if self.mean is None else self.mean.weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """What it takes to go on besides `weights`."""
+        """State that is needed to resume, in addition to `weights`."""
         return {"optimizer": self.optimizer.state_dict(), "trained": None if self.mean is None else self.model.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; the network has the `weights` already."""
+        """Resume from a state; the network must have the `weights` already."""
         self.optimizer.load_state_dict(state["optimizer"])
         if state["trained"] is not None:
             self.model.load_state_dict(state["trained"])
 
     def restore(self, corrupted: torch.Tensor, task: str) -> torch.Tensor:
-        """(N, 3, h, w) on 0..255 to (N, 3, H, W) on 0..255, by the weights in training."""
+        """Restore (N, 3, h, w) on 0..255 to (N, 3, H, W) on 0..255 with the weights in training."""
         with torch.no_grad(), self.autocast(), torch.compiler.set_stance("force_eager"):
             return self.model(corrupted, self.heads[task])[0].float()
 
-    def step(self, batch: DeviceBatch, number: int, rate: float) -> Losses:
-        """One step on this rank's rows of a batch.
+    def step(self, batch: DeviceBatch, step_index: int, lr: float) -> Losses:
+        """Train on this rank's rows of a batch.
 
         Args:
-            number: of the step, which the choice of tokens depends on.
-            rate: learning rate.
+            batch: This rank's rows.
+            step_index: Index of the step, from 0, which the sample of tokens depends on.
+            lr: Learning rate.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        chosen = self._chosen_tokens(number)
+        sampled = self._sampled_tokens(step_index)
         sums = torch.zeros(2, device=self._ranks.device)
-        for index, counts in enumerate(self._parts):
-            with self._quiet() if index + 1 < len(self._parts) else nullcontext():
-                sums += self._part(batch, index, counts, chosen)
+        for part_index, counts in enumerate(self._parts):
+            with self._no_sync() if part_index + 1 < len(self._parts) else nullcontext():
+                sums += self._part(batch, part_index, counts, sampled)
         l1, contrastive = self._ranks.add(sums[0].clone()), sums[1]
-        return Losses(l1, contrastive, self._update(rate, l1 + contrastive))
+        return Losses(l1, contrastive, self._update(lr, l1 + contrastive))
 
-    def _part(self, batch: DeviceBatch, index: int, counts: Sequence[int], chosen: torch.Tensor | None) -> torch.Tensor:
-        """Add the gradient of a part of the batch; its share of L1 (of this rank's rows) and of the contrastive loss."""
+    def _part(self, batch: DeviceBatch, part_index: int, counts: Sequence[int], sampled: torch.Tensor | None) -> torch.Tensor:
+        """Add the gradient of a part of the batch.
+
+        Returns:
+            (2,): the part's share of L1, of this rank's rows, and its share of the contrastive loss.
+        """
         rank = self._ranks.rank
-        start = sum(earlier[rank] for earlier in self._parts[:index])
+        start = sum(earlier[rank] for earlier in self._parts[:part_index])
         rows = slice(start, start + counts[rank])
         clean = batch.clean[rows]
         with self.autocast():
@@ -134,58 +155,72 @@ class Learner:
         l1 = (restored.float() - clean).abs().sum() / (self._share.batch_size * clean[0].numel())
         contrastive = l1.new_zeros(())
         if self.contrast.weight:
-            if chosen is not None:
-                tokens = tokens.gather(1, chosen[rows, :, None].expand(-1, -1, tokens.shape[-1]))
+            if sampled is not None:
+                tokens = tokens.gather(1, sampled[rows, :, None].expand(-1, -1, tokens.shape[-1]))
             with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.bf16 and tokens.is_cuda):
                 contrastive = contrastive_loss(tokens, self.contrast.form, self._ranks, counts)
             contrastive = contrastive * (sum(counts) / self._share.batch_size)
         loss = l1 + self.contrast.weight * contrastive
-        (self._ranks.size * loss).backward()  # DDP takes the mean over the ranks, and each has its part of the sum
+        (self._ranks.size * loss).backward()  # DDP averages over the ranks, and each has a part of the sum
         return torch.stack([l1, contrastive]).detach()
 
-    def _update(self, rate: float, loss: torch.Tensor) -> torch.Tensor:
-        """Clip the gradient and step, unless it or the loss is not finite; 1 where they are, else 0.
+    def _update(self, lr: float, loss: torch.Tensor) -> torch.Tensor:
+        """Clip the gradient and update the weights, unless gradient or loss is not finite.
 
-        The optimiser is told on the device, so that nothing waits for the result.
+        The optimizer gets the flag on the device, so that the host does not wait for the result.
+
+        Returns:
+            A scalar on the device, 1 if both are finite, else 0.
         """
         norm = nn.utils.get_total_norm([parameter.grad for parameter in self._trained if parameter.grad is not None])
         if self._clip is not None:
             nn.utils.clip_grads_with_norm_(self._trained, self._clip, norm)
         finite = (norm + loss).isfinite().float()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = lr
         cast(Any, self.optimizer).found_inf = 1 - finite
         self.optimizer.step()
         if self.mean is not None:
             self.mean.update()
         return finite
 
-    def _chosen_tokens(self, number: int) -> torch.Tensor | None:
-        """Which tokens of each image of this rank are compared: int64 (rows, K); for an image the same on any rank."""
+    def _sampled_tokens(self, step_index: int) -> torch.Tensor | None:
+        """Indices of the tokens that are compared, (rows, K), int64, the same for an image on any rank; None for all."""
         count = self.contrast.tokens
         total = getattr(self.model.config, "tokens", 0)
         if not self.contrast.weight or count is None or count >= total:
             return None
         share = self._share
-        words = rng.raw_words(rng.digest("tokens", self.contrast.seed, number), share.batch_size * total)
-        chosen = np.argsort(words.reshape(share.batch_size, total)[share.start : share.stop], axis=1)[:, :count]
-        indices = torch.from_numpy(chosen)
+        words = rng.raw_words(rng.digest("tokens", self.contrast.seed, step_index), share.batch_size * total)
+        sampled = np.argsort(words.reshape(share.batch_size, total)[share.start : share.stop], axis=1)[:, :count]
+        indices = torch.from_numpy(sampled)
         return indices.pin_memory().to(self._ranks.device, non_blocking=True) if self._ranks.device.type == "cuda" else indices
 
-    def _quiet(self) -> AbstractContextManager[Any]:
-        """Gradients stay here until the last part of a batch."""
+    def _no_sync(self) -> AbstractContextManager[Any]:
+        """The context in which gradients are not exchanged between ranks, for all parts of a batch but the last."""
         return self._network.no_sync() if isinstance(self._network, DistributedDataParallel) else nullcontext()
 
 
 class WeightAverage:
-    """A running mean of a network's weights: mean <- decay * mean + (1 - decay) * weights after every step."""
+    """A running mean of a network's weights: mean <- decay * mean + (1 - decay) * weights after every step.
+
+    Args:
+        model: The network.
+        decay: Weight of the old mean, between 0 and 1.
+
+    Attributes:
+        weights: The mean of each parameter by name.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self._parameters = dict(model.named_parameters())
         self._decay = decay
-        self.weights = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+        self.weights: dict[str, torch.Tensor] = {
+            name: parameter.detach().clone() for name, parameter in self._parameters.items()
+        }
 
     def update(self) -> None:
+        """Add the current weights to the mean."""
         with torch.no_grad():
             torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
                 list(self.weights.values()), list(self._parameters.values()), 1 - self._decay
@@ -193,7 +228,7 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The network has the mean weights for the length of the block."""
+        """Use the mean weights in the network within the block."""
         kept = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         try:
             self._fill(self.weights)
@@ -208,13 +243,13 @@ class WeightAverage:
 
 
 def parts_of(batch_size: int, ranks: int, accumulate: int) -> list[list[int]]:
-    """Rows of each rank (inner list) in each part of a batch (outer list)."""
+    """Number of rows of each rank (inner list) in each part of a batch (outer list)."""
     rows = [Share(batch_size=batch_size, rank=rank, world_size=ranks).rows for rank in range(ranks)]
     return [[count * (part + 1) // accumulate - count * part // accumulate for count in rows] for part in range(accumulate)]
 
 
 def _distributed(model: nn.Module, ranks: Ranks, *, several: bool) -> DistributedDataParallel:
-    """The network with gradients that are means over the ranks; with several tasks a step leaves some heads out."""
+    """The network with gradients averaged over the ranks; with several tasks a step leaves some heads unused."""
     old, new = "broadcast_buffers", "forward_sync_buffers"  # buffers are constants
     name = new if new in inspect.signature(DistributedDataParallel).parameters else old
     options: dict[str, Any] = {name: False, "find_unused_parameters": several, "gradient_as_bucket_view": True}

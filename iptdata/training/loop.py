@@ -1,11 +1,11 @@
-"""The training loop: batch, losses, step, record, save."""
+"""The training loop: batch, step, record, validate, save."""
 
 import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -15,220 +15,233 @@ from iptdata.model.checkpoint import Checkpoint
 from iptdata.stream import DeviceStream
 from iptdata.stream.device import DeviceBatch
 from iptdata.training.events import Observer, StepRecord
+from iptdata.training.ranks import Ranks
 from iptdata.training.run_folder import RunFolder
 from iptdata.training.setup import TrainingSetup
-from iptdata.training.validation import validate
+from iptdata.training.validation import held_out_psnr
 
 _SAVE_SECONDS = 600.0
 _PICTURED_PATCHES = 4
 
 
-class _Done(NamedTuple):
-    """A step that was handed to the device, and what is known of it without waiting.
+class _AsyncCopy:
+    """A copy of a few values from the device, whose reading does not wait for work that is queued later."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self._values, self._copied = values, None
+        if values.is_cuda:
+            self._values = torch.empty(values.shape, pin_memory=True)
+            self._values.copy_(values, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+
+    def tolist(self) -> list[float]:
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._values.tolist()
+
+
+class _PendingStep(NamedTuple):
+    """A step that is queued on the device and not recorded yet.
 
     Attributes:
-        measured: its losses, and how many ranks were asked to stop, and to save.
+        step: Number of the step, from 1.
+        task: Task of its batch.
+        lr: Learning rate.
+        values: Losses of the step, and how many ranks ask to stop and to save.
+        seconds: Time since the previous step.
+        waited: Part of it that was spent waiting for the batch.
     """
 
-    number: int
+    step: int
     task: str
-    rate: float
-    measured: "_OnTheWay"
+    lr: float
+    values: _AsyncCopy
     seconds: float
     waited: float
 
 
-class _OnTheWay:
-    """A few numbers on their way from the device, without waiting for what is handed to it later."""
+@contextmanager
+def training_errors(ranks: Ranks) -> Iterator[None]:
+    """Turn a full GPU memory and a lost rank into a TrainFailed.
 
-    def __init__(self, numbers: torch.Tensor) -> None:
-        self._numbers, self._there = numbers, None
-        if numbers.is_cuda:
-            self._numbers = torch.empty(numbers.shape, pin_memory=True)
-            self._numbers.copy_(numbers, non_blocking=True)
-            self._there = torch.cuda.Event()
-            self._there.record()
-
-    def tolist(self) -> list[float]:
-        if self._there is not None:
-            self._there.synchronize()
-        return self._numbers.tolist()
+    Raises:
+        TrainFailed: When CUDA is out of memory, or another rank cannot be reached.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainFailed(
+            "CUDA out of memory", hint="Try a smaller `batch_size`, `accumulate=N` or `contrastive_tokens=K`"
+        ) from error
+    except RuntimeError as error:
+        if ranks.size == 1 or not re.search("gloo|nccl|connection", str(error), re.IGNORECASE):
+            raise
+        raise TrainFailed(
+            f"lost the connection to another rank ({one_line(error, 120)})", hint="Start all ranks again"
+        ) from error
 
 
 class Loop:
-    """Steps from where a job stands to its end.
+    """Runs the steps of a run, from `setup.start` to its end.
 
-    What a step measured is read when the next one has been handed to a GPU, so that the GPU is never waited for; all ranks
-    read the same sums, and so decide alike to save or to stop.
+    Values of a step are read after the next step is queued on a GPU, so that the GPU never waits for the host; all ranks read
+    the same sums, and so make the same decisions to save and to stop.
 
     Args:
-        stopping: whether this process was asked to stop; the run then saves and ends.
-        now: a clock.
+        setup: The run.
+        folder: Its folder.
+        observer: Observer of this rank.
+        stop_requested: Whether this process was asked to stop; the run then saves and ends.
+        now: Clock in seconds.
     """
 
     def __init__(
         self,
-        job: TrainingSetup,
+        setup: TrainingSetup,
         folder: RunFolder,
         observer: Observer,
-        stopping: Callable[[], bool],
+        stop_requested: Callable[[], bool],
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._job = job
+        self._setup = setup
         self._folder = folder
         self._observer = observer
-        self._stopping = stopping
+        self._stop_requested = stop_requested
         self._now = now
-        self._step = job.start
-        self._pending: deque[_Done] = deque()
-        training = job.training or {}
+        self._step = setup.start
+        self._pending: deque[_PendingStep] = deque()
+        training = setup.training or {}
         self._skipped_in_row = int(training.get("skipped_in_row", 0))
         self._best: float | None = training.get("best")
-        self._saved_step, self._saved_at = job.start, now()
-        self._stop = self._save_asked = False
+        self._saved_step, self._saved_at = setup.start, now()
+        self._must_stop = self._must_save = False
 
-    def run(self) -> bool:
-        """Train.
-
-        Returns:
-            whether the run came to its end, rather than being asked to stop.
+    def run(self) -> None:
+        """Train to the end of the run, or until a rank is asked to stop; then save.
 
         Raises:
-            ShardError, StorageError: when a shard cannot be read, or a checkpoint cannot be written.
-            TrainFailed: when too many steps in a row were not finite, or the memory of the GPU is full.
+            ShardError: When a shard is damaged.
+            StorageError: When a shard cannot be read or a checkpoint cannot be written.
+            TrainFailed: When too many steps in a row are not finite.
         """
-        try:
-            return self._run()
-        except torch.OutOfMemoryError as error:
-            raise TrainFailed(
-                "the memory of the GPU is full; go through each batch in parts, --accumulate N, compare fewer tokens, "
-                "--contrastive-tokens K, or lower --batch-size"
-            ) from error
-        except RuntimeError as error:
-            if self._job.ranks.size == 1 or not re.search("gloo|nccl|connection", str(error), re.IGNORECASE):
-                raise
-            reason = one_line(error, 120)
-            raise TrainFailed(f"another rank ended or cannot be reached ({reason}); start all of them again") from error
-
-    def _run(self) -> bool:
-        job, options = self._job, self._job.options
-        lag = 1 if job.ranks.device.type == "cuda" else 0
-        with closing(_endless(job.stream)) as batches:
-            begun = self._now()
-            while self._step < job.length.steps and not self._stop:
-                asked = self._now()
+        setup, options = self._setup, self._setup.options
+        lag = 1 if setup.ranks.device.type == "cuda" else 0
+        with closing(_endless(setup.stream)) as batches:
+            started_at = self._now()
+            while self._step < setup.lr_schedule.steps and not self._must_stop:
+                requested_at = self._now()
                 batch = next(batches)
-                waited = self._now() - asked
-                rate = job.length.rate(self._step)
-                losses = job.learner.step(batch, self._step, rate)
-                measured = _OnTheWay(torch.cat([torch.stack(losses), self._votes()]))
+                waited = self._now() - requested_at
+                lr = setup.lr_schedule.rate(self._step)
+                losses = setup.learner.step(batch, self._step, lr)
+                values = _AsyncCopy(torch.cat([torch.stack(losses), self._votes()]))
                 self._step += 1
-                ended = self._now()
-                self._pending.append(_Done(self._step, batch.task, rate, measured, ended - begun, waited))
-                begun = ended
-                self._read_all_but(lag)
+                ended_at = self._now()
+                self._pending.append(_PendingStep(self._step, batch.task, lr, values, ended_at - started_at, waited))
+                started_at = ended_at
+                self._record_pending(keep=lag)
                 if self._step % options.picture_every == 0:
-                    self._picture(batch)
-                if self._pause():
-                    self._read_all_but(0)
-                    self._check_and_save()
-                    begun = self._now()
-            self._read_all_but(0)
+                    self._show_pictures(batch)
+                if self._save_due():
+                    self._record_pending(keep=0)
+                    self._validate_and_save()
+                    started_at = self._now()
+            self._record_pending(keep=0)
             if self._saved_step < self._step:
                 self._save()
-        return self._step >= job.length.steps
 
     def _votes(self) -> torch.Tensor:
-        """Whether any rank was asked to stop, and whether it is time to save."""
-        due = self._now() - self._saved_at > _SAVE_SECONDS and self._job.options.save_every is None
-        votes = torch.tensor([float(self._stopping()), float(due and self._job.ranks.first)])
-        return self._job.ranks.add(votes.to(self._job.ranks.device, non_blocking=True))
+        """How many ranks were asked to stop, and whether it is time to save."""
+        due = self._now() - self._saved_at > _SAVE_SECONDS and self._setup.options.save_every is None
+        votes = torch.tensor([float(self._stop_requested()), float(due and self._setup.ranks.first)])
+        return self._setup.ranks.add(votes.to(self._setup.ranks.device, non_blocking=True))
 
-    def _read_all_but(self, last: int) -> None:
-        """Read what steps measured, but for so many of the last ones."""
-        while len(self._pending) > last:
-            self._read(self._pending.popleft())
+    def _record_pending(self, *, keep: int) -> None:
+        """Record all pending steps but the last `keep`."""
+        while len(self._pending) > keep:
+            self._record(self._pending.popleft())
 
-    def _read(self, done: _Done) -> None:
-        """Record what a step measured, and decide what follows from it."""
-        job = self._job
-        l1, contrastive, finite, stop, save = done.measured.tolist()
-        self._stop |= stop > 0
-        self._save_asked |= save > 0
+    def _record(self, pending: _PendingStep) -> None:
+        """Record a step, and decide whether to save or to stop."""
+        setup = self._setup
+        l1, contrastive, finite, stop_votes, save_votes = pending.values.tolist()
+        self._must_stop |= stop_votes > 0
+        self._must_save |= save_votes > 0
         self._skipped_in_row = 0 if finite else self._skipped_in_row + 1
         record = StepRecord(
-            step=done.number,
-            epoch=job.length.epoch_of(done.number - 1),
-            task=done.task,
-            loss=l1 + job.learner.contrast.weight * contrastive,
+            step=pending.step,
+            epoch=setup.lr_schedule.epoch_of(pending.step - 1),
+            task=pending.task,
+            loss=l1 + setup.learner.contrast.weight * contrastive,
             l1=l1,
             contrastive=contrastive,
-            lr=done.rate,
-            patches_per_s=job.options.batch_size / done.seconds,
-            data_wait=done.waited / done.seconds,
+            lr=pending.lr,
+            patches_per_s=setup.options.batch_size / pending.seconds,
+            data_wait=pending.waited / pending.seconds,
             skipped=not finite,
         )
-        self._observer.stepped(record)
-        if self._skipped_in_row >= job.options.nonfinite:
+        self._observer.on_step(record)
+        if self._skipped_in_row >= setup.options.nonfinite:
             raise TrainFailed(
-                f"{self._skipped_in_row} steps in a row gave an infinite or undefined gradient, the last one step "
-                f"{done.number} ({done.task}, L1 {l1}); lower --lr, --clip the gradient, or train in fp32, and go on "
-                f"from the last checkpoint"
+                f"{self._skipped_in_row} steps in a row had an infinite or NaN loss or gradient, the last one step "
+                f"{pending.step} ({pending.task}, L1 {l1})",
+                hint="Resume from the last checkpoint with a smaller `lr`, with `clip=NORM` or with `precision=fp32`",
             )
 
-    def _pause(self) -> bool:
-        """Whether to save or validate now."""
-        options = self._job.options
+    def _save_due(self) -> bool:
+        """Whether to save now, after a validation if one is due."""
+        options = self._setup.options
         by_step = options.save_every is not None and self._step % options.save_every == 0
-        return by_step or self._save_asked or self._validates()
+        return by_step or self._must_save or self._validation_due()
 
-    def _validates(self) -> bool:
-        due = self._step % self._job.options.validate_every == 0 or self._step == self._job.length.steps
-        return self._job.validation is not None and due
+    def _validation_due(self) -> bool:
+        due = self._step % self._setup.options.validate_every == 0 or self._step == self._setup.lr_schedule.steps
+        return self._setup.validation is not None and due
 
-    def _check_and_save(self) -> None:
+    def _validate_and_save(self) -> None:
         best = False
-        if self._validates():
+        if self._validation_due():
             mean = self._validate()
             best = math.isfinite(mean) and (self._best is None or mean > self._best)
             self._best = mean if best else self._best
         self._save(best=best)
 
     def _validate(self) -> float:
-        """Mean over the tasks of the PSNR of held-out pairs."""
-        job = self._job
-        assert job.validation is not None
-        with nullcontext() if job.learner.mean is None else job.learner.mean.in_place():
-            found = validate(job.learner.restore, job.validation, job.ranks, job.options.validate_pairs)
-        self._observer.validated(self._step, found)
+        """PSNR in dB of held-out pairs, averaged over the tasks."""
+        setup = self._setup
+        assert setup.validation is not None
+        with nullcontext() if setup.learner.mean is None else setup.learner.mean.in_place():
+            found = held_out_psnr(setup.learner.restore, setup.validation, setup.ranks, setup.options.validate_pairs)
+        self._observer.on_validation(self._step, found)
         return math.fsum(found.values()) / len(found)
 
     def _save(self, *, best: bool = False) -> None:
-        self._save_asked = False
+        self._must_save = False
         self._saved_step, self._saved_at = self._step, self._now()
-        if not self._job.ranks.first:
+        if not self._setup.ranks.first:
             return
-        self._observer.saving(self._step)
-        checkpoint = Checkpoint(config=self._job.config, weights=self._job.learner.weights(), training=self._state())
-        path = self._folder.save(self._step, checkpoint, self._job.options.keep, best=best)
-        self._observer.saved(self._step, path)
+        self._observer.on_before_save(self._step)
+        checkpoint = Checkpoint(config=self._setup.config, weights=self._setup.learner.weights(), training=self._state())
+        path = self._folder.save(self._step, checkpoint, self._setup.options.keep, best=best)
+        self._observer.on_save(self._step, path)
 
     def _state(self) -> dict[str, Any]:
         return {
-            **self._job.learner.state_dict(),
+            **self._setup.learner.state_dict(),
             "step": self._step,
-            "stream": self._job.stream.state_dict(),
+            "stream": self._setup.stream.state_dict(),
             "rng": torch.get_rng_state(),
-            "freeze": self._job.options.freeze,
+            "freeze": self._setup.options.freeze,
             "skipped_in_row": self._skipped_in_row,
             "best": self._best,
         }
 
-    def _picture(self, batch: DeviceBatch) -> None:
-        if self._job.ranks.first:
-            shown = slice(0, _PICTURED_PATCHES)
-            restored = self._job.learner.restore(batch.corrupted[shown], batch.task)
-            self._observer.pictured(self._step, batch.task, batch.corrupted[shown], restored, batch.clean[shown])
+    def _show_pictures(self, batch: DeviceBatch) -> None:
+        if self._setup.ranks.first:
+            rows = slice(0, _PICTURED_PATCHES)
+            restored = self._setup.learner.restore(batch.corrupted[rows], batch.task)
+            self._observer.on_pictures(self._step, batch.task, batch.corrupted[rows], restored, batch.clean[rows])
 
 
 def _endless(stream: DeviceStream) -> Generator[DeviceBatch]:

@@ -1,11 +1,12 @@
-"""The record of a run on disk: metrics.jsonl, one object a step, and TensorBoard files."""
+"""The record of a run on disk: metrics.jsonl, one object per step, and TensorBoard files."""
 
 import dataclasses
 import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,31 +21,31 @@ from iptdata.training.run_folder import METRICS, RunFolder
 
 
 class MetricsFile(Observer):
-    """metrics.jsonl: what `StepRecord` holds, nothing rounded, null where a number is not finite; and what validations gave."""
+    """Writes metrics.jsonl: the fields of `StepRecord`, not rounded, null for a number that is not finite; and validations."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._path = folder.path(METRICS)
         self._descriptor = -1
 
-    def started(self, run: RunInfo) -> None:
-        """Drop the steps that are going to be done again."""
+    def on_start(self, run: RunInfo) -> None:
+        """Remove the records of steps after the checkpoint, which are repeated."""
         with storage_errors(self._path):
             if os.path.exists(self._path):
                 os.truncate(self._path, _length_up_to(self._path, run.step))
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
-    def stepped(self, step: StepRecord) -> None:
+    def on_step(self, step: StepRecord) -> None:
         values = dataclasses.asdict(step).items()
         self._write({name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values})
 
-    def validated(self, step: int, psnr: Mapping[str, float]) -> None:
+    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
         self._write({"step": step, "validation": dict(psnr)})
 
-    def saving(self, step: int) -> None:
+    def on_before_save(self, step: int) -> None:
         with storage_errors(self._path):
             os.fsync(self._descriptor)
 
-    def ended(self) -> None:
+    def on_end(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
@@ -54,42 +55,44 @@ class MetricsFile(Observer):
 
 
 class TensorBoard(Observer):
-    """Scalars, L1 and the contrastive loss by task, and pictures of corrupted, restored and clean patches side by side.
+    """Writes scalars, L1 and the contrastive loss by task, and pictures of corrupted, restored and clean patches side by side.
 
-    Written in this thread: `tensorboardX.SummaryWriter` waits for ever when the thread that it writes in met a full disk.
+    Writes in this thread: `tensorboardX.SummaryWriter` hangs when its writer thread fails on a full disk.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self._root = folder.root
         self._writer: EventsWriter | None = None
 
-    def started(self, run: RunInfo) -> None:
+    def on_start(self, run: RunInfo) -> None:
         with storage_errors(self._root):
             self._writer = EventsWriter(os.path.join(self._root, "events"))
         if run.step:
-            self._write(run.step + 1, session_log=SessionLog(status=SessionLog.START))  # what was behind it is not shown
+            self._write(
+                run.step + 1, session_log=SessionLog(status=SessionLog.START)
+            )  # TensorBoard hides what was recorded for these steps before
 
-    def stepped(self, step: StepRecord) -> None:
+    def on_step(self, step: StepRecord) -> None:
         self._add(step.step, f"l1/{step.task}", step.l1)
         if step.contrastive:
             self._add(step.step, f"contrastive/{step.task}", step.contrastive)
         for name in ("loss", "lr", "patches_per_s", "data_wait"):
             self._add(step.step, name, getattr(step, name))
 
-    def pictured(self, step: int, task: str, corrupted: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor) -> None:
+    def on_pictures(self, step: int, task: str, corrupted: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor) -> None:
         picture = summary.image(f"pairs/{task}", side_by_side(corrupted, restored, clean), dataformats="HWC")
         self._write(step, summary=picture)
 
-    def validated(self, step: int, psnr: Mapping[str, float]) -> None:
+    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
         for task, value in psnr.items():
             self._add(step, f"psnr/{task}", value)
 
-    def saving(self, step: int) -> None:
+    def on_before_save(self, step: int) -> None:
         with storage_errors(self._root):
             if self._writer is not None:
                 self._writer.flush()
 
-    def ended(self) -> None:
+    def on_end(self) -> None:
         with storage_errors(self._root):
             if self._writer is not None:
                 self._writer.close()
@@ -104,7 +107,14 @@ class TensorBoard(Observer):
 
 
 def side_by_side(*columns: torch.Tensor) -> np.ndarray:
-    """Patches in rows, (N, 3, H, W) on 0..255 each, smaller ones enlarged pixel by pixel: uint8 (N * H, columns * W, 3)."""
+    """A picture with one row per patch.
+
+    Args:
+        columns: (N, 3, H, W) on 0..255 each; smaller patches are enlarged to the size of the last column, pixel by pixel.
+
+    Returns:
+        (N * H, columns * W, 3), uint8.
+    """
     height, width = columns[-1].shape[2:]
     shown = []
     for column in columns:
@@ -113,15 +123,33 @@ def side_by_side(*columns: torch.Tensor) -> np.ndarray:
     return np.concatenate(shown, axis=1)
 
 
-def _length_up_to(path: str, step: int) -> int:
-    """Bytes of a metrics file up to and with a step; a line that was cut off, and what is behind it, does not count."""
-    length = 0
+def training_seconds(folder: RunFolder, batch_size: int, last_step: int) -> float:
+    """Time that the steps of a run took, from the first up to and including `last_step`; 0 without metrics.jsonl.
+
+    Raises:
+        StorageError: When the file cannot be read.
+    """
+    path = folder.path(METRICS)
+    if not os.path.exists(path):
+        return 0.0
+    with storage_errors(path):
+        records = [record for _, record in _records(path, last_step)]
+    return math.fsum(batch_size / record["patches_per_s"] for record in records if "patches_per_s" in record)
+
+
+def _length_up_to(path: str, last_step: int) -> int:
+    """Bytes of the records up to and including `last_step`."""
+    return sum(length for length, _ in _records(path, last_step))
+
+
+def _records(path: str, last_step: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Length in bytes and content of each record up to and including `last_step`, ending before a truncated line."""
     with open(path, "rb") as file:
         for line in file:
             try:
-                if json.loads(line)["step"] > step or not line.endswith(b"\n"):
-                    break
+                record = json.loads(line)
+                if record["step"] > last_step or not line.endswith(b"\n"):
+                    return
             except (ValueError, KeyError, TypeError):
-                break
-            length += len(line)
-    return length
+                return
+            yield len(line), record

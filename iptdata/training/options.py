@@ -1,195 +1,291 @@
-"""What a training run is asked to do: every flag of the command line is a field here, and a key of a config file."""
+"""Options of a training run: keyword arguments of `train`, keys of a config file, and options of the command line."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from iptdata.errors import TrainError
+from iptdata.options import option, validate
 
 MODEL, EPOCHS = "ipt-base", 300
+
+_PATHS, _SCHEDULE, _CONTRASTIVE = "Inputs and outputs", "Schedule", "Contrastive loss"
+_DATA, _DEVICE, _WATCH = "Data", "Device", "Validation and checkpoints"
+_NOT_EMPTY = r"(?s).+"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """A run; the defaults are the paper's.
+    """Options of a training run; the defaults are the paper's.
 
-    Attributes:
-        shards: corpora, folders, tars, globs or URLs, as `iptdata.stream.PairStream` takes them.
-        model: a preset, ipt-base by default, None with `checkpoint`; network: fields of it to change.
-        checkpoint: weights to begin with, of which body and the heads of the same tasks are taken; excludes `model`.
-        freeze: "body" trains head and tail alone.
-        tasks: recipes to train, in the order of the heads; all that the shards have by default.
-        fraction: share of each task's pairs to use.
-        shuffle: how pairs are mixed, as `PairStream` says.
-        augment: "all" flips and rotates pairs, "flips" only flips them, "none" takes them as they are.
-        batch_size: pairs a step over all ranks; accumulate: parts into which each rank cuts its share of them.
-        epochs: passes over as many clean patches as one task has; steps: excludes `epochs`.
-        lr: learning rate of the first two thirds of the steps; lr_after: of the last third.
-        clip: largest norm of the gradient.
-        ema: decay of a running mean of the weights, which is then what is validated and exported.
-        nonfinite: steps in a row whose loss or gradient may be infinite or NaN before the run stops.
-        contrastive: weight of the contrastive loss, 0.1 where the network has tokens; contrastive_form: "paper" or "supcon";
-            contrastive_tokens: how many tokens an image it compares, all by default.
-        device: "auto", "cpu" or "cuda"; precision: "auto", "fp32" or "bf16"; auto is bf16 on a GPU.
-        compile: by default on a GPU.
-        save_every: steps between checkpoints, ten minutes by default; keep: how many of the last checkpoints stay.
-        validate: measure PSNR on the shards of `split`, every `validate_every` steps, on `validate_pairs` pairs a task.
-        picture_every: steps between pictures for TensorBoard.
+    `model` and `checkpoint` exclude each other, and so do `epochs` and `steps`; where neither is given, `model` is ipt-base and
+    `epochs` is 300.
+
+    Raises:
+        TrainError: When a value is not allowed, or options exclude each other.
     """
 
-    shards: tuple[str, ...] = ()
-    model: str | None = None
-    network: Mapping[str, Any] = field(default_factory=dict)
-    checkpoint: str | None = None
-    freeze: str = "none"
-    tasks: tuple[str, ...] | None = None
-    fraction: float = 1.0
-    shuffle: str = "auto"
-    augment: str = "all"
-    seed: int = 0
-    batch_size: int = 256
-    accumulate: int = 1
-    epochs: float | None = None
-    steps: int | None = None
-    lr: float = 5e-5
-    lr_after: float = 2e-5
-    clip: float | None = None
-    ema: float | None = None
-    nonfinite: int = 10
-    contrastive: float | None = None
-    contrastive_form: str = "paper"
-    contrastive_tokens: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    compile: bool | None = None
-    save_every: int | None = None
-    keep: int = 3
-    validate: bool = False
-    split: str = "val"
-    validate_every: int = 1000
-    validate_pairs: int = 1000
-    picture_every: int = 1000
+    shards: tuple[str, ...] = option(
+        (),
+        help="Corpora, folders, tars, globs or URLs of shards to train on, or TASK=PATH for shards not written by iptdata.",
+        group=_PATHS,
+        metavar="PATH",
+        path=True,
+        default_help="none; required for a new run",
+    )
+    model: str | None = option(
+        None,
+        help="Preset of the network.",
+        group=_PATHS,
+        metavar="NAME",
+        pattern=_NOT_EMPTY,
+        default_help=f"the preset `{MODEL}`",
+    )
+    network: Mapping[str, Any] = option(
+        {},
+        help="Fields of the preset to change, such as n_feats.",
+        group=_PATHS,
+        metavar="FIELD=VALUE",
+        expects="fields of the network, `name: value`",
+        default_help="the preset as it is",
+    )
+    checkpoint: str | None = option(
+        None,
+        help="Checkpoint to initialize the weights from: the body, and the heads, tails and queries of the tasks it knows.",
+        group=_PATHS,
+        metavar="FILE",
+        pattern=_NOT_EMPTY,
+        path=True,
+        default_help="none: random weights",
+    )
+    freeze: Literal["none", "body"] = option(
+        "none",
+        help="Part of the network to keep fixed.",
+        group=_PATHS,
+        choices={"none": "train all weights", "body": "train only heads, tails and task queries"},
+    )
+    tasks: tuple[str, ...] | None = option(
+        None,
+        help="Tasks to train, in the order of the network's heads.",
+        group=_PATHS,
+        flag="task",
+        metavar="NAME",
+        default_help="all tasks in the shards",
+    )
+    fraction: float = option(
+        1.0,
+        help="Share of each task's pairs to train on; a smaller share is a subset of a larger one.",
+        group=_DATA,
+        metavar="SHARE",
+        above=0,
+        max=1,
+    )
+    shuffle: Literal["auto", "global", "window", "none"] = option(
+        "auto",
+        help="How to shuffle the pairs of a task.",
+        group=_DATA,
+        choices={
+            "auto": "global if the shards are local and fit into 60 % of memory, else window",
+            "global": "over all shards",
+            "window": "within a few shards at a time, which are read in order",
+            "none": "keep the order of the shards",
+        },
+    )
+    augment: Literal["all", "flips", "none"] = option(
+        "all",
+        help="How to augment pairs.",
+        group=_DATA,
+        choices={
+            "all": "random flips and rotations by 90 degrees",
+            "flips": "random flips only, for tasks that a rotation changes: rotated rain falls sideways",
+            "none": "use pairs as they are",
+        },
+    )
+    seed: int = option(
+        0,
+        help="Seed of initial weights, order of tasks and pairs, augmentation and sampled tokens.",
+        group=_DATA,
+        metavar="N",
+        min=0,
+    )
+    batch_size: int = option(
+        256,
+        help="Pairs per step, summed over all GPUs.",
+        group=_SCHEDULE,
+        metavar="N",
+        min=1,
+    )
+    accumulate: int = option(
+        1,
+        help="Split each batch into N parts and accumulate their gradients, to save memory. The contrastive loss then compares "
+        "only the images within a part.",
+        group=_SCHEDULE,
+        metavar="N",
+        min=1,
+    )
+    epochs: float | None = option(
+        None,
+        help="Length of the run in epochs; an epoch is a pass over as many clean patches as one task has.",
+        group=_SCHEDULE,
+        metavar="N",
+        above=0,
+        default_help=f"{EPOCHS} epochs, unless steps are given",
+    )
+    steps: int | None = option(
+        None,
+        help="Length of the run in steps, instead of epochs.",
+        group=_SCHEDULE,
+        metavar="N",
+        min=1,
+        default_help="the length in epochs",
+    )
+    lr: float = option(
+        5e-5,
+        help="Learning rate for the first two thirds of the steps.",
+        group=_SCHEDULE,
+        metavar="RATE",
+        above=0,
+    )
+    lr_after: float = option(
+        2e-5,
+        help="Learning rate for the last third of the steps.",
+        group=_SCHEDULE,
+        metavar="RATE",
+        above=0,
+    )
+    clip: float | None = option(
+        None,
+        help="Maximum L2 norm of the gradient; larger gradients are scaled down.",
+        group=_SCHEDULE,
+        metavar="NORM",
+        above=0,
+        default_help="no clipping",
+    )
+    ema: float | None = option(
+        None,
+        help="Decay of an exponential moving average of the weights, which is then what is validated and saved.",
+        group=_SCHEDULE,
+        metavar="DECAY",
+        above=0,
+        below=1,
+        default_help="no average",
+    )
+    nonfinite: int = option(
+        10,
+        help="Stop after N steps in a row whose loss or gradient is infinite or NaN; such steps leave the weights unchanged.",
+        group=_SCHEDULE,
+        metavar="N",
+        min=1,
+    )
+    contrastive: float | None = option(
+        None,
+        help="Weight of the contrastive loss.",
+        group=_CONTRASTIVE,
+        metavar="WEIGHT",
+        min=0,
+        default_help="0.1; 0 for EDSR, which has no tokens",
+    )
+    contrastive_form: Literal["paper", "supcon"] = option(
+        "paper",
+        help="Form of the contrastive loss.",
+        group=_CONTRASTIVE,
+        choices={
+            "paper": "equation 5 of the IPT paper",
+            "supcon": "supervised contrastive loss, as in the authors' MindSpore code",
+        },
+    )
+    contrastive_tokens: int | None = option(
+        None,
+        help="Compare only K randomly sampled tokens per image.",
+        group=_CONTRASTIVE,
+        metavar="K",
+        min=1,
+        default_help="all tokens",
+    )
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto",
+        help="Device to train on.",
+        group=_DEVICE,
+        choices={"auto": "a GPU if there is one, else the CPU", "cpu": "the CPU", "cuda": "a GPU"},
+    )
+    precision: Literal["auto", "fp32", "bf16"] = option(
+        "auto",
+        help="Precision of the network.",
+        group=_DEVICE,
+        choices={"auto": "bf16 on a GPU, else fp32", "fp32": "float32", "bf16": "bfloat16 autocast; weights stay float32"},
+    )
+    compile: bool | None = option(
+        None,
+        help="Compile the network with torch.compile.",
+        group=_DEVICE,
+        default_help="on for a GPU",
+    )
+    save_every: int | None = option(
+        None,
+        help="Steps between checkpoints.",
+        group=_WATCH,
+        metavar="N",
+        min=1,
+        default_help="every ten minutes",
+    )
+    keep: int = option(
+        3,
+        help="Number of most recent checkpoints to keep; the best one is kept in addition.",
+        group=_WATCH,
+        metavar="N",
+        min=1,
+    )
+    validate: bool = option(
+        False,
+        help="Measure PSNR on held-out pairs during training, and keep the best checkpoint.",
+        group=_WATCH,
+    )
+    split: str = option(
+        "val",
+        help="Split that holds the held-out pairs.",
+        group=_WATCH,
+        metavar="NAME",
+        pattern=_NOT_EMPTY,
+    )
+    validate_every: int = option(
+        1000,
+        help="Steps between validations.",
+        group=_WATCH,
+        metavar="N",
+        min=1,
+    )
+    validate_pairs: int = option(
+        1000,
+        help="Held-out pairs per task to validate on.",
+        group=_WATCH,
+        metavar="N",
+        min=1,
+    )
+    picture_every: int = option(
+        1000,
+        help="Steps between pictures of corrupted, restored and clean patches for TensorBoard.",
+        group=_WATCH,
+        metavar="N",
+        min=1,
+    )
 
     def __post_init__(self) -> None:
-        for name, rule in _RULES.items():
-            object.__setattr__(self, name, rule(name, getattr(self, name)))
+        validate(self, TrainError)
         if self.checkpoint is not None and (self.model is not None or self.network):
-            raise TrainError("checkpoint brings its own network; leave out model and network")
+            raise TrainError(
+                "cannot be combined with another network, since a checkpoint has its own",
+                argument="checkpoint",
+                hint="Leave out `model` and `network`",
+            )
         if self.checkpoint is None and self.model is None:
             object.__setattr__(self, "model", MODEL)
         if self.epochs is None and self.steps is None:
             object.__setattr__(self, "epochs", float(EPOCHS))
         if self.epochs is not None and self.steps is not None:
-            raise TrainError(f"epochs is {self.epochs} and steps is {self.steps}; say one of them")
+            raise TrainError(f"found both `epochs` ({self.epochs:g}) and `steps` ({self.steps})", hint="Pass only one of them")
 
     def plain(self) -> dict[str, Any]:
-        """As a config file holds it."""
+        """The values by name, in the order of the fields, as a config file holds them."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
-_Rule = Callable[[str, Any], Any]
-
-
-def _fail(name: str, value: object, expected: str) -> TrainError:
-    return TrainError(f"{name}: found {value!r}, expected {expected}")
-
-
-def _optional(rule: _Rule) -> _Rule:
-    return lambda name, value: None if value is None else rule(name, value)
-
-
-def _whole(least: int) -> _Rule:
-    def rule(name: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise _fail(name, value, f"a whole number from {least} up")
-        return value
-
-    return rule
-
-
-def _number(expected: str, allowed: Callable[[float], bool]) -> _Rule:
-    def rule(name: str, value: Any) -> float:
-        try:
-            number = math.nan if isinstance(value, bool) else float(value)  # YAML takes 5e-5 for text
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        if not (math.isfinite(number) and allowed(number)):
-            raise _fail(name, value, expected)
-        return number
-
-    return rule
-
-
-def _one_of(*names: str) -> _Rule:
-    def rule(name: str, value: Any) -> str:
-        if value not in names:
-            raise _fail(name, value, f"one of {', '.join(names)}")
-        return value
-
-    return rule
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _fail(name, value, "true or false")
-    return value
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise _fail(name, value, "text")
-    return value
-
-
-def _texts(name: str, value: Any) -> tuple[str, ...]:
-    values = value.split(",") if isinstance(value, str) else value
-    if not isinstance(values, list | tuple) or not all(isinstance(entry, str) and entry for entry in values):
-        raise _fail(name, value, "a list of names")
-    return tuple(values)
-
-
-def _mapping(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise _fail(name, value, "fields of the network, `name: value`")
-    return dict(value)
-
-
-_POSITIVE = _number("a number above 0", lambda number: number > 0)
-
-_RULES: dict[str, _Rule] = {
-    "shards": _texts,
-    "model": _optional(_text),
-    "network": _mapping,
-    "checkpoint": _optional(_text),
-    "freeze": _one_of("none", "body"),
-    "tasks": _optional(_texts),
-    "fraction": _number("a number above 0 and at most 1", lambda number: 0 < number <= 1),
-    "shuffle": _one_of("auto", "global", "window", "none"),
-    "augment": _one_of("all", "flips", "none"),
-    "seed": _whole(0),
-    "batch_size": _whole(1),
-    "accumulate": _whole(1),
-    "epochs": _optional(_POSITIVE),
-    "steps": _optional(_whole(1)),
-    "lr": _POSITIVE,
-    "lr_after": _POSITIVE,
-    "clip": _optional(_POSITIVE),
-    "ema": _optional(_number("a number between 0 and 1", lambda number: 0 < number < 1)),
-    "nonfinite": _whole(1),
-    "contrastive": _optional(_number("a number from 0 up", lambda number: number >= 0)),
-    "contrastive_form": _one_of("paper", "supcon"),
-    "contrastive_tokens": _optional(_whole(1)),
-    "device": _one_of("auto", "cpu", "cuda"),
-    "precision": _one_of("auto", "fp32", "bf16"),
-    "compile": _optional(_flag),
-    "save_every": _optional(_whole(1)),
-    "keep": _whole(1),
-    "validate": _flag,
-    "split": _text,
-    "validate_every": _whole(1),
-    "validate_pairs": _whole(1),
-    "picture_every": _whole(1),
-}

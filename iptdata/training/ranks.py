@@ -1,4 +1,4 @@
-"""The processes that train together: which one this is, on which device, and what they tell each other."""
+"""Distributed training: the rank and device of this process, and collective operations over all ranks."""
 
 import os
 import time
@@ -15,16 +15,20 @@ from torch.distributed.rendezvous import rendezvous
 
 from iptdata.errors import TrainError, TrainFailed
 
-_MOST_SECONDS = 300.0
+# Threads of gloo release the tensors of the last collective after it returned, and need the interpreter for that: a process
+# that exits at once is aborted ("terminate called without an active exception").
+_RELEASE_SECONDS = 0.2
+_CONNECT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """This process among those of the run; by itself by default.
+    """This process's rank in the distributed group; a single process by default.
 
     Attributes:
-        rank: number of this process; size: how many there are.
-        device: where this process computes.
+        rank: Rank of this process, from 0.
+        size: Number of processes.
+        device: Device that this process computes on.
     """
 
     rank: int = 0
@@ -33,21 +37,24 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes files and talks."""
+        """Whether this is the process that writes files and calls observers."""
         return self.rank == 0
 
     def add(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The sum over all ranks, in place."""
+        """Sum a tensor over all ranks, in place, and return it."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def rows(self, own: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
-        """The rows of all ranks, one rank's behind the other's, without gradient.
+        """Concatenate the rows of all ranks, in the order of the ranks, without gradient.
 
         Args:
-            own: this rank's, (counts[rank], ...).
-            counts: rows of each rank.
+            own: Rows of this rank, (counts[rank], ...).
+            counts: Number of rows of each rank.
+
+        Returns:
+            (sum(counts), ...).
         """
         if self.size == 1:
             return own
@@ -58,7 +65,7 @@ class Ranks:
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
     def agreed(self, value: Any) -> Any:
-        """What the first rank has, a small plain value."""
+        """The value of the first rank, which must be small and picklable."""
         if self.size == 1:
             return value
         box = [value]
@@ -68,73 +75,77 @@ class Ranks:
 
 @contextmanager
 def joined(device: str) -> Iterator[Ranks]:
-    """The ranks that `torchrun` started, or this process by itself; uses the process group that there is, if there is one.
+    """Join the ranks that `torchrun` started, if any; an existing process group is used as it is.
 
     Args:
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        TrainError: when a GPU is asked for and there is none.
+        TrainError: When a GPU is required and there is none.
+        TrainFailed: When a rank does not connect in time.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     found = _device(device, int(os.environ.get("LOCAL_RANK", "0")))
     if size == 1:
         yield Ranks(device=found)
         return
-    ours = not dist.is_initialized()
-    if ours:
+    created = not dist.is_initialized()
+    if created:
         store = _store_of_this_start(next(rendezvous("env://"))[0], rank, size)
         backend = "cpu:gloo,cuda:nccl" if found.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
         yield Ranks(rank=rank, size=size, device=found)
     finally:
-        if ours:
+        time.sleep(_RELEASE_SECONDS)
+        if created:
             dist.destroy_process_group()
 
 
 def _store_of_this_start(store: Store, rank: int, size: int) -> Store:
-    """A part of a store for the ranks that were started together.
+    """A part of a store that only ranks started together share.
 
-    When torchrun starts ranks again its store still holds the addresses of those that died, and who reads one of them cannot
-    connect. So each rank asks with a word of its own, until the first rank has told it the name of a new part.
+    When torchrun restarts ranks, its store still holds the addresses of the processes that died, and a rank that reads one of
+    them cannot connect. So each rank sends a new token, and the first rank answers it with the name of a new part.
 
     Raises:
-        TrainFailed: when a rank does not come.
+        TrainFailed: When a rank does not connect in time.
     """
-    word = uuid.uuid4().hex
+    token = uuid.uuid4().hex
     if rank:
-        store.set(f"iptdata/asks/{rank}", word)
-        name = store.get(f"iptdata/answer/{word}").decode()
-        store.set(f"iptdata/{name}/{rank}", "heard")
+        store.set(f"iptdata/asks/{rank}", token)
+        name = store.get(f"iptdata/answer/{token}").decode()
+        store.set(f"iptdata/{name}/{rank}", "joined")
         return PrefixStore(name, store)
-    missing, end = set(range(1, size)), time.monotonic() + _MOST_SECONDS
+    missing, end = set(range(1, size)), time.monotonic() + _CONNECT_SECONDS
     while missing:
         for other in sorted(missing):
-            if store.check([f"iptdata/{word}/{other}"]):
+            if store.check([f"iptdata/{token}/{other}"]):
                 missing.remove(other)
             elif store.check([f"iptdata/asks/{other}"]):
-                store.set(f"iptdata/answer/{store.get(f'iptdata/asks/{other}').decode()}", word)
+                store.set(f"iptdata/answer/{store.get(f'iptdata/asks/{other}').decode()}", token)
         if time.monotonic() > end:
-            raise TrainFailed(f"rank {min(missing)} of {size} did not come within {_MOST_SECONDS:.0f} s")
+            raise TrainFailed(f"rank {min(missing)} of {size} did not connect within {_CONNECT_SECONDS:.0f} s")
         time.sleep(0.01)
-    return PrefixStore(word, store)
+    return PrefixStore(token, store)
 
 
 def gpus() -> int:
-    """GPUs that this process may use."""
+    """Number of GPUs that this process may use."""
     return torch.cuda.device_count()
 
 
-def _device(wanted: str, local: int) -> torch.device:
-    """The device of this process; GPUs are given out in the order of the ranks on a machine."""
-    there = gpus()
-    if wanted == "cuda" and not there:
-        built = "this PyTorch is built without CUDA" if torch.version.cuda is None else "no GPU can be seen"
-        raise TrainError(f"device cuda was asked for, but {built}; leave --device out to train on the CPU")
-    if wanted == "cpu" or not there:
+def _device(requested: str, local_rank: int) -> torch.device:
+    """The device of this process; the GPUs of a machine are assigned in the order of its local ranks."""
+    count = gpus()
+    if requested == "cuda" and not count:
+        reason = "this PyTorch is built without CUDA" if torch.version.cuda is None else "no GPU is visible"
+        raise TrainError(f"found cuda, but {reason}", argument="device", hint="Leave out `device` to train on the CPU")
+    if requested == "cpu" or not count:
         return torch.device("cpu")
-    if local >= there:
-        raise TrainError(f"process {local} of this machine has no GPU, there are {there}; lower --nproc-per-node")
-    torch.cuda.set_device(local)
-    return torch.device("cuda", local)
+    if local_rank >= count:
+        raise TrainError(
+            f"local rank {local_rank} has no GPU: this machine has {count}", hint="Start torchrun with one process per GPU"
+        )
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)

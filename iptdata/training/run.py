@@ -1,4 +1,4 @@
-"""A training run from its options to its last checkpoint."""
+"""A training run from its options to its result."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -8,119 +8,187 @@ from typing import Any
 
 import torch
 
-from iptdata.errors import TrainError, TrainFinished
+from iptdata.errors import TrainError, TrainFinished, nearest
 from iptdata.model.checkpoint import Checkpoint
+from iptdata.options import options_of
 from iptdata.training.config import config_text, read_config, resolve
 from iptdata.training.events import Observer, Observers, RunInfo
-from iptdata.training.loop import Loop
+from iptdata.training.loop import Loop, training_errors
 from iptdata.training.metrics import MetricsFile, TensorBoard
 from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import Ranks, joined
+from iptdata.training.result import RunResult, result_of
 from iptdata.training.run_folder import CONFIG, RunFolder, next_folder
-from iptdata.training.setup import TrainingSetup, prepare
+from iptdata.training.setup import TrainingSetup, set_up_run
 from iptdata.training.speed import matmul_rate, step_flops
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def train(
+    shards: Paths | None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    resume: bool | None = None,
+    observer: Observer | None = None,
+    stop_requested: Callable[[], bool] = lambda: False,
+    **options: Any,
+) -> RunResult:
+    """Train a network on shards, or resume a run.
+
+    Under `torchrun` every rank calls this with the same arguments; all ranks return the same result.
+
+        result = train("corpus", "runs/small", model="ipt-tiny", batch_size=16, steps=500)
+        result.last_checkpoint
+
+    Args:
+        shards: One or several corpora, folders, tars, globs or URLs; None to resume a run with its own shards.
+        out: Folder of the run; by default a new one, runs/<model>-<n>. The options of a run in the folder apply unless they
+            are given here.
+        resume: True requires a checkpoint to resume from, False removes earlier checkpoints and starts a new run; by default
+            the run is resumed if there is a checkpoint.
+        observer: Callbacks for steps, validations and checkpoints; called on the first rank only.
+        stop_requested: Called in every step; when it returns True on any rank, the run saves a checkpoint and returns.
+        options: Fields of `TrainOptions`.
+
+    Returns:
+        What the run has achieved, including earlier parts of a resumed run.
+
+    Raises:
+        ModelError: When the network, or the checkpoint to start from, does not fit the options or the shards.
+        ShardError: When shards are missing or damaged.
+        StorageError: When a file cannot be read or written, or another process writes to the folder.
+        StreamError: When options conflict with the shards, or the shards are not those of the checkpoint.
+        TrainError: When an option is unknown or not allowed, or conflicts with another one or the machine.
+        TrainFailed: When CUDA is out of memory, a rank is lost, or too many steps in a row are not finite.
+        TrainFinished: When the run is already finished.
+    """
+    allowed = [name for name in options_of(TrainOptions) if name != "shards"]
+    for name in options:
+        if name not in allowed:
+            raise TrainError(f"unknown option {name!r}, expected one of {nearest(name, allowed)}")
+    single = isinstance(shards, str | os.PathLike)
+    given = {} if shards is None else {"shards": (shards,) if single else tuple(shards)}
+    folder = None if out is None else os.fspath(out)
+    return run_training([given, options], folder, observer or Observer(), resume=resume, stop_requested=stop_requested)
+
+
+def run_training(
     layers: Sequence[Mapping[str, Any]],
     out: str | None,
     observer: Observer,
     *,
     defaults: Mapping[str, Any] = MappingProxyType({}),
     resume: bool | None = None,
-    stopping: Callable[[], bool] = lambda: False,
-) -> bool:
-    """Train, or go on with a run.
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> RunResult:
+    """Train, or resume a run, with options in layers; see `train`.
 
     Args:
-        layers: options, each over those before it; all over those of the run that is gone on with, and these over `defaults`.
-        out: folder of the run; by default a new one, runs/<model>-<n>.
-        observer: is told on the first rank.
-        resume: True wants a checkpoint to be there, False begins anew and removes those that are; by default goes on where
-            there is one.
-        stopping: whether to save and end.
+        layers: Options by name; later layers win over earlier ones, all of them over those of the run to resume, and these over
+            `defaults`.
+        out: Folder of the run; by default a new one, runs/<model>-<n>.
+        observer: Called on the first rank only.
+        defaults: Options of a new run that differ from those of `TrainOptions`.
+        resume: As in `train`.
+        stop_requested: As in `train`.
 
     Returns:
-        whether the run came to its end.
+        What the run has achieved, the same on all ranks.
 
     Raises:
-        TrainFinished: when the run has come to its end already.
-        IptDataError: when options, shards, checkpoint or machine do not fit each other; see `prepare` and `Loop.run`.
+        IptDataError: As `train` does.
     """
-    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-    if again and resume is False:
-        resume = None  # it was begun anew before it was started again
-    earlier = {} if out is None or resume is False else _earlier(RunFolder(out))
+    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    if restarted and resume is False:
+        resume = None  # earlier checkpoints were removed before torchrun restarted the run
+    earlier = {} if out is None or resume is False else _earlier_options(RunFolder(out))
     options = resolve(defaults, earlier, *layers)
     with joined(options.device) as ranks, ExitStack() as stack:
         folder = RunFolder(ranks.agreed(out or _new_folder(options)))
         if ranks.first:
             stack.enter_context(folder.claimed())
-        checkpoint = _latest(folder, ranks, resume)
-        job = prepare(options, ranks, checkpoint)
-        if job.start >= job.length.steps:
+        checkpoint = _last_checkpoint(folder, ranks, resume)
+        setup = set_up_run(options, ranks, checkpoint)
+        if setup.start >= setup.lr_schedule.steps:
             raise TrainFinished(
-                f"{folder.root} is finished: it stands at step {job.start:,} of {job.length.steps:,}; "
-                f"say more --steps or --epochs to go on"
+                f"{folder.root} is already finished (step {setup.start:,} of {setup.lr_schedule.steps:,})",
+                hint="Pass larger `steps` or `epochs` to continue, or `resume=False` to start over",
             )
-        watching = Observer()
-        peak = matmul_rate(ranks.device, torch.bfloat16 if job.learner.bf16 else torch.float32)
+        observers = Observer()
+        peak = matmul_rate(ranks.device, torch.bfloat16 if setup.learner.bf16 else torch.float32)
         peak = float(ranks.add(torch.tensor(peak, device=ranks.device)))
         if ranks.first:
             folder.clean()
             if checkpoint is None:
                 folder.clear()
-            folder.storage.write(CONFIG, config_text(job.options).encode())
-            watching = Observers(MetricsFile(folder), TensorBoard(folder), observer)
-            stack.callback(watching.ended)
-            watching.started(_started(job, folder, peak))
-        return Loop(job, folder, watching, stopping).run()
+            folder.storage.write(CONFIG, config_text(setup.options).encode())
+            observers = Observers(MetricsFile(folder), TensorBoard(folder), observer)
+            stack.callback(observers.on_end)
+            observers.on_start(_run_info(setup, folder, peak))
+        with training_errors(ranks):
+            Loop(setup, folder, observers, stop_requested).run()
+            return ranks.agreed(_result(setup, folder) if ranks.first else None)
+
+
+def _result(setup: TrainingSetup, folder: RunFolder) -> RunResult:
+    return result_of(folder, setup.options.batch_size, setup.lr_schedule.steps, _setting(setup))
 
 
 def _new_folder(options: TrainOptions) -> str:
-    """runs/<model>-<n> with the next free number.
+    """runs/<model>-<n> with the smallest free n.
 
     Raises:
-        TrainError: when torchrun may start the run again, which would not find its folder.
+        TrainError: When torchrun may restart the run, which would not find its folder again.
     """
     if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0:
-        raise TrainError("torchrun may start this run again; say --out RUN, so that it finds it")
+        raise TrainError("missing, expected a folder: torchrun may restart this run and must find it again", argument="out")
     return next_folder("runs", options.model or f"finetune-{'-'.join(options.tasks or ['all'])}")
 
 
-def _earlier(folder: RunFolder) -> dict[str, Any]:
-    """The options that the run was begun with."""
+def _earlier_options(folder: RunFolder) -> dict[str, Any]:
+    """The options of the run in a folder; none if there is no run."""
     return read_config(folder.path(CONFIG)) if folder.storage.exists(CONFIG) else {}
 
 
-def _latest(folder: RunFolder, ranks: Ranks, resume: bool | None) -> Checkpoint | None:
-    """The last checkpoint of the run, which each rank reads for itself."""
+def _last_checkpoint(folder: RunFolder, ranks: Ranks, resume: bool | None) -> Checkpoint | None:
+    """Load the last checkpoint of the run, on each rank separately."""
     steps = folder.steps()
     step = ranks.agreed(steps[-1] if steps and resume is not False else None)
     if step is None:
         if resume:
-            raise TrainError(f"{folder.root} has no checkpoint to go on from; leave --resume out to begin")
+            raise TrainError(
+                f"{folder.root} has no checkpoint to resume from",
+                argument="resume",
+                hint="Leave out `resume` to start a new run",
+            )
         return None
     if step not in folder.steps():
-        raise TrainError(f"{folder.checkpoint_path(step)} is not there; a run's folder has to be one that all machines share")
+        raise TrainError(f"{folder.checkpoint_path(step)} does not exist; all machines must share the folder of the run")
     return folder.load(step)
 
 
-def _started(job: TrainingSetup, folder: RunFolder, peak: float) -> RunInfo:
-    options, ranks = job.options, job.ranks
-    cuda = ranks.device.type == "cuda"
-    name = torch.cuda.get_device_name(ranks.device) if cuda else f"CPU, {torch.get_num_threads()} threads"
+def _run_info(setup: TrainingSetup, folder: RunFolder, peak: float) -> RunInfo:
+    options = setup.options
     return RunInfo(
         root=folder.root,
         model=options.model or f"the network of {options.checkpoint}",
-        parameters=sum(parameter.numel() for parameter in job.learner.model.parameters() if parameter.requires_grad),
-        step=job.start,
-        steps=job.length.steps,
-        epochs=None if job.length.epoch is None else job.length.steps / job.length.epoch,
+        parameters=sum(parameter.numel() for parameter in setup.learner.model.parameters() if parameter.requires_grad),
+        step=setup.start,
+        steps=setup.lr_schedule.steps,
+        epochs=None if setup.lr_schedule.epoch_steps is None else setup.lr_schedule.steps / setup.lr_schedule.epoch_steps,
         batch_size=options.batch_size,
-        pairs=job.stream.stream.pairs,
-        setting=f"{f'{ranks.size} x ' if ranks.size > 1 else ''}{name}, {options.precision}",
-        flops=step_flops(job.config, job.patch_size, frozen=options.freeze == "body"),
+        pairs=setup.stream.stream.pairs,
+        setting=_setting(setup),
+        flops=step_flops(setup.config, setup.patch_size, frozen=options.freeze == "body"),
         peak=peak,
-        notes=job.notes,
+        notes=setup.notes,
     )
+
+
+def _setting(setup: TrainingSetup) -> str:
+    """Devices and precision, such as "2 x NVIDIA H100, bf16"."""
+    ranks = setup.ranks
+    cuda = ranks.device.type == "cuda"
+    name = torch.cuda.get_device_name(ranks.device) if cuda else f"CPU, {torch.get_num_threads()} threads"
+    return f"{f'{ranks.size} x ' if ranks.size > 1 else ''}{name}, {setup.options.precision}"

@@ -1,4 +1,4 @@
-"""The folder of a run: its options, its checkpoints, its metrics."""
+"""The folder of a run: options, checkpoints and metrics."""
 
 import os
 import re
@@ -18,30 +18,35 @@ _NAME = re.compile(r"step-(\d{8})\.pt")
 
 
 class RunFolder:
-    """Files of a run, on a local disk or one that all machines of the run share.
+    """Files of a run, on a disk that all machines of the run share.
+
+    Args:
+        root: Path of the folder.
 
     Raises:
-        TrainError: when the path is a URL.
+        TrainError: When the path is a URL.
     """
 
     def __init__(self, root: str) -> None:
-        self.storage = Storage(root)
+        self.storage: Storage = Storage(root)
         if not self.storage.is_local:
-            raise TrainError(f"{root} is a URL; a run writes to a folder that is mounted here, and --shards may be a URL")
+            raise TrainError(f"found the URL {root}, expected a local folder", argument="out", hint="Only `shards` may be URLs")
 
     @property
     def root(self) -> str:
+        """Path of the folder."""
         return self.storage.root
 
     def path(self, name: str) -> str:
+        """Path of a file in the folder."""
         return self.storage.path(name)
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """The folder is there, and no other process writes to it, for the length of the block; it goes if it stays empty.
+        """Create the folder and lock it within the block; an empty folder is removed at the end.
 
         Raises:
-            StorageError: when another process holds it.
+            StorageError: When another process has locked it.
         """
         self.storage.make_folder()
         with self.storage.locked():
@@ -52,28 +57,35 @@ class RunFolder:
                     os.rmdir(self.root)
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints that are there, ascending."""
+        """Steps that there are checkpoints of, ascending."""
         return sorted(int(found[1]) for name in self.storage.names(_FOLDER) if (found := _NAME.fullmatch(name)))
 
     def checkpoint_path(self, step: int) -> str:
+        """Path of the checkpoint of a step, whether it exists or not."""
         return self.path(_name(step))
 
     def load(self, step: int) -> Checkpoint:
-        """The checkpoint of a step.
+        """Read the checkpoint of a step.
 
         Raises:
-            ModelError: when it cannot be read.
+            ModelError: When it cannot be read.
         """
         return load_checkpoint(self.checkpoint_path(step))
 
     def save(self, step: int, checkpoint: Checkpoint, keep: int, *, best: bool) -> str:
-        """Write a checkpoint, then drop all but the last `keep`; the best one also lies beside them as best.pt.
+        """Write a checkpoint, then remove all but the last `keep`.
+
+        Args:
+            step: Step that it was made after.
+            checkpoint: What to write.
+            keep: How many checkpoints to keep.
+            best: Whether to keep it as best.pt as well.
 
         Returns:
-            its path.
+            Path of the checkpoint.
 
         Raises:
-            StorageError: when it cannot be written; those before it stay.
+            StorageError: When it cannot be written; earlier checkpoints are kept.
         """
         path = self.checkpoint_path(step)
         save_checkpoint(path, checkpoint)
@@ -83,7 +95,7 @@ class RunFolder:
             with storage_errors(target):
                 try:
                     os.link(path, link)
-                except OSError:  # a file system without links
+                except OSError:  # a file system without hard links
                     shutil.copyfile(path, link)
                 os.replace(link, target)
         for old in self.steps()[:-keep]:
@@ -91,7 +103,7 @@ class RunFolder:
         return path
 
     def clean(self) -> None:
-        """Remove what a killed process left half-written."""
+        """Remove files that a killed process left incomplete."""
         for folder in ("", _FOLDER):
             self.storage.remove_partial(folder)
 
@@ -109,8 +121,8 @@ def _name(step: int) -> str:
 
 
 def next_folder(parent: str, name: str) -> str:
-    """The folder `parent/name-<n>` with the smallest free number, from 1."""
-    number = 1
-    while os.path.exists(os.path.join(parent, f"{name}-{number}")):
-        number += 1
-    return os.path.join(parent, f"{name}-{number}")
+    """The folder `parent/name-<n>` with the smallest free n, from 1."""
+    index = 1
+    while os.path.exists(os.path.join(parent, f"{name}-{index}")):
+        index += 1
+    return os.path.join(parent, f"{name}-{index}")

@@ -1,4 +1,4 @@
-"""What a network costs and what a device can do, so that a run can say how much of it is used."""
+"""Operations of a network and the rate of a device, so that a run can show the share of the rate that it uses."""
 
 import time
 
@@ -13,7 +13,15 @@ _SECONDS = 0.3
 
 
 def step_flops(config: Config, patch_size: int, *, frozen: bool = False) -> dict[str, int]:
-    """Operations of a training step a patch, forward and backward without losses and update, by task; 2 per multiply-add."""
+    """Floating-point operations of a training step per patch, by task, 2 per multiply-add.
+
+    Forward and backward pass count, losses and weight update do not.
+
+    Args:
+        config: Configuration of the network.
+        patch_size: Side of a corrupted patch.
+        frozen: Whether the body is not trained.
+    """
     with torch.device("meta"):
         model: nn.Module = make_model(config)
         patch = torch.zeros(1, 3, patch_size, patch_size)
@@ -28,10 +36,10 @@ def step_flops(config: Config, patch_size: int, *, frozen: bool = False) -> dict
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of square matrix products, the best of some: what nothing made of them can exceed."""
+    """Operations per second of square matrix products, the best of several: an upper bound for the rate of a network."""
     side = 8192 if device.type == "cuda" else 1024
-    own = torch.Generator(device).manual_seed(0)  # the run's random state stays as it is
-    left, right = (torch.randn(side, side, device=device, dtype=dtype, generator=own) for _ in range(2))
+    generator = torch.Generator(device).manual_seed(0)  # leaves the run's random state unchanged
+    left, right = (torch.randn(side, side, device=device, dtype=dtype, generator=generator) for _ in range(2))
     best, end = float("inf"), time.perf_counter() + _SECONDS
     while best == float("inf") or time.perf_counter() < end:
         start = time.perf_counter()

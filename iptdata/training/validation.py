@@ -1,56 +1,62 @@
-"""How good a network is on pairs that it does not train on."""
+"""Validation: PSNR on pairs that the network is not trained on."""
 
 from collections.abc import Callable
 
 import torch
 
+from iptdata.image.psnr import MAX_DB, psnr_from_mse_tensor
 from iptdata.stream import PairStream
 from iptdata.training.ranks import Ranks
 
-_MOST_DB = 100.0
 Restore = Callable[[torch.Tensor, str], torch.Tensor]
 
 
-def psnr(restored: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """PSNR of patches over all RGB values, restored ones rounded and clipped to 0..255; at most 100 dB.
+def patch_psnr(restored: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+    """PSNR of patches over all RGB values, at most 100 dB.
 
     Args:
-        restored: (N, 3, H, W), float, on 0..255; clean: the same shape, uint8.
+        restored: (N, 3, H, W), float, on 0..255; rounded and clipped to 0..255 first.
+        clean: (N, 3, H, W), uint8.
 
     Returns:
-        float64 (N,), in dB.
+        (N,), float64, in dB.
     """
     difference = restored.double().round().clamp(0, 255) - clean.double()
     error = difference.square().mean((1, 2, 3))
-    return (10 * (255.0**2 / error).log10()).clamp(max=_MOST_DB)
+    return psnr_from_mse_tensor(error).clamp(max=MAX_DB)
 
 
-def validate(restore: Restore, stream: PairStream, ranks: Ranks, most: int) -> dict[str, float]:
-    """Mean PSNR of each task over its first pairs.
+def held_out_psnr(restore: Restore, stream: PairStream, ranks: Ranks, max_pairs: int) -> dict[str, float]:
+    """Compute the mean PSNR of each task over its first pairs.
 
     Args:
-        restore: (N, 3, h, w) float on 0..255 and the task, to (N, 3, H, W) on 0..255.
-        stream: held-out pairs, this rank's rows, not shuffled, one pass; where it stands does not matter.
-        most: pairs a task, in whole batches.
+        restore: Maps (N, 3, h, w), float, on 0..255, and the task to (N, 3, H, W) on 0..255.
+        stream: Held-out pairs, this rank's rows, not shuffled, one pass; its position is reset.
+        ranks: The ranks that validate together.
+        max_pairs: Pairs per task, rounded up to whole batches.
+
+    Returns:
+        PSNR in dB by task, the same on all ranks.
 
     Raises:
-        ShardError, StorageError: when a shard cannot be read.
+        ShardError: When a shard is damaged.
+        StorageError: When a shard cannot be read.
     """
     size = stream.share.batch_size
-    left = {task: -(-min(most, pairs or most) // size) for task, pairs in stream.pairs.items()}  # batches
-    sums = {task: torch.zeros(2, dtype=torch.float64, device=ranks.device) for task in left}
+    batches_left = {task: -(-min(max_pairs, pairs or max_pairs) // size) for task, pairs in stream.pairs.items()}
+    sums = {task: torch.zeros(2, dtype=torch.float64, device=ranks.device) for task in batches_left}
     stream.load_state_dict({**stream.state_dict(), "epoch": 0, "step": 0})
     with torch.no_grad():
         for batch in stream:
-            if not any(left.values()):
+            if not any(batches_left.values()):
                 break
-            if not left[batch.task]:
+            if not batches_left[batch.task]:
                 continue
-            left[batch.task] -= 1
+            batches_left[batch.task] -= 1
             rows = len(batch.clean) - batch.repeated
             if rows:
                 restored = restore(batch.corrupted[:rows].to(ranks.device).float(), batch.task)
-                sums[batch.task][0] += psnr(restored, batch.clean[:rows].to(ranks.device)).sum()
+                sums[batch.task][0] += patch_psnr(restored, batch.clean[:rows].to(ranks.device)).sum()
                 sums[batch.task][1] += rows
     found = {}
     for task in stream.tasks:

@@ -1,4 +1,4 @@
-"""What goes into a corpus: splits, limits, crops, drops and their books."""
+"""Content of a corpus: splits, limits, crops, and dropped images with their reasons."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
+from iptdata.builder.options import BuildOptions
+from iptdata.builder.plan import plan_build
+from iptdata.builder.rejects import RejectLimit
 from iptdata.errors import BuildFailed, IptDataError
 from iptdata.files.storage import Storage
 from iptdata.shards.find import find_shards
@@ -33,7 +34,7 @@ def test_holdout_is_the_same_for_every_recipe_and_seed(photos: Path, tmp_path: P
     assert len(held_out | train) == 12
 
 
-def test_limit_takes_the_first_of_the_shuffled_plan(photos: Path) -> None:
+def test_limit_takes_the_first_images_of_the_shuffled_plan(photos: Path) -> None:
     def order(limit: int | None) -> list[int]:
         return plan_build(open_source(str(photos)), BuildOptions(limit=limit)).splits["train"].tolist()
 
@@ -42,7 +43,7 @@ def test_limit_takes_the_first_of_the_shuffled_plan(photos: Path) -> None:
     assert sorted(order(None)) == list(range(12))
 
 
-def test_recipes_of_one_size_share_their_clean_patches(photos: Path, tmp_path: Path) -> None:
+def test_recipes_of_the_same_patch_size_share_their_clean_patches(photos: Path, tmp_path: Path) -> None:
     build(photos, tmp_path, ["noise30", "rain", "sr2"])
     shards = {shard.stem.split("-")[0]: shard for shard in find_shards(str(tmp_path))}
     assert np.array_equal(shards["noise30"].clean, shards["rain"].clean)
@@ -64,7 +65,7 @@ def test_boxes_are_where_the_patches_came_from(tmp_path: Path) -> None:
 
 
 def test_every_position_is_drawn(tmp_path: Path) -> None:
-    """Corners reach the last row and column, and are spread evenly."""
+    """Top-left corners reach the last possible row and column, and are evenly distributed."""
     save(tmp_path / "source" / "c" / "one.png", natural_image(50, 51))
     build(tmp_path / "source", tmp_path / "out", patches_per_image=600)
     rows = find_shards(str(tmp_path / "out"))[0].rows()
@@ -75,7 +76,7 @@ def test_every_position_is_drawn(tmp_path: Path) -> None:
 
 
 def hard_source(root: Path) -> Path:
-    """One good photo, and one of each kind that is dropped."""
+    """One good photo, and one image for each reason to drop it."""
     save(root / "c" / "good.jpg", natural_image(220, 220))
     save(root / "c" / "small.png", natural_image(47, 300))
     save(root / "c" / "medium.png", natural_image(150, 150))
@@ -88,7 +89,7 @@ def hard_source(root: Path) -> Path:
     return root
 
 
-def test_drops_are_counted_with_their_reasons(tmp_path: Path) -> None:
+def test_dropped_images_are_counted_by_reason(tmp_path: Path) -> None:
     source = hard_source(tmp_path / "source")
     totals = build(source, tmp_path / "out", ["noise30", "sr4"], max_pixels=150_000, max_rejects="100%")
     by_task = {total.task: total for total in totals}
@@ -129,18 +130,23 @@ def test_flat_patches_are_drawn_again_then_dropped(tmp_path: Path) -> None:
         assert min(shard.rows()["clean_std"].to_pylist()) >= 4
 
 
-def test_budget_of_rejects(tmp_path: Path) -> None:
+def test_reject_budget(tmp_path: Path) -> None:
     source = hard_source(tmp_path / "source")
     for allowed in ("4", "0.2", "20%"):
-        with pytest.raises(BuildFailed, match=r"5 of 8 images were dropped \(.*unreadable 3.*more than --max-rejects"):
+        with pytest.raises(BuildFailed, match=r"5 of 8 images were dropped \(.*unreadable 3.*more than max_rejects"):
             build(source, tmp_path / "out", max_rejects=allowed)
     assert build(source, tmp_path / "out", max_rejects="5")[0].pairs == 24
-    for wrong in ("-1", "many", "2.5", "120%"):
-        with pytest.raises(IptDataError, match="--max-rejects: found"):
-            RejectBudget.parse(wrong)
+    for wrong in ("-1", "many", "2.5", "120%", True, None, -1):
+        with pytest.raises(IptDataError, match=r"max_rejects: found .*, expected a count such as 100 or a share"):
+            build(source, tmp_path / "out", max_rejects=wrong)
 
 
-def test_no_pair_at_all_is_a_failure(tmp_path: Path) -> None:
+def test_a_limit_of_rejects_is_text_or_a_number() -> None:
+    assert RejectLimit.parse("100") == RejectLimit.parse(100) == RejectLimit(count=100)
+    assert RejectLimit.parse("0.05") == RejectLimit.parse(0.05) == RejectLimit.parse("5%") == RejectLimit(share=0.05)
+
+
+def test_a_build_without_pairs_fails(tmp_path: Path) -> None:
     save(tmp_path / "source" / "c" / "small.png", natural_image(20, 20))
     with pytest.raises(BuildFailed, match="no image gave a pair"):
         build(tmp_path / "source", tmp_path / "out", max_rejects="100%")
@@ -159,8 +165,14 @@ def test_no_pair_at_all_is_a_failure(tmp_path: Path) -> None:
         {"max_pixels": 0},
         {"split": "a/b"},
         {"split": "val", "holdout": 0.1},
+        {"keep_damaged": "no"},
+        {"limit": 1.5},
+        {"holdout": "0.1"},
+        {"seed": True},
+        {"workers": -1},
+        {"patch_size": 0},
     ],
 )
 def test_options_out_of_range(wrong: dict[str, object]) -> None:
-    with pytest.raises(IptDataError, match=f"--{next(iter(wrong)).replace('_', '-')}"):
+    with pytest.raises(IptDataError, match=f"^{next(iter(wrong))}: found "):
         BuildOptions(**wrong)  # pyright: ignore[reportArgumentType]

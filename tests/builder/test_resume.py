@@ -1,4 +1,4 @@
-"""An interrupted build goes on where it was, and comes to the same bytes; what is there is not built twice."""
+"""An interrupted build resumes and gives the same bytes; finished shards are not built again."""
 
 import errno
 import os
@@ -12,39 +12,49 @@ from pathlib import Path
 
 import pytest
 
-from iptdata.builder.driver import run, survey
-from iptdata.builder.plan import BuildOptions, plan_build
-from iptdata.builder.rejects import RejectBudget
+from iptdata.builder.driver import build_missing, survey_corpus
+from iptdata.builder.options import BuildOptions
+from iptdata.builder.plan import plan_build
+from iptdata.builder.rejects import RejectBudget, RejectLimit
 from iptdata.builder.unit import UnitReport
 from iptdata.errors import BuildFailed, ConflictError, StorageError
 from iptdata.files.storage import Storage
-from iptdata.parallel import run_here
+from iptdata.parallel import serial_map
 from iptdata.recipe import load_recipes
 from iptdata.source import open_source
-from tests.conftest import build, corpus_bytes, natural_image, save
+from tests.conftest import build, corpus_bytes, natural_image, save, start_iptdata
 
+NO_REJECTS = RejectLimit(count=0)
 RECIPES = ["noise30", "rain", "sr2"]
 OPTIONS = {"images_per_shard": 3, "seed": 3}
 
 
-@pytest.fixture
-def many(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 photos, about two seconds of work for the suite."""
-    for number in range(40):
-        save(tmp_path / "many" / f"c{number % 4}" / f"{number}.jpg", natural_image(420, 460, number))
-    return tmp_path / "many"
+    root = tmp_path_factory.mktemp("source") / "many"
+    for index in range(40):
+        save(root / f"c{index % 4}" / f"{index}.jpg", natural_image(420, 460, index))
+    return root
+
+
+@pytest.fixture(scope="module")
+def expected(many: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files that `start` makes of `many` without an interruption."""
+    out = tmp_path_factory.mktemp("whole")
+    build(many, out, ["ipt"], images_per_shard=2)
+    return corpus_bytes(out)
 
 
 def start(source: Path, out: Path, *more: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "iptdata", "build", "--recipe", "ipt", "--source", source, "--out", out]
-    command += ["--images-per-shard", "2", *more]
-    return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    options = ("--recipe", "ipt", "--source", source, "--out", out, "--images-per-shard", 2, *more)
+    return start_iptdata("build", *options, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.01)
 
 
@@ -52,7 +62,7 @@ def manifests(out: Path) -> list[Path]:
     return list(out.glob("*/*/*-[0-9]*.parquet"))
 
 
-def test_stops_after_some_units_and_goes_on(photos: Path, tmp_path: Path) -> None:
+def test_resumes_after_an_interruption(photos: Path, tmp_path: Path) -> None:
     build(photos, tmp_path / "whole", RECIPES, **OPTIONS)
     plan = plan_build(open_source(str(photos)), BuildOptions(**OPTIONS))  # pyright: ignore[reportArgumentType]
     out = Storage(str(tmp_path / "resumed"))
@@ -64,18 +74,18 @@ def test_stops_after_some_units_and_goes_on(photos: Path, tmp_path: Path) -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(survey(plan, load_recipes(RECIPES), out), run_here, RejectBudget.parse("0"), interrupted)
-    work = survey(plan, load_recipes(RECIPES), out)
+        build_missing(survey_corpus(plan, load_recipes(RECIPES), out), serial_map, RejectBudget(limit=NO_REJECTS), interrupted)
+    work = survey_corpus(plan, load_recipes(RECIPES), out)
     assert (len(work.missing), work.shards_done) == (2, 6)
     reports: list[UnitReport] = []
-    run(work, run_here, RejectBudget.parse("0"), reports.append)
+    build_missing(work, serial_map, RejectBudget(limit=NO_REJECTS), reports.append)
     assert len(reports) == 2
     assert corpus_bytes(tmp_path / "whole") == corpus_bytes(tmp_path / "resumed")
-    assert not survey(plan, load_recipes(RECIPES), out).missing
+    assert not survey_corpus(plan, load_recipes(RECIPES), out).missing
 
 
-def test_damage_is_mended(photos: Path, tmp_path: Path) -> None:
-    """A manifest without its tar, a tar without its manifest, a tar cut short, and a temporary file."""
+def test_damaged_shards_are_rebuilt(photos: Path, tmp_path: Path) -> None:
+    """A manifest without its tar, a tar without its manifest, a truncated tar, and a leftover temporary file."""
     out = tmp_path / "corpus"
     build(photos, out, RECIPES, **OPTIONS)
     before = corpus_bytes(out)
@@ -92,11 +102,11 @@ def test_damage_is_mended(photos: Path, tmp_path: Path) -> None:
     "changed",
     [{"seed": 4}, {"patches_per_image": 3}, {"images_per_shard": 4}, {"limit": 5}, {"keep_damaged": True}, {"holdout": 0.5}],
 )
-def test_another_content_is_refused(photos: Path, tmp_path: Path, changed: dict[str, object]) -> None:
+def test_different_content_is_refused(photos: Path, tmp_path: Path, changed: dict[str, object]) -> None:
     out = tmp_path / "corpus"
     build(photos, out, ["noise30"], **OPTIONS)
     before = corpus_bytes(out)
-    with pytest.raises(ConflictError, match=f"{next(iter(changed))}.* there, .* wanted.*--overwrite"):
+    with pytest.raises(ConflictError, match=f"{next(iter(changed))}: found .*, expected .*pass overwrite=True"):
         build(photos, out, ["noise30"], **(OPTIONS | changed))
     assert corpus_bytes(out) == before
     build(photos, out, ["noise30"], **(OPTIONS | changed), overwrite=True)
@@ -106,7 +116,7 @@ def test_another_content_is_refused(photos: Path, tmp_path: Path, changed: dict[
     }
 
 
-def test_another_source_decoder_or_recipe_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_different_source_decoder_or_recipe_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "corpus"
     build(photos, out)
     changed = tmp_path / "noise30.yaml"
@@ -115,14 +125,14 @@ def test_another_source_decoder_or_recipe_is_refused(photos: Path, tmp_path: Pat
         build(photos, out, [str(changed)])
     with monkeypatch.context() as patch:
         patch.setattr("iptdata.builder.driver.decoder_versions", lambda: {"opencv": "0.1"})
-        with pytest.raises(ConflictError, match=r"decoders\.opencv: '.*' there, '0\.1' wanted"):
+        with pytest.raises(ConflictError, match=r"decoders\.opencv: found '.*', expected '0\.1'"):
             build(photos, out)
     save(photos / "n00" / "new.jpg", natural_image(200, 200))
-    with pytest.raises(ConflictError, match=r"source\.images: 12 there, 13 wanted"):
+    with pytest.raises(ConflictError, match=r"source\.images: found 12, expected 13"):
         build(photos, out)
 
 
-def test_a_folder_that_was_renamed_is_the_same_source(photos: Path, tmp_path: Path) -> None:
+def test_a_renamed_folder_is_the_same_source(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     build(photos, out, ["noise30"], **OPTIONS)
     before = corpus_bytes(out)
@@ -147,7 +157,7 @@ def test_one_build_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_what_a_killed_build_left_half_written_goes(photos: Path, tmp_path: Path) -> None:
+def test_partial_files_of_a_killed_build_are_removed(photos: Path, tmp_path: Path) -> None:
     build(photos, tmp_path / "out")
     whole = corpus_bytes(tmp_path / "out")
     for folder in ("", "noise30/train"):
@@ -157,9 +167,8 @@ def test_what_a_killed_build_left_half_written_goes(photos: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_driver(many: Path, tmp_path: Path, seed: int) -> None:
-    """SIGKILL at random times, until the build comes to its end by itself."""
-    build(many, tmp_path / "whole", ["ipt"], images_per_shard=2)
+def test_killed_driver(many: Path, expected: dict[str, bytes], tmp_path: Path, seed: int) -> None:
+    """SIGKILL at random times until the build finishes by itself."""
     out, delay = tmp_path / "killed", random.Random(seed)
     kills = 0
     while (process := start(many, out, "--workers", "0")).poll() is None:
@@ -173,7 +182,7 @@ def test_killed_driver(many: Path, tmp_path: Path, seed: int) -> None:
         process.wait()
         kills += 1
     assert kills > 2
-    assert corpus_bytes(out) == corpus_bytes(tmp_path / "whole")
+    assert corpus_bytes(out) == expected
 
 
 def ray_workers(parent: int) -> Iterator[int]:
@@ -195,9 +204,8 @@ def ray_workers(parent: int) -> Iterator[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_killed_worker(many: Path, tmp_path: Path) -> None:
-    """A worker that dies does not stop the build."""
-    build(many, tmp_path / "whole", ["ipt"], images_per_shard=2)
+def test_killed_worker(many: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
+    """A killed worker does not stop the build."""
     out = tmp_path / "killed"
     process = start(many, out, "--workers", "2")
     wait_for(lambda: manifests(out))
@@ -206,31 +214,30 @@ def test_killed_worker(many: Path, tmp_path: Path) -> None:
     os.kill(victims[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert corpus_bytes(out) == corpus_bytes(tmp_path / "whole")
+    assert corpus_bytes(out) == expected
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, "2"), (signal.SIGTERM, "2"), (signal.SIGINT, "0")])
-def test_interrupt(many: Path, tmp_path: Path, number: int, workers: str) -> None:
-    """Ctrl-C and a scheduler's SIGTERM: one hint, status 130, nothing left running, and the build goes on later."""
+@pytest.mark.parametrize(("signal_number", "workers"), [(signal.SIGINT, "2"), (signal.SIGTERM, "2"), (signal.SIGINT, "0")])
+def test_interrupt(many: Path, expected: dict[str, bytes], tmp_path: Path, signal_number: int, workers: str) -> None:
+    """Ctrl-C and a scheduler's SIGTERM: one hint, exit status 130, no process left running; the build resumes later."""
     out = tmp_path / "out"
     process = start(many, out, "--workers", workers)
     wait_for(lambda: manifests(out))
     workers_before = list(ray_workers(process.pid))
-    process.send_signal(number)
+    process.send_signal(signal_number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "run the same command again to go on" in errors
+    assert "run the same command again to continue" in errors
     assert "Traceback" not in errors
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers_before), 20)
     assert not list(out.rglob("*.partial")) or workers != "0"
     assert start(many, out, "--workers", "0").wait(60) == 0
-    build(many, tmp_path / "whole", ["ipt"], images_per_shard=2)
-    assert corpus_bytes(out) == corpus_bytes(tmp_path / "whole")
+    assert corpus_bytes(out) == expected
 
 
-def test_overwrite_goes_on_after_an_interruption(photos: Path, tmp_path: Path) -> None:
-    """The same command again, --overwrite included, keeps what it has built."""
+def test_overwrite_resumes_after_an_interruption(photos: Path, tmp_path: Path) -> None:
+    """Running the same command again, including --overwrite, keeps the shards it has already built."""
     out = Storage(str(tmp_path / "corpus"))
     build(photos, tmp_path / "corpus", ["noise30"], seed=1, images_per_shard=2)
     plan = plan_build(open_source(str(photos)), BuildOptions(**OPTIONS))  # pyright: ignore[reportArgumentType]
@@ -239,27 +246,32 @@ def test_overwrite_goes_on_after_an_interruption(photos: Path, tmp_path: Path) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(survey(plan, load_recipes(["noise30"]), out, overwrite=True), run_here, RejectBudget.parse("0"), interrupted)
-    work = survey(plan, load_recipes(["noise30"]), out, overwrite=True)
+        build_missing(
+            survey_corpus(plan, load_recipes(["noise30"]), out, overwrite=True),
+            serial_map,
+            RejectBudget(limit=NO_REJECTS),
+            interrupted,
+        )
+    work = survey_corpus(plan, load_recipes(["noise30"]), out, overwrite=True)
     assert (len(work.missing), work.shards_done, work.stale) == (3, 1, [])
-    run(work, run_here, RejectBudget.parse("0"), lambda _: None)
+    build_missing(work, serial_map, RejectBudget(limit=NO_REJECTS), lambda _: None)
     build(photos, tmp_path / "fresh", ["noise30"], **OPTIONS)
     assert corpus_bytes(tmp_path / "corpus") == corpus_bytes(tmp_path / "fresh")
 
 
-def test_a_read_error_that_may_pass_is_not_a_reject(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transient_read_error_is_not_a_reject(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> bytes:
         raise StorageError("cannot read it: Input/output error") from OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
         patch.setattr("iptdata.source.folder.FolderSource.read", broken)
-        with pytest.raises(BuildFailed, match="Input/output error; finished shards stay"):
+        with pytest.raises(BuildFailed, match=r"Input/output error\. Finished shards are kept"):
             build(photos, tmp_path / "out", ["noise30"], max_rejects="100%")
     assert not manifests(tmp_path / "out")
     assert build(photos, tmp_path / "out", ["noise30"])[0].pairs == 96
 
 
-def test_a_worker_with_other_decoders_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_with_different_decoders_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iptdata.builder.driver.decoder_versions", lambda: {"opencv": "0.1"})
-    with pytest.raises(BuildFailed, match="install the same versions everywhere"):
+    with pytest.raises(BuildFailed, match="Install the same versions on every machine"):
         build(photos, tmp_path / "out", ["noise30"])

@@ -9,8 +9,8 @@ import torch
 from click.testing import CliRunner
 
 from iptdata.cli import group
-from iptdata.errors import ModelError
 from iptdata.model.ipt import IPT
+from tests.cli.refusal import assert_refused
 from tests.model.test_ipt import TINY
 
 
@@ -46,6 +46,6 @@ def test_in_and_out_again(released: Path, tmp_path: Path) -> None:
 def test_names_of_heads(released: Path, tmp_path: Path) -> None:
     shown = run("checkpoint", "import", released, "--out", tmp_path / "ours.pt", "--tasks", "a,b,c,d,e,f")
     assert "head 3       d, scale 1" in shown
-    with pytest.raises(ModelError, match=r"2 tasks were named"):
-        run("checkpoint", "import", released, "--out", tmp_path / "other.pt", "--tasks", "a,b")
+    command = ["checkpoint", "import", str(released), "--out", str(tmp_path / "other.pt"), "--task", "a", "--task", "b"]
+    assert_refused(CliRunner().invoke(group, command), "--task: found 2 names")
     assert not (tmp_path / "other.pt").exists()

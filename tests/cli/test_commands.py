@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from PIL import Image
 
 from iptdata import __version__
 from iptdata.cli import group
-from iptdata.cli.complete import MODELS
+from iptdata.cli.completion import MODELS
 from iptdata.model.presets import PRESETS
 from tests.conftest import corpus_bytes, natural_image, save, small_disk
 
@@ -41,7 +42,10 @@ def test_help_without_heavy_imports() -> None:
     result = iptdata("--help")
     assert result.returncode == 0
     assert "build" in result.stdout
-    for module, heavy in (("cli", ["numpy", "cv2", "torch", "ray", "pyarrow"]), ("cli.build", ["torch", "ray", "webdataset"])):
+    for module, heavy in (
+        ("cli", ["numpy", "cv2", "torch", "ray", "pyarrow"]),
+        ("cli.commands.build", ["torch", "ray", "webdataset"]),
+    ):
         code = f"import sys, iptdata.{module}; print([name for name in {heavy} if name in sys.modules])"
         assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
@@ -118,7 +122,7 @@ def test_a_person_with_nothing_at_all(tmp_path: Path) -> None:
     before = corpus_bytes(tmp_path / "corpus")
     again = iptdata("build", "--recipe", "rain", cwd=tmp_path)
     assert again.returncode == 0
-    assert "1 shard is there already" in again.stderr
+    assert "1 shard already complete" in again.stderr
     assert corpus_bytes(tmp_path / "corpus") == before
 
 
@@ -139,9 +143,9 @@ def test_recipes() -> None:
     assert re.search(r"sr4 +192x192 +48x48 +120,320 +1\.23 TB", listed)
     assert re.search(r"ipt +278,528 +2\.85 TB", listed)
     shown = iptdata("recipes", "rain").stdout
-    assert re.search(r"taper +0\.599 .*exponent of the profile", shown)
+    assert re.search(r"taper +0\.599 .*Exponent of the profile", shown)
     assert "sr3" in iptdata("recipes", "ipt").stdout
-    assert "there are: noise30" in fails("recipes", "nois30")
+    assert "expected one of noise30" in fails("recipes", "nois30")
 
 
 def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
@@ -155,17 +159,17 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipe", "rian"], "no recipe is called 'rian'; there are: rain"),
+        (["--recipe", "rian"], "found recipe 'rian', expected one of rain"),
         (["--recipe", "none.yaml"], "none.yaml: cannot be read: No such file"),
         (
             ["--recipe", "rain", "--source", "nowhere"],
-            "source nowhere does not exist; give a directory of images, or `samples`",
+            "source: nowhere does not exist. Pass a directory of images, or samples",
         ),
         (["--recipe", "rain", "--source", "."], "holds no image; looked for .jpg"),
-        (["--recipe", "rain", "--holdout", "2"], "--holdout: found 2.0, allowed is 0.0 to 0.999"),
+        (["--recipe", "rain", "--holdout", "2"], "--holdout: found 2.0, expected a number from 0 to 0.999"),
         (["--recipe", "rain", "--max-rejects", "lots"], "--max-rejects: found 'lots'"),
-        (["--recipe", "rain", "--patch-size", "0"], "patch_size: found 0"),
-        (["--recipe", "rain", "--workers", "-1"], "Invalid value for '--workers'"),
+        (["--recipe", "rain", "--patch-size", "0"], "--patch-size: found 0, expected a whole number from 1"),
+        (["--recipe", "rain", "--workers", "-1"], "--workers: found -1, expected a whole number from 0 up"),
         (["--recipe", "rain", "--out", "/proc/nowhere"], "cannot use /proc/nowhere"),
         ([], "Missing option '--recipe'"),
     ],
@@ -181,12 +185,12 @@ def test_more_mistakes(photos: Path, tmp_path: Path) -> None:
     assert "holds no finished shard" in fails("inspect", photos, "--preview", "x.png")
     base = ("build", "--recipe", "noise30", "--source", photos, "--out", tmp_path / "out", "--workers", 0)
     assert iptdata(*base).returncode == 0
-    assert "seed: 0 there, 1 wanted" in fails(*base, "--seed", 1)
+    assert "seed: found 0, expected 1" in fails(*base, "--seed", 1)
     assert "cannot use" in fails("inspect", tmp_path / "out", "--preview", "/proc/x.png")
     (tmp_path / "out/noise30/train/noise30-train-000000.parquet").write_bytes(b"no parquet")
     result = iptdata("inspect", tmp_path / "out", "--preview", tmp_path / "x.png")
     assert result.returncode == 0
-    assert "is damaged or no manifest of iptdata" in result.stderr
+    assert "is damaged or not a manifest written by iptdata" in result.stderr
     assert Image.open(tmp_path / "x.png").width > 1000
 
 
@@ -201,7 +205,9 @@ def test_a_build_that_drops_too_much_fails(tmp_path: Path) -> None:
 def test_full_disk(photos: Path, tmp_path: Path, workers: int) -> None:
     with small_disk(tmp_path / "disk", "2m") as disk:
         options = ("--recipe", "sr4", "--source", photos, "--out", disk / "out", "--images-per-shard", 1, "--workers", workers)
-        assert re.search(r"the build needs 11\.\d MB and .* has 2\.\d MB free; free some space", fails("build", *options))
+        assert re.search(
+            r"the build needs 11\.\d MB, .* has 2\.\d MB free\. Free some space.*--force", fails("build", *options)
+        )
         line = fails("build", *options, "--force", status=1)
         assert "the disk is full" in line
         assert not list(disk.rglob("*.partial")) or workers
@@ -219,9 +225,14 @@ def test_long_tmpdir(photos: Path, tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 3, result.stderr
 
 
-def test_a_cluster_that_is_not_there(photos: Path, tmp_path: Path) -> None:
-    options = ("--recipe", "noise30", "--source", photos, "--out", tmp_path / "out", "--address", "auto")
-    assert "cannot join the Ray cluster at auto" in fails("build", *options)
+def test_a_cluster_that_does_not_exist(photos: Path, tmp_path: Path) -> None:
+    """RAY_ADDRESS keeps `auto` from finding a Ray that happens to run on this machine."""
+    options = ("--recipe", "noise30", "--source", photos, "--out", tmp_path / "out", "--address")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and nothing listens
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        assert f"cannot join the Ray cluster at {address}" in fails("build", *options, address)
+        assert "cannot join the Ray cluster at auto" in fails("build", *options, "auto", RAY_ADDRESS=address)
 
 
 def test_two_pillows_give_one_warning(tmp_path: Path) -> None:
@@ -265,4 +276,4 @@ def test_a_corpus_without_pairs(tmp_path: Path) -> None:
     save(tmp_path / "s" / "c" / "tiny.png", natural_image(10, 10))
     options = ("--recipe", "rain", "--source", "s", "--out", "c", "--max-rejects", "100%", "--workers", 0)
     assert "no image gave a pair" in fails("build", *options, cwd=tmp_path, status=1)
-    assert "rain/train has no pair: all images were dropped" in fails("inspect", "c", "--preview", "x.png", cwd=tmp_path)
+    assert "rain/train has no pairs: all images were dropped" in fails("inspect", "c", "--preview", "x.png", cwd=tmp_path)

@@ -3,16 +3,16 @@
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from iptdata.cli import group
-from iptdata.errors import IptDataError
 from iptdata.studies.study import load_study, shipped_studies
+from tests.cli.refusal import assert_refused
+from tests.conftest import start_iptdata
 from tests.studies.conftest import Written, benchmarks, written  # noqa: F401
 
 
@@ -69,8 +69,7 @@ def test_an_image_that_cannot_be_measured(small: list[object], tmp_path: Path) -
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_stopped(number: int, status: int, small: list[object], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "iptdata", "study", *map(str, small), "--length", "1e6"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = start_iptdata("study", *small, "--length", "1e6", stderr=subprocess.PIPE)
     both = tmp_path / "out" / "parts" / "both"
     for _ in range(600):
         if (both / "metrics.jsonl").exists() and (both / "metrics.jsonl").stat().st_size:
@@ -79,15 +78,15 @@ def test_stopped(number: int, status: int, small: list[object], tmp_path: Path) 
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == status
-    assert "both: stopped; run the same command again to go on" in said
+    assert "both: stopped; run the same command again to continue" in said
     assert "both: not done" in (tmp_path / "out" / "table.md").read_text()
     assert list((both / "checkpoints").iterdir())
 
 
 def test_what_is_missing(small: list[object]) -> None:
-    with pytest.raises(IptDataError, match="a study needs --shards CORPUS and --benchmarks DIR; with neither, --smoke"):
-        iptdata("study", *small[:3])
-    with pytest.raises(IptDataError, match="no study is called 'fractions'; there are: fraction"):
-        iptdata("study", "fractions", "--smoke")
-    with pytest.raises(IptDataError, match="s3://bucket/x is a URL; a study writes to a folder"):
-        iptdata("study", "scratch", "--smoke", "--out", "s3://bucket/x")
+    def refused(*arguments: object) -> Result:
+        return CliRunner().invoke(group, list(map(str, arguments)))
+
+    assert_refused(refused("study", *small[:3]), "missing.*--benchmarks.*--smoke")
+    assert_refused(refused("study", "fractions", "--smoke"), "found no study 'fractions', expected one of fraction")
+    assert_refused(refused("study", "scratch", "--smoke", "--out", "s3://bucket/x"), "--out: s3://bucket/x is a URL")

@@ -1,45 +1,43 @@
 """`iptdata train` and `iptdata finetune` as a user meets them: results, signals, and one clear line for each mistake."""
 
-import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from iptdata.cli.train_progress import TrainProgress
+from iptdata.cli.views.training import TrainProgress
 from tests.cli.test_commands import fails, iptdata
+from tests.conftest import start_iptdata
 from tests.training.watch import metrics, reached
 
 SMALL = ("--model", "ipt-tiny", "--set", "network={n_feats: 8, num_heads: 2, num_layers: 1}", "--batch-size", 4)
 
 
 def begun(*arguments: object, cwd: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "iptdata", "train", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    return start_iptdata("train", *arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
     shards = sorted(training_corpus.glob("*/train/*.tar"))
     result = iptdata("train", "--shards", *shards, *SMALL, "--steps", 12, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert re.search(r"ipt-tiny: 0\.\d M parameters; .*fp32, .* TFLOP/s in products", result.stderr)
+    assert re.search(r"ipt-tiny: 0\.\d M parameters; .*fp32, .* TFLOP/s in matrix products", result.stderr)
     assert "pairs: noise30 56, rain 56, sr2 56" in result.stderr
-    assert "12 steps of 4 pairs (0.8571 epochs); everything goes to runs/ipt-tiny-1" in result.stderr
+    assert "12 steps of 4 pairs (0.8571 epochs); writing to runs/ipt-tiny-1" in result.stderr
     assert re.search(r"about .* to go, at [\d.,]+ patches/s", result.stderr)
     assert re.search(r"12/12 .* L1 [\d.]+  contrastive [\d.]+  .* patches/s .*\(\d+%\)  wait [\d.]+%  lr 2e-05", result.stderr)
     assert re.search(r"rain +\d +[\d.]+ +[\d.]+", result.stdout)
     assert [line["step"] for line in metrics(tmp_path / "runs" / "ipt-tiny-1")] == list(range(1, 13))
-    (go_on,) = re.findall(r"Go on: iptdata (train --out \S+)", result.stderr)
+    (go_on,) = re.findall(r"Continue: iptdata (train --out \S+)", result.stderr)
     more = iptdata(*go_on.split(), "--steps", 14, cwd=tmp_path)
     assert more.returncode == 0, more.stderr
-    assert "from step 12" in more.stderr
+    assert "resumed at step 12" in more.stderr
     other = iptdata("train", "--shards", training_corpus, *SMALL, "--steps", 1, cwd=tmp_path)
     assert other.returncode == 0, other.stderr
     assert (tmp_path / "runs" / "ipt-tiny-2").is_dir()
-    (path,) = re.findall(r"The checkpoint is (\S+)", more.stderr)
+    (path,) = re.findall(r"Last checkpoint: (\S+)", more.stderr)
     shown = iptdata("checkpoint", "show", path, cwd=tmp_path).stdout
     assert "step 14" in shown
     assert re.search(r"head 2 +sr2, scale 2", shown)
@@ -53,7 +51,7 @@ def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_before_its_first_step_has_nothing_to_tell(capsys: pytest.CaptureFixture[str]) -> None:
-    TrainProgress().ended()
+    TrainProgress().on_end()
     assert capsys.readouterr() == ("", "")
 
 
@@ -67,7 +65,7 @@ def test_a_killed_run_equals_one_that_was_not(training_corpus: Path, tmp_path: P
     assert len(metrics(tmp_path / "killed")) < 60
     result = iptdata("train", "--out", "killed", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert re.search(r"from step [2345]0", result.stderr)
+    assert re.search(r"resumed at step [2345]0", result.stderr)
     whole, killed = metrics(tmp_path / "whole"), metrics(tmp_path / "killed")
     assert [line["step"] for line in killed] == list(range(1, 61))
     for key in ("task", "loss", "l1", "contrastive", "lr"):
@@ -81,7 +79,7 @@ def test_a_run_that_is_told_to_end_saves(training_corpus: Path, tmp_path: Path, 
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == status, told
-    assert "Stopping after this step, with a checkpoint." in told
+    assert "Stopping after this step; a checkpoint will be saved." in told
     done = len(metrics(tmp_path / "run"))
     assert 2 <= done < 5000
     assert (tmp_path / "run" / "checkpoints" / f"step-{done:08d}.pt").exists()
@@ -104,14 +102,14 @@ def test_a_config_file_says_what_flags_say(training_corpus: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no shards were named; say --shards CORPUS"),
+        ([], "missing, expected corpora, folders, tars, globs or URLs"),
         (["--shards", "nowhere"], "nowhere does not exist; expected a corpus"),
-        (["--shards", "x", "--lr", "fast"], "'fast' is not a valid float"),
-        (["--shards", "x", "--lr", "-1"], "lr: found -1.0, expected a number above 0"),
-        (["--shards", "x", "--steps", "3", "--epochs", "2"], "say one of them"),
+        (["--shards", "x", "--lr", "fast"], "--lr: found 'fast', expected a number above 0"),
+        (["--shards", "x", "--lr", "-1"], "--lr: found -1.0, expected a number above 0"),
+        (["--shards", "x", "--steps", "3", "--epochs", "2"], "found both --epochs (2) and --steps (3). Pass only one of them"),
         (["--shards", "x", "--config", "none.yaml"], "none.yaml: cannot be read: No such file"),
-        (["--shards", "x", "--set", "lrr=3"], "--set lrr: unknown key, expected one of lr"),
-        (["--out", "s3://bucket/run", "--shards", "x"], "s3://bucket/run is a URL"),
+        (["--shards", "x", "--set", "lrr=3"], "--set: lrr: unknown key, expected one of lr"),
+        (["--out", "s3://bucket/run", "--shards", "x"], "found the URL s3://bucket/run, expected a local folder"),
     ],
 )
 def test_mistakes(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -77,7 +77,7 @@ def test_constant_stays_constant() -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("shape", [(400, 420), (1500, 1900)])
-def test_patches_are_cut_from_the_shrunken_image(scale: int, shape: tuple[int, int]) -> None:
+def test_patches_are_cut_from_the_downscaled_image(scale: int, shape: tuple[int, int]) -> None:
     """However many patches there are: few in a large image are computed one by one."""
     image = natural_image(*(side // scale * scale for side in shape), seed=5)
     small = imresize(image, Fraction(1, scale))

@@ -1,8 +1,10 @@
-"""Where the photos of a test lie."""
+"""Networks that return the image unchanged, and a folder for a test's photos."""
 
 from pathlib import Path
 
 import pytest
+
+from tests.networks import edsr_file, ipt_file  # noqa: F401
 
 
 @pytest.fixture

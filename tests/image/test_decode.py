@@ -1,4 +1,4 @@
-"""Every kind of image that real datasets hold comes out as RGB, or as a reason."""
+"""Every kind of image in real datasets is decoded to RGB, or refused with a reason."""
 
 import io
 import struct
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from iptdata.image.decode import Decoded, Unusable, decode, decoder_versions
-from iptdata.image.header import picture_size
+from iptdata.image.header import image_size
 from tests.conftest import natural_image
 
 PHOTO = natural_image(120, 150)
@@ -111,7 +111,7 @@ def test_cmyk_jpeg_goes_through_pillow() -> None:
 
 
 def test_a_jpeg_that_is_a_png() -> None:
-    """As ImageNet's n02105855_2933.JPEG: the bytes count, not the name."""
+    """Like ImageNet's n02105855_2933.JPEG: the bytes decide, not the name."""
     assert isinstance(decode(encoded(".png")), Decoded)
 
 
@@ -140,7 +140,7 @@ def test_truncated_jpeg_can_be_kept() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8\xff", b"not a picture at all", b"\x89PNG\r\n\x1a\n", b"RIFF1234WEBPVP8 ", b"II*\0"]
 )
-def test_no_picture(data: bytes) -> None:
+def test_not_an_image(data: bytes) -> None:
     assert reason(data) == "unreadable"
     assert reason(data, keep_damaged=True) == "unreadable"
 
@@ -151,7 +151,7 @@ def huge_png(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
 
 
-def test_too_many_pixels_are_seen_before_decoding() -> None:
+def test_too_many_pixels_are_refused_before_decoding() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert reason(huge_png(60_000)) == "too many pixels"
@@ -161,19 +161,19 @@ def test_too_many_pixels_are_seen_before_decoding() -> None:
 
 @pytest.mark.parametrize("kind", [".png", ".bmp", ".tiff", ".webp"])
 def test_sizes_from_headers(kind: str) -> None:
-    assert picture_size(encoded(kind)) == (120, 150)
+    assert image_size(encoded(kind)) == (120, 150)
     if kind == ".webp":
-        assert picture_size(encoded(kind, PHOTO, cv2.IMWRITE_WEBP_QUALITY, 101)) == (120, 150)
+        assert image_size(encoded(kind, PHOTO, cv2.IMWRITE_WEBP_QUALITY, 101)) == (120, 150)
         rgba = np.dstack([PHOTO, np.full(PHOTO.shape[:2], 9, np.uint8)])
-        assert picture_size(encoded(kind, rgba, cv2.IMWRITE_WEBP_QUALITY, 50)) == (120, 150)
+        assert image_size(encoded(kind, rgba, cv2.IMWRITE_WEBP_QUALITY, 50)) == (120, 150)
 
 
 def test_decoders_are_named() -> None:
     assert set(decoder_versions()) == {"simplejpeg", "opencv", "pillow"}
 
 
-def test_zeroed_bytes_are_seen() -> None:
-    """OpenCV decodes many of these without a word."""
+def test_zeroed_bytes_are_detected() -> None:
+    """OpenCV decodes many of these silently."""
     data = encoded(".jpg", natural_image(300, 300))
     found = []
     for start in range(700, len(data) - 100, len(data) // 40):

@@ -1,4 +1,4 @@
-"""Which pairs are shown: those that were asked for, with the pixels of their shard, and nothing else is read."""
+"""Selected pairs match the query and have the pixels of their shard; nothing else is read."""
 
 import math
 import shutil
@@ -22,8 +22,8 @@ def rows(folder: Path) -> dict[str, dict]:
     """Every row of a recipe by key, with the pixels."""
     found = {}
     for shard in find_shards(str(folder)):
-        for number, row in enumerate(shard.rows().to_pylist()):
-            found[row["key"]] = row | {"clean": shard.clean[number], "corrupted": shard.corrupted[number]}
+        for index, row in enumerate(shard.rows().to_pylist()):
+            found[row["key"]] = row | {"clean": shard.clean[index], "corrupted": shard.corrupted[index]}
     return found
 
 
@@ -62,42 +62,42 @@ def test_conditions_and_orders(looked_at: Path) -> None:
     ]
     assert 0 < len(wanted) < len(table)
     assert [pair.key for pair in pairs] == [row["key"] for row in sorted(wanted, key=lambda row: -row["mse"])]
-    falling = chosen(looked_at / "drawn", sort="-sigma", count=5)
-    assert [pair.params["sigma"] for pair in falling] == sorted((row["params"]["sigma"] for row in table), reverse=True)[:5]
+    descending = chosen(looked_at / "drawn", sort="-sigma", count=5)
+    assert [pair.params["sigma"] for pair in descending] == sorted((row["params"]["sigma"] for row in table), reverse=True)[:5]
     assert [pair.key for pair in chosen(looked_at / "rain", sort="key", count=3)] == sorted(rows(looked_at / "rain"))[:3]
 
 
-def test_a_condition_that_cannot_be_asked(looked_at: Path) -> None:
+def test_invalid_conditions(looked_at: Path) -> None:
     groups = find_groups([str(looked_at / "rain")])
     columns = "columns are key, source, label, .*, psnr, params.angle"
     for where in ("sigma > 1", "psnr >", "key", "true; DROP VIEW pairs", "true, false", "1 = 1) UNION (SELECT 1", ""):
-        with pytest.raises(InspectError, match=rf"where: .* cannot be asked: .*{columns}"):
+        with pytest.raises(InspectError, match=rf"where: invalid condition .*: .*{columns}"):
             choose(groups, where=where, count=1)
-    with pytest.raises(InspectError, match="sort: found 'angel', expected angle, "):
+    with pytest.raises(InspectError, match="sort: found 'angel', expected one of angle, "):
         choose(groups, sort="angel", count=1)
-    with pytest.raises(InspectError, match="no pair of rain/train meets where 'psnr < 0'"):
+    with pytest.raises(InspectError, match="no pair of rain/train matches the condition 'psnr < 0'"):
         choose(groups, where="psnr < 0", count=1)
 
 
-def test_a_condition_can_read_nothing_else(looked_at: Path, tmp_path: Path) -> None:
+def test_conditions_are_sandboxed(looked_at: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("a\n1\n")
     rain = ManifestTable(find_groups([str(looked_at / "rain")])[0].shards)
     secret = f"'{tmp_path}/secret.csv'"
     for source in (secret, f"read_csv({secret})", f"read_text({secret})", f"glob('{tmp_path}/*')"):
         with pytest.raises(InspectError, match=r"disabled by configuration|does not exist"):
-            rain.choose(f"exists(SELECT 1 FROM {source})", "random", 1)
+            rain.select(f"exists(SELECT 1 FROM {source})", "random", 1)
 
 
-def test_recipes_without_a_column_are_left_out_and_named(looked_at: Path) -> None:
+def test_recipes_without_a_column_are_skipped_and_named(looked_at: Path) -> None:
     found, notes = choose(find_groups([str(looked_at)]), where="params.sigma > 40", count=2)
     assert [title for title, _, _ in found] == ["drawn/train", "noise50/train"]
-    assert notes == ["left out, since they lack a column that is asked for: rain/train, sr2/train"]
+    assert notes == ["skipped because they lack a requested column: rain/train, sr2/train"]
     found, notes = choose(find_groups([str(looked_at)]), where="psnr > 0", count=2)
     assert len(found) == 3
-    assert notes == ["no pair of sr2/train meets where 'psnr > 0'"]
+    assert notes == ["no pair of sr2/train matches the condition 'psnr > 0'"]
     found, notes = choose(find_groups([str(looked_at)]), sort="psnr", count=2)
     assert len(found) == 4
-    assert notes == ["sr2/train: manifests have no PSNR where sizes differ; its pairs are in order of their keys"]
+    assert notes == ["sr2/train: PSNR is not recorded when sizes differ; its pairs are sorted by key"]
 
 
 def test_a_damaged_manifest_is_not_blamed_on_the_condition(looked_at: Path, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_damaged_manifest_is_not_blamed_on_the_condition(looked_at: Path, tmp_
     content[4:200] = bytes(196)
     manifest.write_bytes(content)
     for where in (None, "psnr > 0"):
-        with pytest.raises(ShardError, match=r"a manifest in .*train cannot be read"):
+        with pytest.raises(ShardError, match=r"cannot read a manifest in .*train"):
             choose(find_groups([str(tmp_path / "train")]), where=where, count=100)
 
 
@@ -116,11 +116,11 @@ def test_a_pair_by_its_key(looked_at: Path) -> None:
     found = find_pair_by_key(find_groups([str(looked_at)]), key)
     assert [pair.task for pair in found] == ["drawn", "noise50", "rain", "sr2"]
     assert np.array_equal(found[2].corrupted, rows(looked_at / "rain")[key]["corrupted"])
-    with pytest.raises(InspectError, match='no pair has the key "it\'s none"'):
+    with pytest.raises(InspectError, match='found no pair with key "it\'s none"'):
         find_pair_by_key(find_groups([str(looked_at)]), "it's none")
 
 
-def test_of_a_remote_tar_the_pairs_alone_are_read(looked_at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_pairs_of_a_remote_tar_are_read(looked_at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = []
     read = Storage.read
 
@@ -134,7 +134,7 @@ def test_of_a_remote_tar_the_pairs_alone_are_read(looked_at: Path, monkeypatch: 
     assert lengths == [16384] * 3
 
 
-def test_shards_of_another_make(tmp_path: Path) -> None:
+def test_shards_not_written_by_iptdata(tmp_path: Path) -> None:
     write_tar(tmp_path / "pairs-0.tar", [sample(number) for number in range(5)])
     write_tar(tmp_path / "pairs-1.tar", [sample(number, "target.npy", "input.npy") for number in range(5, 8)], first=5)
     for folder in (str(tmp_path), f"file://{tmp_path}"):
@@ -145,11 +145,11 @@ def test_shards_of_another_make(tmp_path: Path) -> None:
         assert [pair.clean[0, 0].tolist() for pair in found.pairs] == [[number, 3, 4] for number in range(8)]
         assert [pair.scale for pair in found.pairs] == [2] * 8
         assert find_pair_by_key([group], "0006")[0].clean[0, 0, 0] == 6
-        with pytest.raises(InspectError, match="pairs has no manifests, so nothing can be asked of it"):
+        with pytest.raises(InspectError, match="pairs has no manifests, which where and sort need"):
             choose([group], where="true", count=1)
 
 
-def test_of_a_remote_tar_of_another_make_the_beginning_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_beginning_of_a_remote_foreign_tar_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tar(tmp_path / "pairs-0.tar", [sample(number) for number in range(50)])
     monkeypatch.setattr("iptdata.shards.tars._REMOTE_BYTES", path.stat().st_size // 2)
     (group,) = find_groups([f"file://{tmp_path}"])
@@ -159,12 +159,12 @@ def test_of_a_remote_tar_of_another_make_the_beginning_is_read(tmp_path: Path, m
     summary = summarise_tars(group)
     assert not summary.whole
     assert summary.problems == ()
-    assert f"{summary.samples} samples and more" in facts(summary)
+    assert f"{summary.samples} samples or more" in facts(summary)
     (group,) = find_groups([str(tmp_path)])
     assert len(group.tars[0].contents.samples) == 50
 
 
-def test_what_a_damaged_shard_still_has_is_shown(looked_at: Path, tmp_path: Path) -> None:
+def test_readable_samples_of_a_damaged_shard_are_shown(looked_at: Path, tmp_path: Path) -> None:
     whole = (looked_at / "rain" / "train" / "rain-train-000000.tar").read_bytes()
     (tmp_path / "rain-train-000000.tar").write_bytes(whole[:100_000])
     (tmp_path / "rain-train-000000.parquet").write_bytes(
@@ -180,9 +180,9 @@ def test_what_a_damaged_shard_still_has_is_shown(looked_at: Path, tmp_path: Path
         for number, pair in enumerate(found.pairs):
             assert np.array_equal(pair.corrupted, wanted.corrupted[number])
             assert pair.params == pytest.approx(wanted.row(number)["params"])
-        assert any("is no sound tar behind its first" in note for note in notes)
+        assert any("is not a valid tar after its first" in note for note in notes)
     (tmp_path / "rain-train-000000.tar").write_bytes(b"no tar at all" * 100)
     with pytest.raises(
-        InspectError, match=r"is no sound tar behind its first 0 samples: .*; no sample of rain/train can be shown"
+        InspectError, match=r"is not a valid tar after its first 0 samples: .*; no sample of rain/train can be shown"
     ):
         choose(find_groups([str(tmp_path)]), count=100)

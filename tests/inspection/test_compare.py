@@ -1,4 +1,4 @@
-"""Two corpora: what differs in how they were made, and which of their pairs are the same."""
+"""Compare two corpora: differences of recipe and options, and pairs that are the same."""
 
 import shutil
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_another_seed_and_more_pairs(looked_at: Path, tmp_path: Path) -> None:
 
 
 def test_without_an_error_to_compare_the_seed_decides(looked_at: Path, tmp_path: Path) -> None:
-    """Shrunken and then noisy: sizes differ, so no mse; another seed gives other pixels on the same clean patch."""
+    """Downscaled and then noisy: sizes differ, so no mse; another seed gives other pixels on the same clean patch."""
     recipe = tmp_path / "srn.yaml"
     recipe.write_text("task: srn\nscale: 2\nsteps: [bicubic, {gaussian_noise: {sigma: 30}}]\n")
     save(tmp_path / "photos" / "a.png", natural_image(96, 96))
@@ -81,7 +81,7 @@ def test_without_an_error_to_compare_the_seed_decides(looked_at: Path, tmp_path:
     assert one(tmp_path / "s0", tmp_path / "s0").same == 1
 
 
-def test_what_is_damaged_is_told(looked_at: Path, tmp_path: Path) -> None:
+def test_damaged_shards_are_reported(looked_at: Path, tmp_path: Path) -> None:
     shutil.copytree(looked_at / "rain", tmp_path / "c" / "rain")
     (tmp_path / "c" / "rain" / "train" / "rain-train-000001.tar").unlink()
     found = compared(looked_at / "rain", tmp_path / "c")
@@ -92,5 +92,5 @@ def test_what_is_damaged_is_told(looked_at: Path, tmp_path: Path) -> None:
 
 def test_tars_without_manifests(looked_at: Path, tmp_path: Path) -> None:
     write_tar(tmp_path / "mine-0.tar", [sample(0)])
-    with pytest.raises(InspectError, match="mine: no manifests to compare; expected shards of iptdata"):
+    with pytest.raises(InspectError, match="found no manifests for mine, expected shards written by iptdata"):
         compared(looked_at, tmp_path)

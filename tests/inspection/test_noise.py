@@ -1,4 +1,4 @@
-"""The sigma that is measured is the one that was drawn, whatever the pictures."""
+"""The measured sigma is the drawn one, whatever the images."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_measured_over_shards(looked_at: Path) -> None:
 
 
 def test_chance_is_no_warning(tmp_path: Path) -> None:
-    """Few values scatter by more than 2 %; the standard error says so, and holds."""
+    """Few values scatter by more than 2 %, within the standard error."""
     for number in range(6):
         save(tmp_path / "photos" / f"{number}.png", natural_image(60, 60, number))
     recipe = tmp_path / "few.yaml"
@@ -61,7 +61,7 @@ def test_chance_is_no_warning(tmp_path: Path) -> None:
     assert check_noise(find_shards(str(tmp_path / "faint"))) is None
 
 
-def test_noise_of_another_strength_is_told(tmp_path: Path) -> None:
+def test_noise_of_another_strength_is_reported(tmp_path: Path) -> None:
     """The pixels of a corpus of noise30 under the manifests of noise50."""
     for number in range(4):
         save(tmp_path / "photos" / f"{number}.png", natural_image(120, 120, number))
@@ -71,4 +71,4 @@ def test_noise_of_another_strength_is_told(tmp_path: Path) -> None:
     (group,) = find_groups([str(tars[1].parent)])
     (warning,) = warnings(summarise_all([group])[0])
     assert warning.startswith(("the noise in the pixels has sigma 29.", "the noise in the pixels has sigma 30."))
-    assert warning.endswith("not 50.00")
+    assert warning.endswith("expected 50.00")

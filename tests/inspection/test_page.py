@@ -1,4 +1,4 @@
-"""The page in a real browser: it loads nothing, the wipe moves, filters filter, keys work, names from files stay text."""
+"""The page in a browser: it loads nothing, the wipe, filters and keys work, names from files stay text."""
 
 import re
 import shutil
@@ -40,7 +40,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     groups = find_groups([str(root / "corpus")])
     chosen, notes = choose(groups, count=100)
     name = "</title><script>alert(3)</script>"
-    text = page(name, summarise_all(groups), chosen, [*notes, "<b>a note</b>"], most=None)
+    text = page(name, summarise_all(groups), chosen, [*notes, "<b>a note</b>"], max_bytes=None)
     (root / "page.html").write_text(text)
     return root / "page.html"
 
@@ -62,13 +62,13 @@ def tab(browser: Browser, html: Path) -> Iterator[Page]:
 
 
 def shown(tab: Page) -> list[str]:
-    """Recipes of the pairs that are seen, in their order."""
+    """Recipes of the visible pairs, in order."""
     return tab.eval_on_selector_all(".pair:not([hidden])", "cards => cards.map(card => card.dataset.recipe)")
 
 
-def share(tab: Page, number: int) -> str:
-    """Where the wipe of a pair stands."""
-    return tab.locator(".stage").nth(number).evaluate("stage => stage.style.getPropertyValue('--cut')")
+def share(tab: Page, index: int) -> str:
+    """Position of the wipe of a pair."""
+    return tab.locator(".stage").nth(index).evaluate("stage => stage.style.getPropertyValue('--cut')")
 
 
 def test_names_from_files_stay_text(tab: Page) -> None:
@@ -89,7 +89,7 @@ def test_nothing_from_outside_is_allowed(tab: Page, html: Path) -> None:
     assert set(re.findall(r'(?:src|href)="([^#"][^",]*)', html.read_text())) == {"data:", "data:image/png;base64"}
 
 
-def test_pictures_are_seen(tab: Page) -> None:
+def test_pictures_are_visible(tab: Page) -> None:
     tab.locator(".pair").last.scroll_into_view_if_needed()
     sizes = tab.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
     assert set(sizes) == {48}
@@ -116,7 +116,7 @@ def test_the_wipe_moves(tab: Page) -> None:
     assert share(tab, 1) == "50%"
 
 
-def test_filters_filter_and_sorts_sort(tab: Page) -> None:
+def test_filter_and_sort(tab: Page) -> None:
     assert shown(tab) == ["noise30/train"] * 8 + ["rain/train"] * 8
     tab.select_option("select[name=recipe]", "rain/train")
     assert shown(tab) == ["rain/train"] * 8
@@ -128,17 +128,17 @@ def test_filters_filter_and_sorts_sort(tab: Page) -> None:
     tab.fill("input[name=text]", "PLAIN")
     assert len(shown(tab)) == 8
     tab.fill("input[name=text]", "")
-    tab.select_option("select[name=number]", "sigma")
+    tab.select_option("select[name=column]", "sigma")
     tab.fill("input[name=low]", "29")
     assert shown(tab) == ["noise30/train"] * 8
     tab.fill("input[name=high]", "29.5")
     expect(tab.locator("#count")).to_have_text("0 of 16 pairs")
     tab.get_by_role("button", name="Reset").click()
-    for falling in (False, True):
+    for descending in (False, True):
         tab.select_option("select[name=sort]", "psnr")
-        tab.set_checked("input[name=falling]", falling)
-        psnr = tab.eval_on_selector_all(".pair", "cards => cards.map(card => JSON.parse(card.dataset.numbers).psnr)")
-        assert psnr == sorted(psnr, reverse=falling)
+        tab.set_checked("input[name=descending]", descending)
+        psnr = tab.eval_on_selector_all(".pair", "cards => cards.map(card => JSON.parse(card.dataset.values).psnr)")
+        assert psnr == sorted(psnr, reverse=descending)
         assert len(set(psnr)) > 8
     tab.select_option("select[name=sort]", "sigma")
     assert shown(tab)[8:] == ["rain/train"] * 8
@@ -177,6 +177,16 @@ def test_keys(tab: Page) -> None:
     assert share(tab, 0) == "1%"
 
 
+def test_labels_of_the_filters(tab: Page) -> None:
+    labels = tab.eval_on_selector_all(
+        "#filter label", "all => all.map(one => one.firstChild.textContent.trim() || one.textContent.trim())"
+    )
+    assert labels == ["Recipe", "Class", "Name contains", "Filter by", "from", "to", "Sort by", "descending"]
+    assert tab.locator("select[name=sort] option").first.text_content() == "random"
+    heads = tab.locator("thead").first.locator("th").all_text_contents()
+    assert heads == ["column", "histogram", "mean", "min", "5%", "median", "95%", "max"]
+
+
 def test_dark_and_light(tab: Page) -> None:
     paper = "getComputedStyle(document.body).backgroundColor"
     light = tab.evaluate(paper)
@@ -197,7 +207,7 @@ def test_a_phone(tab: Page) -> None:
     assert min(widths) > 280
 
 
-def test_what_a_screen_reader_is_told(tab: Page) -> None:
+def test_screen_reader_labels(tab: Page) -> None:
     expect(tab.get_by_role("group")).to_have_count(16 * 2)  # each pair, and its details
     assert tab.get_by_role("img", name=re.compile("Histogram of PSNR .* from .* to")).count() == 2
     unnamed = tab.eval_on_selector_all(
@@ -208,12 +218,12 @@ def test_what_a_screen_reader_is_told(tab: Page) -> None:
 
 
 def test_odd_labels_and_numbers(browser: Browser, tmp_path: Path) -> None:
-    """Class 0, blanks at the ends of a class, and numbers that JSON has not; the page still works."""
+    """The page works with class 0, blanks around a class, and numbers that JSON does not have."""
     records = [b'{"label": 0, "params": {"x": NaN}}', b'{"label": "  a  b ", "params": {"x": 2}}']
     write_tar(tmp_path / "mine-0.tar", [sample(number) | {"json": record} for number, record in enumerate(records)])
     groups = find_groups([str(tmp_path)])
     chosen, _ = choose(groups, count=9)
-    (tmp_path / "page.html").write_text(page("c", summarise_all(groups), chosen, [], most=None))
+    (tmp_path / "page.html").write_text(page("c", summarise_all(groups), chosen, [], max_bytes=None))
     tab = browser.new_page()
     tab.goto((tmp_path / "page.html").as_uri())
     for label in ("0", "  a  b "):
@@ -226,10 +236,10 @@ def test_odd_labels_and_numbers(browser: Browser, tmp_path: Path) -> None:
 def test_a_page_stays_below_its_size(looked_at: Path) -> None:
     groups = find_groups([str(looked_at)])
     chosen, _ = choose(groups, count=80)
-    text = page("corpus", [], chosen, [], most=600_000)
+    text = page("corpus", [], chosen, [], max_bytes=600_000)
     assert 450_000 < len(text) < 700_000
     counts = [text.count(f'data-recipe="{title}"') for title in ("drawn/train", "noise50/train", "rain/train", "sr2/train")]
     assert max(counts) - min(counts) <= 1
-    left_out = re.search(r"(\d+) more pairs of the choice left out", text)
+    left_out = re.search(r"(\d+) selected pairs left out", text)
     assert left_out is not None
     assert int(left_out[1]) == 320 - sum(counts)

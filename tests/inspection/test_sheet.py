@@ -1,4 +1,4 @@
-"""Sheets show the pixels themselves, each as a square, and the ladder what recipes do to one patch."""
+"""Sheets show each pixel as a square; ladders show one patch under many recipes."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 from iptdata.errors import InspectError
 from iptdata.image.decode import decode
-from iptdata.inspection.choose import Chosen, choose, find_pair_by_key
+from iptdata.inspection.choose import PairSelection, choose, find_pair_by_key
 from iptdata.inspection.ladder import ladder_of_image, ladder_of_pair
 from iptdata.inspection.pair import Pair, enlarge
 from iptdata.inspection.sheet import contact_sheet, ladder_sheet
@@ -37,19 +37,19 @@ def test_the_sheet_holds_every_pixel(looked_at: Path) -> None:
             assert holds(sheet, enlarge(pair.difference[0], zoom))
 
 
-def test_text_that_no_font_has_and_long_names(looked_at: Path) -> None:
+def test_letters_without_a_glyph_and_long_names(looked_at: Path) -> None:
     pair = find_pair_by_key(find_groups([str(looked_at / "rain")]), choose_key(looked_at))[0]
     long = Pair(task="rain", split="", key="k" * 500, clean=pair.clean, corrupted=pair.corrupted, params=pair.params)
-    sheet = contact_sheet([Chosen("雨", "дождь " * 100, [long])])
+    sheet = contact_sheet([PairSelection("雨", "дождь " * 100, [long])])
     assert sheet.width < 700
 
 
-def test_a_sheet_that_no_picture_can_hold() -> None:
+def test_a_sheet_larger_than_a_jpeg() -> None:
     pair = Pair(task="t", split="", key="k", clean=natural_image(48, 48), corrupted=natural_image(48, 48))
-    with pytest.raises(InspectError, match=r"the sheet would have .*, 65,500 a side are the most; ask for fewer --pairs"):
-        contact_sheet([Chosen("t", "", [pair] * 1000)])
+    with pytest.raises(InspectError, match=r"the sheet would be .* at most 65,500 per side\. Pass a smaller number of pairs"):
+        contact_sheet([PairSelection("t", "", [pair] * 1000)])
     thin = Pair(task="t", split="", key="k", clean=natural_image(4, 1000), corrupted=natural_image(4, 1000))
-    assert contact_sheet([Chosen("t", "", [thin])]).width < 3100
+    assert contact_sheet([PairSelection("t", "", [thin])]).width < 3100
 
 
 def choose_key(folder: Path) -> str:
@@ -70,45 +70,45 @@ def test_a_difference_is_amplified_as_far_as_it_fits() -> None:
 def test_the_ladder_of_an_image(tmp_path: Path) -> None:
     path = save(tmp_path / "photo.png", natural_image(200, 260))
     recipes = shipped_recipes()
-    rungs = ladder_of_image(path.read_bytes(), str(path), recipes)
-    assert {rung.task for rung in rungs} == {recipe.task for recipe in recipes}
-    psnr = [rung.psnr for rung in rungs if rung.psnr is not None]
+    steps = ladder_of_image(path.read_bytes(), str(path), recipes)
+    assert {step.task for step in steps} == {recipe.task for recipe in recipes}
+    psnr = [step.psnr for step in steps if step.psnr is not None]
     assert psnr == sorted(psnr, reverse=True)
-    assert len(psnr) == len(rungs)
+    assert len(psnr) == len(steps)
     image = decode(path.read_bytes()).pixels
     middle = image[48:144, 72:168]
-    for rung in rungs:
-        assert np.array_equal(rung.clean, middle)
-        assert rung.scale == 1 or rung.task == f"sr{rung.scale}"
-    by_task = {rung.task: rung for rung in rungs}
+    for step in steps:
+        assert np.array_equal(step.clean, middle)
+        assert step.scale == 1 or step.task == f"sr{step.scale}"
+    by_task = {step.task: step for step in steps}
     assert by_task["noise50"].params == {"sigma": 50}
     assert by_task["noise50"].psnr == pytest.approx(15, abs=1)
-    assert ladder_sheet(rungs).width > 900
+    assert ladder_sheet(steps).width > 900
 
 
-def test_a_rung_is_what_a_build_makes(tmp_path: Path) -> None:
-    """Where the box is the whole image, the ladder and a build have no choice but the same patch."""
+def test_a_step_is_what_a_build_makes(tmp_path: Path) -> None:
+    """When the box is the whole image, the ladder and a build can only choose the same patch."""
     image = natural_image(96, 96)
     path = save(tmp_path / "photo.png", image)
     for recipe in load_recipes(["noise30", "rain", "sr2"]):
         sized = recipe.with_patch_size(96 // recipe.scale)
         built = make_pairs(image, sized, "photo.png", 0, 1)
-        (rung,) = ladder_of_image(path.read_bytes(), str(path), [recipe])
-        assert np.array_equal(rung.corrupted, built.corrupted[0])
+        (step,) = ladder_of_image(path.read_bytes(), str(path), [recipe])
+        assert np.array_equal(step.corrupted, built.corrupted[0])
 
 
 def test_the_ladder_of_a_pair(looked_at: Path) -> None:
     pair = find_pair_by_key(find_groups([str(looked_at / "sr2")]), choose_key(looked_at))[0]
-    rungs = ladder_of_pair(pair, shipped_recipes())
-    assert {len(rung.corrupted) for rung in rungs} == {96, 48, 32, 24}
-    assert all(np.array_equal(rung.clean, pair.clean) for rung in rungs)
+    steps = ladder_of_pair(pair, shipped_recipes())
+    assert {len(step.corrupted) for step in steps} == {96, 48, 32, 24}
+    assert all(np.array_equal(step.clean, pair.clean) for step in steps)
 
 
-def test_what_has_no_ladder(tmp_path: Path) -> None:
-    with pytest.raises(InspectError, match=r"ladder: x.jpg is unreadable; expected an image or the key of a pair"):
+def test_images_without_a_ladder(tmp_path: Path) -> None:
+    with pytest.raises(InspectError, match=r"ladder: x.jpg is unreadable, expected an image or the key of a pair"):
         ladder_of_image(b"no image", "x.jpg", shipped_recipes())
     small = save(tmp_path / "small.png", natural_image(20, 30))
-    with pytest.raises(InspectError, match="is 30x20; expected at least 24x24"):
+    with pytest.raises(InspectError, match="is 30x20, expected at least 24x24"):
         ladder_of_image(small.read_bytes(), "small.png", shipped_recipes())
     odd = Pair(task="t", split="", key="k", clean=natural_image(25, 25), corrupted=natural_image(25, 25))
     with pytest.raises(InspectError, match="ladder: k has a side of 25, which no scale of sr2, sr4 divides"):

@@ -1,4 +1,4 @@
-"""The numbers of a summary are those of the manifests."""
+"""Summaries agree with the manifests."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_numbers_are_those_of_the_manifests(corpus: Path) -> None:
     assert (other.clean, other.corrupted, other.psnr, other.params, other.identical) == ((96, 96, 3), (48, 48, 3), None, (), 0)
 
 
-def test_what_is_wrong_is_told(corpus: Path) -> None:
+def test_problems_are_reported(corpus: Path) -> None:
     folder = corpus / "rain" / "train"
     for suffix in (".tar", ".parquet"):
         (folder / f"rain-train-000001{suffix}").unlink()
@@ -64,21 +64,23 @@ def test_what_is_wrong_is_told(corpus: Path) -> None:
     assert twice.repeated == twice.pairs // 2 == 32
     shown = CliRunner().invoke(group, ["inspect", str(folder)], catch_exceptions=False, env={"COLUMNS": "200"}).stdout
     assert "2 units are missing (1, 2); run the same build again" in shown
-    assert "images that gave no pair: 1 too small" in shown
+    assert "images dropped: 1 too small" in shown
     assert "rain-train-000002.tar is 0 bytes long" in shown
     (folder / "rain-train-000000.parquet").write_bytes(b"no parquet")
     (folder / "rain-train-000003.parquet").unlink()
     (left,) = summarise_all(find_groups([str(folder)]))
     assert isinstance(left, TarsSummary)
     assert left.samples == 32
-    assert any("rain-train-000000.parquet is damaged or no manifest of iptdata" in problem for problem in left.problems)
+    assert any(
+        "rain-train-000000.parquet is damaged or not a manifest written by iptdata" in problem for problem in left.problems
+    )
     for tar in folder.glob("*.tar"):
         tar.unlink()
-    with pytest.raises(ShardError, match="is damaged or no manifest of iptdata"):
+    with pytest.raises(ShardError, match="is damaged or not a manifest written by iptdata"):
         summarise_all(find_groups([str(folder)]))
 
 
-def test_json_is_all_of_it(corpus: Path) -> None:
+def test_json(corpus: Path) -> None:
     shown = CliRunner().invoke(group, ["inspect", str(corpus), "--json"], catch_exceptions=False).stdout
     rain, sr2 = json.loads(shown)
     assert (rain["task"], rain["pairs"], sr2["task"]) == ("rain", 96, "sr2")
@@ -86,7 +88,7 @@ def test_json_is_all_of_it(corpus: Path) -> None:
     assert rain["identity"]["recipe"]["task"] == "rain"
 
 
-def test_rows_can_read_nothing_else(corpus: Path, tmp_path: Path) -> None:
+def test_queries_are_sandboxed(corpus: Path, tmp_path: Path) -> None:
     rows = ManifestTable(find_groups([str(corpus / "rain")])[0].shards)
     (tmp_path / "secret.csv").write_text("a\n1\n")
     for query in (
@@ -95,4 +97,4 @@ def test_rows_can_read_nothing_else(corpus: Path, tmp_path: Path) -> None:
         "SELECT * FROM rows",
     ):
         with pytest.raises(ShardError):
-            rows._ask(query)
+            rows._query(query)

@@ -1,4 +1,4 @@
-"""Longer campaigns, run by `make test-long`: foreign readers, a cluster, memory, random kills of a build on Ray."""
+"""Longer campaigns, run by `make test-long`: readers of other libraries, a cluster, memory, random kills of a build on Ray."""
 
 import json
 import os

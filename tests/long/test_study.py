@@ -1,4 +1,4 @@
-"""Studies in processes of their own: killed, and on a cluster that says it has GPUs."""
+"""Studies in their own processes: killed, and on a cluster that claims to have GPUs."""
 
 import json
 import random
@@ -47,8 +47,8 @@ def test_killed_again_and_again(whole: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_a_part_a_gpu_on_a_cluster(whole: Path, tmp_path: Path) -> None:
-    """Two GPUs that Ray is told of and that are not there: what is tested is who waits for whom."""
+def test_one_part_per_gpu_on_a_cluster(whole: Path, tmp_path: Path) -> None:
+    """Ray is configured with two GPUs that do not exist, to test the order in which parts wait for each other."""
     with cluster("--num-gpus=2"):
         subprocess.run([*STUDY, "--out", tmp_path, "--address", "auto"], check=True, timeout=400)
     found = results(tmp_path)

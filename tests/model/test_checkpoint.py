@@ -1,4 +1,4 @@
-"""A checkpoint comes back as it was written, appears whole or not at all, and says what it is when it is something else."""
+"""Checkpoints: written and read back, replaced atomically, other files are refused with a reason."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def checkpoint(name: str = "ipt-tiny", seed: int = 0) -> Checkpoint:
 
 
 @pytest.mark.parametrize("name", ["ipt-tiny", "edsr-tiny"])
-def test_it_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
+def test_round_trip(name: str, tmp_path: Path) -> None:
     wanted = checkpoint(name)
     save_checkpoint(str(tmp_path / "run" / "last.pt"), wanted)
     found = load_checkpoint(str(tmp_path / "run" / "last.pt"))
@@ -42,7 +42,7 @@ def test_it_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
         assert found.model()(patch, 1)[0].equal(model(patch, 1)[0])
 
 
-def test_a_full_disk_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_keeps_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "last.pt")
     save_checkpoint(path, checkpoint(seed=0))
     before = Path(path).read_bytes()
@@ -51,27 +51,31 @@ def test_a_full_disk_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(DiskFull, match=r"the disk is full: .*last\.pt could not be written"):
+    with pytest.raises(DiskFull, match=r"the disk is full: cannot write .*last\.pt"):
         save_checkpoint(path, checkpoint(seed=1))
     assert Path(path).read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_what_is_something_else(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "a.pt")
     torch.save({"weight": torch.zeros(1)}, path)
-    with pytest.raises(ModelError, match=r"no checkpoint of iptdata; a released one becomes one by `iptdata checkpoint import"):
+    with pytest.raises(
+        ModelError,
+        match=r"a\.pt is not an iptdata checkpoint\. Convert released checkpoints with `iptdata checkpoint import .*a\.pt`",
+    ):
         load_checkpoint(path)
     save_checkpoint(path, checkpoint())
     content = torch.load(path, weights_only=True)
     for change, message in (
-        ({"version": 9}, "version 9 of the format, this release reads 1"),
-        ({"model": content["model"] | {"kind": "swin"}}, "kind 'swin', this release knows ipt, edsr"),
-        ({"model": content["model"] | {"depth": 3}}, "a configuration that this release does not know .*depth"),
+        ({"version": 9}, "found version 9 of the format, expected 1"),
+        ({"model": content["model"] | {"kind": "swin"}}, "found a network of kind 'swin', expected one of ipt, edsr"),
+        ({"model": content["model"] | {"num_heads": 0}}, "has an invalid configuration: num_heads: found 0, expected"),
+        ({"model": content["model"] | {"depth": 3}}, "a configuration that this release does not support .*depth"),
     ):
         torch.save(content | change, path)
         with pytest.raises(ModelError, match=message):
             load_checkpoint(path)
     torch.save(content | {"weights": {"x": torch.zeros(1)}}, path)
-    with pytest.raises(ModelError, match=r"do not fit their own configuration: sub_mean\.weight is missing"):
+    with pytest.raises(ModelError, match=r"do not match their configuration: sub_mean\.weight is missing"):
         load_checkpoint(path).model()

@@ -1,4 +1,4 @@
-"""The network is the published one: its names and shapes, its results, its variants."""
+"""The network matches the published one: names and shapes, outputs, variants."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ TINY = dataclasses.replace(PAPER, n_feats=8, num_heads=6, num_layers=2)
 
 @pytest.fixture(scope="module")
 def official(shared: Path) -> tuple[IPT, dict[str, torch.Tensor]]:
-    """A small network with the weights of the reference, and what the reference made of an input."""
+    """A small network with the weights of the reference, and the reference's input and outputs."""
     golden = shared / "golden"
     model = IPT(TINY)
     model.load_state_dict(torch.load(golden / "official_tiny.pt", weights_only=True), strict=True)
@@ -26,17 +26,17 @@ def official(shared: Path) -> tuple[IPT, dict[str, torch.Tensor]]:
         return model.eval(), {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-@pytest.mark.parametrize("task", range(6))
-def test_results_are_those_of_the_released_code(official: tuple[IPT, dict[str, torch.Tensor]], task: int) -> None:
+@pytest.mark.parametrize("task_index", range(6))
+def test_outputs_match_the_released_code(official: tuple[IPT, dict[str, torch.Tensor]], task_index: int) -> None:
     model, golden = official
     with torch.no_grad():
-        restored, tokens = model(golden["input"], task)
-    torch.testing.assert_close(restored, golden[f"output_{task}"], atol=2e-3, rtol=0)
-    if task == 3:
+        restored, tokens = model(golden["input"], task_index)
+    torch.testing.assert_close(restored, golden[f"output_{task_index}"], atol=2e-3, rtol=0)
+    if task_index == 3:
         torch.testing.assert_close(tokens, golden["tokens_3"], atol=2e-3, rtol=0)
 
 
-def test_names_and_shapes_are_those_of_the_released_checkpoints(shared: Path) -> None:
+def test_names_and_shapes_match_the_released_checkpoints(shared: Path) -> None:
     with torch.device("meta"):
         model = IPT(PAPER)
     wanted = json.loads((shared / "golden" / "official_state_dict.json").read_text())
@@ -44,7 +44,7 @@ def test_names_and_shapes_are_those_of_the_released_checkpoints(shared: Path) ->
     assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 1) == 118.9
 
 
-def test_work_of_the_full_model_is_that_of_the_paper() -> None:
+def test_flops_of_the_full_model_match_the_paper() -> None:
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         IPT(PAPER)(torch.empty(1, 3, 48, 48), 3)
     assert counter.get_total_flops() == pytest.approx(65.9e9, rel=0.01)
@@ -65,8 +65,8 @@ def test_variants_have_gradients_everywhere(variant: str) -> None:
     assert ("body.encoder.layers.0.norm1.weight" in names) == (variant != "no_norm")
 
 
-def test_positions_matter_unless_there_are_none() -> None:
-    """Without positions and queries tokens are a set: tokens in another order come out in that order."""
+def test_positions_matter_unless_left_out() -> None:
+    """Without positions and queries tokens are a set: permuted input gives permuted output."""
     torch.manual_seed(0)
     config = dataclasses.replace(TINY, tasks=("rain",), scales=(1,), no_pos=True, no_mlp=True)
     order = torch.randperm(256)
@@ -79,7 +79,7 @@ def test_positions_matter_unless_there_are_none() -> None:
         assert same == no_pos
 
 
-def test_fold_is_the_inverse_of_unfold_and_unfold_is_torchs() -> None:
+def test_fold_inverts_unfold_and_unfold_matches_torch() -> None:
     features = torch.rand(2, 5, 12, 18)
     tokens = unfold(features, 3)
     assert tokens.equal(torch.nn.functional.unfold(features, 3, stride=3).transpose(1, 2))
@@ -89,19 +89,21 @@ def test_fold_is_the_inverse_of_unfold_and_unfold_is_torchs() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scales": (2,)}, "expected different names and a scale for each"),
-        ({"tasks": ("a",) * 6}, "expected different names"),
-        ({"scales": (2, 3, 5, 1, 1, 1)}, "a scale is 5"),
-        ({"patch_size": 50}, "patch_size 50 is not a multiple of patch_dim 3"),
-        ({"num_heads": 7}, "tokens of 576 numbers .* cannot be shared by 7 heads"),
+        ({"scales": (2,)}, "tasks: found .*, expected distinct names and one scale per task"),
+        ({"tasks": ("a",) * 6}, "expected distinct names"),
+        ({"scales": (2, 3, 5, 1, 1, 1)}, "scales: found 5, expected one of 1, 2, 3, 4"),
+        ({"patch_size": 50}, r"patch_size: found 50, expected a multiple of patch_dim \(3\)"),
+        ({"n_feats": 0}, "n_feats: found 0, expected a whole number from 1 up"),
+        ({"no_pos": 1}, "no_pos: found 1, expected true or false"),
+        ({"num_heads": 7}, "num_heads: found 7, expected a divisor of the token width 576"),
     ],
 )
-def test_configurations_that_cannot_be(change: dict, message: str) -> None:
+def test_invalid_configurations(change: dict, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         dataclasses.replace(PAPER, **change)
 
 
-def test_attention_by_its_formula_is_the_fused_one() -> None:
+def test_attention_formula_matches_the_fused_kernel() -> None:
     """The formula is used in bf16 on a CPU."""
     torch.manual_seed(0)
     query, key, value = (torch.randn(2, 3, 5, 4) for _ in range(3))
@@ -113,8 +115,8 @@ def test_attention_by_its_formula_is_the_fused_one() -> None:
     torch.testing.assert_close(found.float(), wanted, atol=0.02, rtol=0.02)
 
 
-def test_a_decoder_layer_adds_positions_to_keys_and_queries_to_both() -> None:
-    """Against PyTorch's own attention, with the positions that `pos_every` brings."""
+def test_decoder_layer_adds_positions_to_keys_and_queries_to_both() -> None:
+    """Against PyTorch's own attention, with the positions of `pos_every`."""
     torch.manual_seed(0)
     layer = DecoderLayer(TINY)
     width = TINY.width

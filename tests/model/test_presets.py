@@ -1,4 +1,4 @@
-"""Presets make networks of the sizes they are known for."""
+"""Presets make networks of the published sizes."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from iptdata.degradations.bicubic import imresize
 from iptdata.errors import ModelError
-from iptdata.model.parts import RGB_MEAN, enlarged
+from iptdata.model.parts import RGB_MEAN, upscale
 from iptdata.model.presets import PRESETS, make_model, preset
 from tests.conftest import natural_image
 
@@ -14,11 +14,11 @@ SCALES = {"sr4": 4, "rain": 1}
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_each_restores_patches_of_each_task(name: str) -> None:
+def test_every_preset_restores_patches_of_each_task(name: str) -> None:
     with torch.device("meta"):
         model = make_model(preset(name, SCALES))
-        for task, scale in enumerate(SCALES.values()):
-            restored, tokens = model(torch.empty(2, 3, 48, 48), task)
+        for task_index, scale in enumerate(SCALES.values()):
+            restored, tokens = model(torch.empty(2, 3, 48, 48), task_index)
             assert restored.shape == (2, 3, 48 * scale, 48 * scale)
             assert (tokens is None) == name.startswith("edsr")
 
@@ -35,13 +35,13 @@ def test_sizes() -> None:
     assert round(sum(p.numel() for p in body.parameters()) / 1e6, 1) == 38.4  # 65 convolutions of 256 to 256, 3x3
 
 
-def test_edsr_takes_images_of_any_size() -> None:
+def test_edsr_accepts_images_of_any_size() -> None:
     model = make_model(preset("edsr-tiny", {"sr2": 2}))
     assert model(torch.zeros(1, 3, 31, 50), 0)[0].shape == (1, 3, 62, 100)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
-def test_a_network_that_adds_to_its_input_begins_with_its_bicubic_enlargement(scale: int) -> None:
+def test_network_with_input_skip_starts_at_the_bicubic_upscaling(scale: int) -> None:
     model = make_model(preset("edsr-tiny", {"task": scale}, input_skip=True))
     for parameter in model.parameters():
         parameter.data.zero_()
@@ -53,30 +53,36 @@ def test_a_network_that_adds_to_its_input_begins_with_its_bicubic_enlargement(sc
     assert np.abs(found - wanted)[inner, inner].max() <= 0.51
 
 
-def test_what_is_added_to_the_input_is_what_the_plain_network_adds_to_the_mean() -> None:
+def test_input_skip_replaces_the_mean() -> None:
     torch.manual_seed(0)
     skipping, plain = (make_model(preset("edsr-tiny", {"sr2": 2}, input_skip=skip)) for skip in (True, False))
     plain.load_state_dict(skipping.state_dict())
     x = 255 * torch.rand(1, 3, 20, 20)
     mean = 255 * torch.tensor(RGB_MEAN).view(1, 3, 1, 1)
-    torch.testing.assert_close(skipping(x, 0)[0] - enlarged(x, 2), plain(x, 0)[0] - mean, atol=1e-3, rtol=1e-5)
+    torch.testing.assert_close(skipping(x, 0)[0] - upscale(x, 2), plain(x, 0)[0] - mean, atol=1e-3, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("ipt-bas", {}, r"no model 'ipt-bas'; expected one of ipt-base"),
-        ("ipt-tiny", {"feats": 3}, r"ipt-tiny has no field 'feats'; expected one of n_feats"),
+        ("ipt-bas", {}, "found no model 'ipt-bas', expected one of ipt-base"),
+        ("ipt-tiny", {"feats": 3}, "ipt-tiny has no field 'feats', expected one of n_feats"),
         ("edsr-tiny", {"num_heads": 3}, "edsr-tiny has no field 'num_heads'"),
-        ("ipt-tiny", {"num_heads": 5}, "cannot be shared by 5 heads"),
+        ("ipt-tiny", {"scales": (4, 1)}, "ipt-tiny has no field 'scales'"),
+        ("ipt-tiny", {"patch_size": 24}, "ipt-tiny has no field 'patch_size'"),
+        ("ipt-tiny", {"num_layers": 0}, r"ipt-tiny\.num_layers: found 0, expected a whole number from 1 up"),
+        ("ipt-tiny", {"num_layers": 2.5}, r"ipt-tiny\.num_layers: found 2\.5, expected a whole number from 1 up"),
+        ("ipt-tiny", {"no_pos": 1}, r"ipt-tiny\.no_pos: found 1, expected true or false"),
+        ("edsr-tiny", {"res_scale": True}, r"edsr-tiny\.res_scale: found True, expected a number above 0"),
+        ("ipt-tiny", {"num_heads": 5}, r"ipt-tiny\.num_heads: found 5, expected a divisor of the token width 144"),
     ],
 )
-def test_what_cannot_be(name: str, changes: dict, message: str) -> None:
+def test_invalid_changes(name: str, changes: dict, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         preset(name, SCALES, **changes)
 
 
 @pytest.mark.parametrize("name", ["ipt-tiny", "edsr-tiny"])
-def test_scales_that_no_tail_makes(name: str) -> None:
-    with pytest.raises(ModelError, match=r"a scale is 5; expected one of \(1, 2, 3, 4\)"):
+def test_unsupported_scales(name: str) -> None:
+    with pytest.raises(ModelError, match="scales: found 5, expected one of 1, 2, 3, 4"):
         preset(name, {"sr5": 5})

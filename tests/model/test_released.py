@@ -1,4 +1,4 @@
-"""The released layout is read strictly; nothing in a file is run; what does not fit is listed."""
+"""The released layout is read strictly; no code in a file is run; mismatches are listed."""
 
 import dataclasses
 from pathlib import Path
@@ -28,7 +28,7 @@ def saved(state: object, folder: Path) -> str:
     [{}, {"no_norm": True}, {"no_mlp": True}, {"n_feats": 16, "patch_dim": 4, "num_heads": 8}, {"num_layers": 3}],
     ids=str,
 )
-def test_the_network_is_told_from_the_shapes(change: dict, tmp_path: Path) -> None:
+def test_network_is_inferred_from_the_shapes(change: dict, tmp_path: Path) -> None:
     config = dataclasses.replace(TINY, **change)
     model = IPT(config)
     found = load_released(saved(model.state_dict(), tmp_path), num_heads=config.num_heads)
@@ -36,19 +36,19 @@ def test_the_network_is_told_from_the_shapes(change: dict, tmp_path: Path) -> No
     assert all(tensor.equal(model.state_dict()[name]) for name, tensor in found.state_dict().items())
 
 
-def test_a_fine_tuned_file_has_one_head(tmp_path: Path) -> None:
+def test_fine_tuned_file_has_one_head(tmp_path: Path) -> None:
     model = IPT(dataclasses.replace(TINY, tasks=("rain",), scales=(1,)))
     path = saved(model.state_dict(), tmp_path)
     assert load_released(path, num_heads=6).config.tasks == ("head0x1",)
     assert load_released(path, ["rain"], num_heads=6).config == model.config
 
 
-def test_the_reference_file(shared: Path) -> None:
+def test_reference_file(shared: Path) -> None:
     config = load_released(str(shared / "golden" / "official_tiny.pt"), num_heads=6).config
     assert config == dataclasses.replace(TINY, tasks=PRETRAINED_TASKS)
 
 
-def test_all_that_does_not_fit_is_listed(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+def test_mismatches_are_listed(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     del state["body.mlp_head.0.bias"]
     state["body.extra"] = torch.zeros(1)
     state["tail.2.1.weight"] = torch.zeros(3, 8, 5, 5)
@@ -59,13 +59,13 @@ def test_all_that_does_not_fit_is_listed(state: dict[str, torch.Tensor], tmp_pat
 
 
 class Trap:
-    """What a hostile file holds: loading it would call something."""
+    """Content of a malicious file: loading it would call a function."""
 
     def __reduce__(self) -> tuple:
         return Path.touch, (Path("touched"),)
 
 
-def test_a_file_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match=r"model\.pt is refused: it holds more than tensors, and reading it could run code"):
         load_released(saved({"head.0.0.weight": Trap()}, tmp_path))
@@ -75,22 +75,22 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no checkpoint that can be read"),
-        (b"PK\x03\x04 no zip", "no checkpoint that can be read"),
+        (b"", "is not a readable checkpoint"),
+        (b"PK\x03\x04 no zip", "is not a readable checkpoint"),
         (None, "does not exist"),
     ],
 )
-def test_files_that_are_none(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_unreadable_files(tmp_path: Path, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / "model.pt").write_bytes(content)
     with pytest.raises(ModelError, match=message):
         load_released(str(tmp_path / "model.pt"))
 
 
-def test_other_things_than_an_ipt(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is no state dict"):
+def test_files_that_are_not_an_ipt(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is not a state dict"):
         load_released(saved({"step": 3}, tmp_path))
-    with pytest.raises(ModelError, match=r"this is no IPT: it lacks 'head\.0\.0\.weight'"):
+    with pytest.raises(ModelError, match=r"not an IPT state dict: found no 'head\.0\.0\.weight'"):
         load_released(saved({"weight": torch.zeros(1)}, tmp_path))
-    with pytest.raises(ModelError, match=r"2 tasks were named \(a, b\), the file has 6 heads of scale \(2, 3, 4, 1, 1, 1\)"):
+    with pytest.raises(ModelError, match=r"tasks: found 2 names \(a, b\), expected 6, for heads of scale \(2, 3, 4, 1, 1, 1\)"):
         load_released(saved(state, tmp_path), ["a", "b"], num_heads=6)

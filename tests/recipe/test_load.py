@@ -1,4 +1,4 @@
-"""One door for recipes: names, suites and files; what is wrong is said with file, key, found and allowed."""
+"""Load recipes by name, suite and file; errors name file, key, found and allowed values."""
 
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -20,7 +20,7 @@ from tests.conftest import build
 ALL = ["noise10", "noise15", "noise25", "noise30", "noise50", "noise70", "rain", "rain-heavy", "sr2", "sr3", "sr4"]
 
 
-def test_what_is_shipped() -> None:
+def test_shipped_recipes() -> None:
     assert sorted(shipped()) == sorted([*ALL, "ipt"])
     for name in ALL:
         recipe = load(name)
@@ -36,8 +36,8 @@ def test_suite_in_the_order_of_the_heads() -> None:
     assert [recipe.task for recipe in load_recipes(["noise50", "ipt"])] == ["noise50", "sr2", "sr3", "sr4", "rain", "noise30"]
 
 
-def test_unknown_name_shows_the_nearest() -> None:
-    with pytest.raises(RecipeError, match="no recipe is called 'nose30'; there are: noise30, "):
+def test_unknown_name_lists_the_nearest() -> None:
+    with pytest.raises(RecipeError, match="found recipe 'nose30', expected one of noise30, "):
         load("nose30")
 
 
@@ -86,7 +86,7 @@ def write(tmp_path: Path, text: str) -> str:
         ("suite: s\nrecipes: [ipt]", "found the suite 'ipt'"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
+def test_errors_name_file_key_and_value(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(RecipeError, match=message) as raised:
         load(path)
@@ -101,17 +101,17 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_two_recipes_with_one_task(tmp_path: Path) -> None:
     path = write(tmp_path, "task: noise30\nsteps: [{gaussian_noise: {sigma: 31}}]")
-    with pytest.raises(RecipeError, match="two different recipes are called 'noise30'"):
+    with pytest.raises(RecipeError, match=r"two different recipes named 'noise30'\. Change the task name"):
         load_recipes(["noise30", path])
 
 
-def test_suite_file_takes_its_neighbours(tmp_path: Path) -> None:
+def test_suite_file_loads_recipes_next_to_it(tmp_path: Path) -> None:
     write(tmp_path, "task: mine\nsteps: [{gaussian_noise: {sigma: {uniform: [0, 50]}}}]")
     (tmp_path / "both.yaml").write_text("suite: both\nrecipes: [mine.yaml, rain]")
     assert [recipe.task for recipe in load_recipes([str(tmp_path / "both.yaml")])] == ["mine", "rain"]
 
 
-def test_hash_is_of_what_pairs_depend_on(tmp_path: Path) -> None:
+def test_hash_covers_what_pairs_depend_on(tmp_path: Path) -> None:
     def hash_of(text: str) -> str:
         recipe = load(write(tmp_path, text))
         assert isinstance(recipe, Recipe)
@@ -124,7 +124,7 @@ def test_hash_is_of_what_pairs_depend_on(tmp_path: Path) -> None:
     assert hash_of("task: a\nmin_std: 2\nsteps: [{gaussian_noise: {sigma: 3}}]") != plain
 
 
-def test_a_name_that_two_steps_record_is_stored_twice(tmp_path: Path) -> None:
+def test_a_name_recorded_by_two_steps_is_stored_twice(tmp_path: Path) -> None:
     recipe = load(write(tmp_path, "task: a\nsteps: [{gaussian_noise: {sigma: 3}}, {gaussian_noise: {sigma: 4}}]"))
     assert isinstance(recipe, Recipe)
     assert [name for _, name, _ in recipe.recorded] == ["sigma", "sigma_2"]

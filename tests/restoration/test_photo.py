@@ -1,8 +1,8 @@
-"""Photos: every mode, what belongs to them stays, what cannot be restored is said in one line."""
+"""Photos: every mode, metadata is kept, a photo that cannot be restored gives a one-line problem."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,24 +10,20 @@ from PIL import Image
 
 from iptdata.errors import EvaluateError
 from iptdata.restoration.photo import Photo, read_photo, restored_photo, write_photo
-from iptdata.restoration.photos import find_photos, restore_photo, restore_photos, tiles_of
-from iptdata.restoration.restorer import load_network
+from iptdata.restoration.photos import PhotoResult, find_photos, restore, restore_photo
+from iptdata.restoration.restorer import Restorer
 from tests.conftest import natural_image, save
 
-PROFILE = bytes(range(256)) * 2  # what is in it does not matter
+PROFILE = bytes(range(256)) * 2  # any content
 
 
-def unwatched(tiles: int) -> Callable[[int], None]:
-    return lambda done: None
-
-
-def test_what_belongs_to_a_photo_stays(folder: Path, ipt_file: str) -> None:
+def test_metadata_is_kept(folder: Path, ipt_file: str) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "a camera"
     image = Image.fromarray(natural_image(40, 60))
     image.save(folder / "a.jpg", quality=100, exif=exif, icc_profile=PROFILE)
-    (errand,) = find_photos([str(folder / "a.jpg")], str(folder / "out"), compare=True)
-    restore_photo(errand, load_network(ipt_file, "rain"), begun=unwatched)
+    (job,) = find_photos([str(folder / "a.jpg")], str(folder / "out"), compare=True)
+    restore_photo(job, Restorer(ipt_file, "rain"))
     result = Image.open(folder / "out" / "a.jpg")
     assert result.size == (60, 40)
     assert result.info["icc_profile"] == PROFILE
@@ -50,47 +46,47 @@ def test_modes(folder: Path, ipt_file: str, mode: str) -> None:
     photo = read_photo(str(path))
     assert photo.pixels.shape == (30, 40, 3)
     assert (photo.alpha is not None) == (mode in ("RGBA", "LA"))
-    (errand,) = find_photos([str(path)], str(folder / "out"))
-    restore_photo(errand, load_network(ipt_file, "rain"), begun=unwatched)
-    original, result = Image.open(path), Image.open(errand.target)
+    (job,) = find_photos([str(path)], str(folder / "out"))
+    restore_photo(job, Restorer(ipt_file, "rain"))
+    original, result = Image.open(path), Image.open(job.target)
     grey = mode in ("L", "LA", "1")
     assert result.mode == {"RGBA": "RGBA", "LA": "LA"}.get(mode, "L" if grey else "RGB")
     wanted = original.convert("RGBA" if mode in ("RGBA", "LA") else "RGB")
     assert np.array_equal(np.asarray(result.convert(wanted.mode)), np.asarray(wanted))
 
 
-def test_transparency_grows_with_the_picture(folder: Path, edsr_file: str) -> None:
+def test_transparency_is_enlarged_with_the_photo(folder: Path, edsr_file: str) -> None:
     image = Image.fromarray(natural_image(30, 40))
     alpha = np.zeros((30, 40), np.uint8)
     alpha[:, 20:] = 255
     image.putalpha(Image.fromarray(alpha))
     image.save(folder / "a.png")
-    (errand,) = find_photos([str(folder)], str(folder.parent / "out"))
-    restore_photo(errand, load_network(edsr_file, "sr2"), begun=unwatched)
-    result = np.asarray(Image.open(errand.target))
+    (job,) = find_photos([str(folder)], str(folder.parent / "out"))
+    restore_photo(job, Restorer(edsr_file, "sr2"))
+    result = np.asarray(Image.open(job.target))
     assert result.shape == (60, 80, 4)
     assert result[:, :36, 3].max() == 0
     assert result[:, 44:, 3].min() == 255
     assert restored_photo(Photo(natural_image(3, 3)), natural_image(6, 6)).alpha is None
 
 
-def test_more_than_eight_bits_are_refused(folder: Path) -> None:
+def test_more_than_eight_bits_are_rejected(folder: Path) -> None:
     import cv2  # noqa: PLC0415
 
     deep = natural_image(20, 20).astype(np.uint16) * 257
     for name, image in (("a.png", deep), ("b.png", deep[..., 0]), ("c.tif", deep[..., 0])):
         cv2.imwrite(str(folder / name), image)
-        with pytest.raises(EvaluateError, match=f"{name} has more than 8 bits a channel, expected 8; convert it first"):
+        with pytest.raises(EvaluateError, match=f"{name} has more than 8 bits per channel, expected 8. Convert it first"):
             read_photo(str(folder / name))
 
 
-def test_what_is_no_photo(folder: Path) -> None:
-    (folder / "a.png").write_bytes(b"no picture")
-    with pytest.raises(EvaluateError, match=r"a\.png cannot be read as a picture"):
+def test_files_that_are_not_photos(folder: Path) -> None:
+    (folder / "a.png").write_bytes(b"not an image")
+    with pytest.raises(EvaluateError, match=r"a\.png cannot be read as an image"):
         read_photo(str(folder / "a.png"))
     whole = save(folder / "b.png", natural_image(50, 50)).read_bytes()
     (folder / "b.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(EvaluateError, match=r"b\.png cannot be read as a picture"):
+    with pytest.raises(EvaluateError, match=r"b\.png cannot be read as an image"):
         read_photo(str(folder / "b.png"))
     frames = [Image.fromarray(natural_image(8, 8, seed)) for seed in (0, 1)]
     frames[0].save(folder / "c.tif", save_all=True, append_images=frames[1:])
@@ -98,88 +94,89 @@ def test_what_is_no_photo(folder: Path) -> None:
         read_photo(str(folder / "c.tif"))
 
 
-def test_a_pillow_that_was_built_without_a_format(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pillow_built_without_a_format(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.init()
     monkeypatch.delitem(Image.SAVE, "TIFF")
     with pytest.raises(EvaluateError, match=r"a\.tif cannot be written as TIFF"):
         write_photo(str(folder / "a.tif"), Photo(natural_image(8, 8)))
 
 
-def test_formats_that_cannot_hold_it(folder: Path) -> None:
+def test_formats_that_cannot_store_the_photo(folder: Path) -> None:
     pixels, alpha = natural_image(8, 8), np.zeros((8, 8), np.uint8)
-    with pytest.raises(EvaluateError, match=r"JPEG has no transparency, which the photo has; choose \.png"):
+    with pytest.raises(EvaluateError, match=r"the photo has transparency, JPEG does not support it. Use \.png"):
         write_photo(str(folder / "a.jpg"), Photo(pixels, alpha))
-    with pytest.raises(EvaluateError, match=r"expected a name that ends in \.png, \.jpg"):
+    with pytest.raises(EvaluateError, match=r"expected a file name that ends in \.png, \.jpg"):
         write_photo(str(folder / "a.gif"), Photo(pixels))
 
 
-def test_which_photos(folder: Path) -> None:
+def test_photos_of_inputs(folder: Path) -> None:
     for name in ("a.png", "b.jpg", "deep/c.png"):
         save(folder / name, natural_image(8, 8))
     (folder / "notes.txt").write_text("")
     out = str(folder.parent / "out")
-    assert [errand.target for errand in find_photos([str(folder)], out)] == [
+    assert [job.target for job in find_photos([str(folder)], out)] == [
         f"{out}/{name}" for name in ("a.png", "b.jpg", "deep/c.png")
     ]
-    assert [errand.name for errand in find_photos([str(folder / "*.png"), str(folder / "a.png")], out)] == ["a.png"]
-    with pytest.raises(EvaluateError, match="names no image; expected a photo, a folder of photos or a glob"):
+    assert [job.path for job in find_photos([str(folder / "*.png"), str(folder / "a.png")], out)] == [str(folder / "a.png")]
+    with pytest.raises(EvaluateError, match="matches no image, expected a photo, a folder of photos or a glob"):
         find_photos([str(folder / "*.gif")], out)
     save(folder.parent / "other" / "a.png", natural_image(8, 8))
-    with pytest.raises(EvaluateError, match=r"would both become .*a\.png; restore them into two folders"):
+    with pytest.raises(EvaluateError, match=r"would both be written to .*a\.png\. Restore them into different folders"):
         find_photos([str(folder), str(folder.parent / "other")], out)
-    with pytest.raises(EvaluateError, match="would be replaced by its result; choose another --out"):
+    with pytest.raises(EvaluateError, match=r"would be replaced by its result\. Choose another out"):
         find_photos([str(folder / "a.png")], str(folder))
     save(folder / "a.jpg", natural_image(8, 8))
     assert len(find_photos([str(folder)], out)) == 4
     assert len(find_photos([str(folder)], str(folder.parent))) == 4
     with pytest.raises(EvaluateError, match="would be replaced by its result"):
         find_photos([str(folder)], str(folder))
-    with pytest.raises(EvaluateError, match=r"would both become .*a-compare\.png"):
+    with pytest.raises(EvaluateError, match=r"would both be written to .*a-compare\.png"):
         find_photos([str(folder)], out, compare=True)
 
 
 def test_results_below_the_photos_are_not_restored_again(folder: Path, ipt_file: str) -> None:
     save(folder / "a.png", natural_image(8, 8))
-    network, out = load_network(ipt_file, "rain"), str(folder / "restored")
+    out = str(folder / "restored")
 
-    def call(compare: bool) -> list[bool]:
-        errands = find_photos([str(folder)], out, compare=compare)
-        outcomes = restore_photos(errands, network, overwrite=False, begun=lambda errand, tiles: unwatched(tiles))
-        return [outcome.skipped for outcome in outcomes]
+    def statuses(**options: Any) -> list[str]:
+        return [result.status for result in restore([folder], out, ipt_file, "rain", **options)]
 
-    assert call(compare=False) == [False]
-    assert call(compare=True) == [False], "the picture that compares was not there"
-    assert call(compare=True) == [True]
+    assert statuses(compare=False) == ["done"]
+    assert statuses(compare=True) == ["done"], "the side-by-side image was missing"
+    assert statuses(compare=True) == ["skipped"]
+    assert statuses(compare=True, overwrite=True) == ["done"]
     assert sorted(os.listdir(out)) == ["a-compare.png", "a.png"]
 
 
-def test_what_goes_wrong_with_one_does_not_stop_the_others(folder: Path, edsr_file: str) -> None:
+def test_a_failed_photo_does_not_stop_the_others(folder: Path, edsr_file: str) -> None:
     save(folder / "a.png", natural_image(8, 8))
     os.symlink(folder / "loop.png", folder / "loop.png")
     save(folder / "b.jpg", natural_image(1, 33_000))
     Image.fromarray(natural_image(8, 8)).save(folder / "c.png")
     os.chmod(folder / "c.png", 0)
-    network = load_network(edsr_file, "sr2")
-    errands = find_photos([str(folder)], str(folder / "out"))
-    found = {}
-    for outcome in restore_photos(errands, network, overwrite=False, begun=lambda errand, tiles: unwatched(tiles)):
-        found[outcome.errand.name] = outcome.problem
+    seen: list[PhotoResult] = []
+    results = restore(folder, folder / "out", edsr_file, "sr2", on_photo=seen.append)
+    assert seen == results
+    found = {os.path.basename(result.path): result.problem for result in results}
+    assert {os.path.basename(result.path): result.status for result in results if os.path.exists(result.path)} == {
+        name: "failed" if problem else "done" for name, problem in found.items()
+    }
     assert found["a.png"] == ""
     assert "b.jpg cannot be written as JPEG" in found["b.jpg"]
-    if os.geteuid() != 0:  # root reads what nobody may
-        assert "c.png cannot be read as a picture" in found["c.png"]
+    if os.geteuid() != 0:  # root may read any file
+        assert "c.png cannot be read as an image" in found["c.png"]
 
 
-def test_a_format_that_cannot_be_written_is_refused_before_the_work(folder: Path, ipt_file: str) -> None:
+def test_an_unsupported_format_is_rejected_before_restoring(folder: Path, ipt_file: str) -> None:
     Image.fromarray(natural_image(8, 8)).save(folder / "a.gif")
-    (errand,) = find_photos([str(folder / "a.gif")], str(folder / "out"))
-    begun = []
-    with pytest.raises(EvaluateError, match=r"a\.gif: expected a name that ends in"):
-        restore_photo(errand, load_network(ipt_file, "rain"), begun=lambda tiles: begun.append(tiles) or unwatched(tiles))
-    assert begun == []
+    (job,) = find_photos([str(folder / "a.gif")], str(folder / "out"))
+    calls: list[int] = []
+    with pytest.raises(EvaluateError, match=r"a\.gif: expected a file name that ends in"):
+        restore_photo(job, Restorer(ipt_file, "rain"), on_tiles=lambda path, done, total: calls.append(done))
+    assert calls == []
 
 
-def test_a_jpeg_with_a_preview_beside_it(folder: Path) -> None:
+def test_a_jpeg_with_an_embedded_preview(folder: Path) -> None:
     image, preview = (Image.fromarray(natural_image(side, side)) for side in (40, 10))
     image.save(folder / "a.jpg", "MPO", save_all=True, append_images=[preview])
     assert read_photo(str(folder / "a.jpg")).pixels.shape == (40, 40, 3)
@@ -189,18 +186,24 @@ def test_a_tiff_comes_out_upright(folder: Path, ipt_file: str) -> None:
     exif = Image.Exif()
     exif[0x112], exif[0x10F] = 6, "a camera"
     Image.fromarray(natural_image(40, 60)).save(folder / "a.tif", exif=exif)
-    (errand,) = find_photos([str(folder)], str(folder / "out"))
-    restore_photo(errand, load_network(ipt_file, "rain"), begun=unwatched)
-    result = Image.open(errand.target)
+    (job,) = find_photos([str(folder)], str(folder / "out"))
+    restore_photo(job, Restorer(ipt_file, "rain"))
+    result = Image.open(job.target)
     assert (result.getexif().get(0x112), result.getexif()[0x10F], result.size) == (None, "a camera", (40, 60))
     assert np.array_equal(np.asarray(result), np.rot90(natural_image(40, 60), -1))
 
 
-def test_tiles_are_counted_before(ipt_file: str) -> None:
-    network = load_network(ipt_file, "rain", overlap=4)
+def test_tiles_are_counted_in_advance(ipt_file: str) -> None:
+    network = Restorer(ipt_file, "rain", overlap=4)
     for size in ((1, 1), (24, 24), (25, 24), (100, 61)):
-        done = []
+        done: list[int] = []
         image = natural_image(*size)
-        object.__setattr__(network, "advance", done.append)
-        network(image)
-        assert sum(done) == tiles_of(image, network)
+        network(image, on_tiles=done.append)
+        assert sum(done) == network.count_tiles(image)
+
+
+def test_progress_of_the_tiles_of_each_photo(folder: Path, ipt_file: str) -> None:
+    save(folder / "a.png", natural_image(24, 60))
+    calls: list[tuple[str, int, int]] = []
+    restore(folder, folder / "out", ipt_file, batch_size=2, overlap=0, on_tiles=lambda *call: calls.append(call))
+    assert calls == [(str(folder / "a.png"), done, 3) for done in (0, 2, 3)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from iptdata.errors import EvaluateError
-from iptdata.restoration.restorer import load_network
+from iptdata.restoration import Restorer
 from tests.conftest import natural_image
 
 
@@ -18,7 +18,7 @@ from tests.conftest import natural_image
     ids=str,
 )
 def test_an_identity_network_returns_the_image(ipt_file: str, size: tuple[int, int], overlap: int, ensemble: bool) -> None:
-    network = load_network(ipt_file, "rain", overlap=overlap, batch=64, self_ensemble=ensemble)
+    network = Restorer(ipt_file, "rain", overlap=overlap, batch_size=64, self_ensemble=ensemble)
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     assert np.array_equal(network(image), image)
 
@@ -26,13 +26,13 @@ def test_an_identity_network_returns_the_image(ipt_file: str, size: tuple[int, i
 @pytest.mark.parametrize("ensemble", [False, True])
 def test_a_larger_result(edsr_file: str, ensemble: bool) -> None:
     image = natural_image(200, 210)
-    network = load_network(edsr_file, "sr2", self_ensemble=ensemble)
-    assert (network.scale, network.tile) == (2, 192)
+    network = Restorer(edsr_file, "sr2", self_ensemble=ensemble)
+    assert (network.scale, network.tile_size) == (2, 192)
     assert np.array_equal(network(image), image.repeat(2, 0).repeat(2, 1))
 
 
-def test_the_ensemble_is_the_mean_over_eight_symmetries(edsr_file: str) -> None:
-    network = load_network(edsr_file, "noise30", overlap=0, batch=1, self_ensemble=True)
+def test_self_ensemble_is_the_mean_over_eight_symmetries(edsr_file: str) -> None:
+    network = Restorer(edsr_file, "noise30", overlap=0, batch_size=1, self_ensemble=True)
     torch.manual_seed(0)
     for parameter in network.model.parameters():
         parameter.data += 0.02 * torch.randn_like(parameter)
@@ -51,11 +51,33 @@ def test_the_ensemble_is_the_mean_over_eight_symmetries(edsr_file: str) -> None:
 
 
 def test_mistakes(ipt_file: str) -> None:
-    with pytest.raises(EvaluateError, match="has no task 'rein'; it has rain, noise30"):
-        load_network(ipt_file, "rein")
-    for overlap in (-1, 24):
-        with pytest.raises(EvaluateError, match=f"overlap: found {overlap}, expected 0 to 23"):
-            load_network(ipt_file, "rain", overlap=overlap)
+    with pytest.raises(EvaluateError, match="has no task 'rein', expected one of rain, noise30"):
+        Restorer(ipt_file, "rein")
+    with pytest.raises(EvaluateError, match="overlap: found -1, expected a whole number from 0 up"):
+        Restorer(ipt_file, "rain", overlap=-1)
+    with pytest.raises(EvaluateError, match="overlap: found 24, expected 0 to 23, less than the tile size 24"):
+        Restorer(ipt_file, "rain", overlap=24)
+    with pytest.raises(EvaluateError, match="unknown option 'overlaps', expected one of overlap"):
+        Restorer(ipt_file, "rain", overlaps=4)
+    with pytest.raises(EvaluateError, match="device: found 'gpu', expected one of auto, cpu, cuda"):
+        Restorer(ipt_file, "rain", device="gpu")
     if not torch.cuda.is_available():
-        with pytest.raises(EvaluateError, match="device: found cuda, but no GPU can be seen"):
-            load_network(ipt_file, "rain", device="cuda")
+        with pytest.raises(EvaluateError, match="device: found 'cuda', but no GPU is available"):
+            Restorer(ipt_file, "rain", device="cuda")
+
+
+def test_images_of_another_type_or_shape(ipt_file: str) -> None:
+    restorer = Restorer(ipt_file)
+    image = natural_image(20, 20)
+    for wrong in (image[..., 0], image[..., :2], image[:0], image.astype(np.uint16)):
+        with pytest.raises(EvaluateError, match=r"image: found uint.*, expected uint8 or float32 \(H, W, 3\) RGB on 0..255"):
+            restorer(wrong)
+
+
+def test_another_head_of_the_same_network(edsr_file: str) -> None:
+    restorer = Restorer(edsr_file)
+    other = restorer.with_task("sr2", name="other")
+    assert (restorer.task, restorer.scale, restorer.name) == ("noise30", 1, edsr_file)
+    assert (other.task, other.scale, other.name) == ("sr2", 2, "other")
+    assert other.model is restorer.model
+    assert other(natural_image(10, 12)).shape == (20, 24, 3)

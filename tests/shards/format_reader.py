@@ -1,4 +1,4 @@
-"""A reader of shards in nothing but numpy, written from docs/shard-format.md alone: no import of iptdata."""
+"""A reader of shards that uses only numpy, written from docs/shard-format.md alone, without importing iptdata."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,14 @@ BLOCK = 512
 
 
 class Pairs(NamedTuple):
-    """What a shard holds: uint8 (N, H, W, 3) and (N, h, w, 3), and N json objects."""
+    """The content of a shard.
+
+    Attributes:
+        clean: uint8 (N, H, W, 3).
+        corrupted: uint8 (N, h, w, 3).
+        records: N json objects.
+        stride: Bytes of a sample.
+    """
 
     clean: np.ndarray
     corrupted: np.ndarray
@@ -20,16 +27,16 @@ class Pairs(NamedTuple):
 
 def read(path: Path) -> Pairs:
     data = np.memmap(path, np.uint8, "r")
-    clean_at = 0
-    corrupted_at = clean_at + BLOCK + padded(member_size(data, clean_at))
-    json_at = corrupted_at + BLOCK + padded(member_size(data, corrupted_at))
-    json_size = member_size(data, json_at)
-    stride = json_at + BLOCK + json_size
+    clean_offset = 0
+    corrupted_offset = clean_offset + BLOCK + padded(member_size(data, clean_offset))
+    json_offset = corrupted_offset + BLOCK + padded(member_size(data, corrupted_offset))
+    json_size = member_size(data, json_offset)
+    stride = json_offset + BLOCK + json_size
     count = int(np.count_nonzero(data[: len(data) // stride * stride : stride]))
-    texts = strided(data, json_at + BLOCK, (json_size,), stride, count)
+    texts = strided(data, json_offset + BLOCK, (json_size,), stride, count)
     return Pairs(
-        clean=strided(data, clean_at + 640, npy_shape(data, clean_at), stride, count),
-        corrupted=strided(data, corrupted_at + 640, npy_shape(data, corrupted_at), stride, count),
+        clean=strided(data, clean_offset + 640, npy_shape(data, clean_offset), stride, count),
+        corrupted=strided(data, corrupted_offset + 640, npy_shape(data, corrupted_offset), stride, count),
         records=[json.loads(text.tobytes()) for text in texts],
         stride=stride,
     )
@@ -47,7 +54,7 @@ def npy_shape(data: np.ndarray, header: int) -> tuple[int, ...]:
     text = data[header + BLOCK + 10 : header + BLOCK + 128].tobytes().decode()
     assert "'|u1'" in text
     inside = text.split("'shape': (", 1)[1].split(")", 1)[0]
-    return tuple(int(number) for number in inside.split(","))
+    return tuple(int(side) for side in inside.split(","))
 
 
 def strided(data: np.ndarray, offset: int, shape: tuple[int, ...], stride: int, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Shards by recipe and split, and what is wrong with those that cannot be used."""
+"""Shards are found by recipe and split; damaged ones are reported."""
 
 from pathlib import Path
 
@@ -32,24 +32,24 @@ def test_every_split_of_every_recipe(corpus: Path) -> None:
     assert [shard.stem for shard in find_shards(str(tar))] == ["rain-train-000000"]
 
 
-def test_what_is_damaged_is_told_and_the_rest_is_found(corpus: Path) -> None:
+def test_damaged_shards_are_reported_and_the_rest_is_found(corpus: Path) -> None:
     folder = corpus / "rain" / "train"
-    whole = names(folder)[0][2]
+    count = names(folder)[0][2]
     (folder / "rain-train-000000.parquet").unlink()
     (folder / "rain-train-000001.tar").write_bytes(b"short")
     (group,) = find_groups([str(folder)])
-    assert len(group.shards) == whole - 2
+    assert len(group.shards) == count - 2
     assert [str(problem).split("/")[-1][:21] for problem in group.problems] == [
         "rain-train-000000.tar",
         "rain-train-000001.tar",
     ]
-    assert "has no manifest beside it" in str(group.problems[0])
+    assert "has no manifest, so it is not finished" in str(group.problems[0])
     assert "is 5 bytes long, its manifest says" in str(group.problems[1])
-    with pytest.raises(ShardError, match="has no manifest beside it"):
+    with pytest.raises(ShardError, match="has no manifest, so it is not finished"):
         find_shards(str(corpus))
 
 
-def test_what_was_made_differently_is_apart(corpus: Path, photos: Path, tmp_path: Path) -> None:
+def test_shards_made_differently_are_separate_groups(corpus: Path, photos: Path, tmp_path: Path) -> None:
     build(photos, tmp_path / "other", ["rain"], images_per_shard=4, seed=1)
     paths = [str(corpus / "rain" / "train"), str(tmp_path / "other")]
     groups = find_groups(paths)
@@ -62,10 +62,10 @@ def test_what_was_made_differently_is_apart(corpus: Path, photos: Path, tmp_path
     assert [len(group.problems) for group in find_groups(paths)] == [1, 0]
 
 
-def test_a_subset_that_was_named_lacks_nothing(corpus: Path) -> None:
+def test_shards_selected_by_name_have_no_missing_units(corpus: Path) -> None:
     folder = corpus / "rain" / "train"
     (group,) = find_groups([str(folder / "rain-train-000001.tar")])
-    assert not group.whole
+    assert not group.whole_folders
     assert summarise(group).missing == ()
     (folder / "rain-train-000000.tar").unlink()
     (folder / "rain-train-000000.parquet").unlink()
@@ -73,16 +73,16 @@ def test_a_subset_that_was_named_lacks_nothing(corpus: Path) -> None:
     assert summarise(group).missing == (0,)
 
 
-def test_tars_of_another_make_are_grouped_by_name(tmp_path: Path) -> None:
+def test_tars_not_written_by_iptdata_are_grouped_by_name(tmp_path: Path) -> None:
     for name in ("00000.tar", "00001.tar", "train_1.tar", "train_2.tar"):
         write_tar(tmp_path / "pile" / name, [sample(0)])
     assert [(group.title, len(group.tars)) for group in find_groups([str(tmp_path / "pile")])] == [("pile", 2), ("train", 2)]
 
 
-def test_names_with_brackets_are_names(corpus: Path, tmp_path: Path) -> None:
+def test_brackets_in_existing_names_are_not_patterns(corpus: Path, tmp_path: Path) -> None:
     corpus.rename(tmp_path / "co[r]pus {a}")
     assert len(find_groups([str(tmp_path / "co[r]pus {a}")])) == 4
     tar = tmp_path / "co[r]pus {a}" / "rain" / "train" / "rain-train-000000.tar"
     assert len(find_shards(str(tar))) == 1
-    with pytest.raises(ShardError, match="holds no finished shard; build one with"):
+    with pytest.raises(ShardError, match=r"holds no finished shard\. Build one with `iptdata build --recipe rain --out .*`\.$"):
         find_groups([str(tmp_path / "photos")])

@@ -1,4 +1,4 @@
-"""The format is what docs/shard-format.md says, today and in shards of earlier versions."""
+"""The format matches docs/shard-format.md, in new shards and in those of earlier versions."""
 
 import io
 import tarfile
@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.mark.parametrize("recipe", ["noise30", "rain", "sr2"])
-def test_reader_written_from_the_page(recipe: str) -> None:
+def test_reader_written_from_the_specification(recipe: str) -> None:
     path = GOLDEN / f"{recipe}.tar"
     pairs = format_reader.read(path)
     side = 16 if recipe == "sr2" else 8
@@ -36,8 +36,8 @@ def test_reader_written_from_the_page(recipe: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["noise30", "rain", "sr2"])
-def test_golden_shards_are_made_again(recipe: str, tmp_path: Path) -> None:
-    """Byte for byte: a change here is a change of the format or of a degradation, and needs a new version of it."""
+def test_golden_shards_are_reproduced(recipe: str, tmp_path: Path) -> None:
+    """Byte for byte: a difference is a change of the format or of a degradation, and needs a new version of it."""
     sized = tmp_path / f"{recipe}.yaml"
     folder = Path(__file__).parents[2] / "recipes"
     sized.write_text((folder / f"{recipe}.yaml").read_text() + "patch_size: 8\n")
@@ -89,7 +89,7 @@ def test_keys_are_plain_unique_and_short(name: str, label: str) -> None:
     assert len(set(keys)) == 3
 
 
-def test_names_that_look_alike_have_other_keys() -> None:
+def test_similar_names_have_different_keys() -> None:
     sources = [f"l/{name}" for name in ("a b.jpg", "a_b.jpg", "a.b.jpg", "a_b.png", "a_b.jpg@x", "x" * 300, "x" * 301)]
     assert len({image_key(source) for source in sources}) == len(sources)
 

@@ -1,5 +1,7 @@
-"""Opening a folder of shards: from the index while it is true, else from the manifests; what is wrong is told."""
+"""A folder of shards opens from the index if it is valid, else from the manifests; problems are reported."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -21,9 +23,9 @@ def names(folder: Path) -> list[str]:
     return [entry.name for entry in open_folder(Storage(str(folder)))[0]]
 
 
-def test_index_and_manifests_say_the_same(folder: Path) -> None:
+def test_index_and_manifests_agree(folder: Path) -> None:
     entries, problems = open_folder(Storage(str(folder)))
-    assert [entry.name for entry in entries] == [f"noise30-train-{number:06d}" for number in range(3)]
+    assert [entry.name for entry in entries] == [f"noise30-train-{index:06d}" for index in range(3)]
     assert {entry.task for entry in entries} == {"noise30"}
     assert problems == {}
     (folder / INDEX).unlink()
@@ -48,8 +50,8 @@ def test_an_index_that_lacks_a_shard_is_not_used(folder: Path) -> None:
     assert len(names(folder)) == 3
 
 
-def test_an_index_is_gone_while_shards_change(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build that is killed in the middle of an --overwrite leaves no index that speaks of what was there before."""
+def test_the_index_is_removed_before_shards_change(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build that is killed during an overwrite leaves no index of the previous shards."""
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -60,25 +62,37 @@ def test_an_index_is_gone_while_shards_change(folder: Path, photos: Path, monkey
     assert not (folder / INDEX).exists()
 
 
-def test_what_is_not_done_is_told(folder: Path) -> None:
-    tars = [folder / f"noise30-train-{number:06d}.tar" for number in range(3)]
+def test_unfinished_shards_are_reported(folder: Path) -> None:
+    tars = [folder / f"noise30-train-{index:06d}.tar" for index in range(3)]
     tars[0].write_bytes(tars[0].read_bytes()[:-512])
     tars[1].unlink()
     (folder / "noise30-train-000002.parquet").write_bytes(b"PAR1")
     (folder / INDEX).unlink()
     shutil.copy(tars[2], folder / "noise30-train-000007.tar")
     entries, problems = open_folder(Storage(str(folder)))
-    assert [entry.name for entry in entries] == ["noise30-train-000000", "noise30-train-000001"]  # they keep their numbers
+    assert [entry.name for entry in entries] == ["noise30-train-000000", "noise30-train-000001"]  # they keep their indices
     texts = [str(problem) for _, problem in sorted(problems.items())]
     assert "000000.tar is 5" in texts[0]
     assert "bytes long, its manifest says" in texts[0]
-    assert "000001.tar is missing, its manifest is there" in texts[1]
+    assert "000001.tar is missing, but its manifest exists" in texts[1]
     assert "000002.parquet is damaged" in texts[2]
-    assert "000007.tar has no manifest beside it" in texts[3]
+    assert "000007.tar has no manifest, so it is not finished" in texts[3]
 
 
-def test_an_index_that_disagrees_with_the_tars_gives_way_to_the_manifests(folder: Path, photos: Path) -> None:
-    """An index from before the shards were built anew with other sizes."""
+def test_a_manifest_with_inconsistent_sizes_is_reported(folder: Path) -> None:
+    path = folder / "noise30-train-000001.parquet"
+    table = pq.read_table(path)
+    content = json.loads(table.schema.metadata[b"iptdata"])
+    metadata = {b"iptdata": json.dumps(content | {"pairs": content["pairs"] + 1}).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    (folder / INDEX).unlink()
+    entries, problems = open_folder(Storage(str(folder)))
+    assert [entry.name for entry in entries] == ["noise30-train-000000", "noise30-train-000002"]
+    assert re.search(r"000001\.parquet is inconsistent: found [\d,]+ bytes for 33 pairs, expected", str(*problems.values()))
+
+
+def test_manifests_are_used_if_the_index_disagrees_with_the_tars(folder: Path, photos: Path) -> None:
+    """An index from before the shards were rebuilt with other sizes."""
     old = (folder / INDEX).read_bytes()
     build(photos, folder.parent.parent, images_per_shard=4, patches_per_image=5, overwrite=True)
     (folder / INDEX).write_bytes(old)
@@ -92,7 +106,7 @@ def test_an_index_without_a_column_is_not_used(folder: Path) -> None:
     assert len(names(folder)) == 3
 
 
-def test_only_some(folder: Path) -> None:
+def test_selected_shards(folder: Path) -> None:
     (folder / "noise30-train-000000.tar").unlink()
     entries, problems = open_folder(Storage(str(folder)), {"noise30-train-000002"})
     assert ([entry.name for entry in entries], problems) == (["noise30-train-000002"], {})

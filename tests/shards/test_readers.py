@@ -1,4 +1,4 @@
-"""A shard is read alike by tar, tarfile, webdataset and a strided view of the mapped file."""
+"""tar, tarfile, webdataset and a strided view of the mapped file read the same content from a shard."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def by_stride(shard: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     return layout.clean_view(buffer), layout.corrupted_view(buffer)
 
 
-def test_all_readers_give_the_same_arrays(shard: Path) -> None:
+def test_all_readers_return_the_same_arrays(shard: Path) -> None:
     layout = layout_of(load_recipes(["noise30"])[0])
     clean, corrupted = by_stride(shard, layout)
     samples = list(WebDataset(str(shard), shardshuffle=False).decode())
@@ -54,7 +54,7 @@ def test_all_readers_give_the_same_arrays(shard: Path) -> None:
         assert row["offset"] == index * layout.stride
 
 
-def test_tar_reads_it(shard: Path) -> None:
+def test_tar_lists_a_shard(shard: Path) -> None:
     listed = subprocess.run(["tar", "tf", shard], check=True, capture_output=True, text=True)
     assert len(listed.stdout.splitlines()) == 3 * 96
     assert listed.stderr == ""

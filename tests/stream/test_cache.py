@@ -1,4 +1,4 @@
-"""Remote shards: fetched once, checked, bounded, shared; behind a URL everything is as on a disk."""
+"""Remote shards: fetched once, checked, bounded, shared; a URL streams as a local path."""
 
 import fcntl
 import multiprocessing
@@ -38,80 +38,80 @@ def kept(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*.tar"))
 
 
-def test_a_shard_is_fetched_once(corpus: Path, remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
+def test_shard_is_fetched_once(corpus: Path, remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
     cache = ShardCache(str(tmp_path))
     path = cache.fetch(remote, entries[0])
     assert Path(path).read_bytes() == (corpus / "rain" / "train" / f"{entries[0].name}.tar").read_bytes()
-    monkeypatch.setattr(Storage, "pieces", None)
+    monkeypatch.setattr(Storage, "read_chunks", None)
     assert ShardCache(str(tmp_path)).fetch(remote, entries[0]) == path
 
 
-def test_the_least_recently_used_makes_room(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
-    cache = ShardCache(str(tmp_path), most_bytes=3 * SHARD)
-    for number in (0, 1, 2, 0, 3):
-        cache.fetch(remote, entries[number])
+def test_least_recently_used_shard_is_evicted(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
+    cache = ShardCache(str(tmp_path), max_bytes=3 * SHARD)
+    for index in (0, 1, 2, 0, 3):
+        cache.fetch(remote, entries[index])
         time.sleep(0.01)
-    assert kept(tmp_path) == sorted(f"{entries[number].sha256}.tar" for number in (0, 2, 3))
+    assert kept(tmp_path) == sorted(f"{entries[index].sha256}.tar" for index in (0, 2, 3))
 
 
-def test_a_shard_does_not_change_its_name_while_room_is_made(
-    remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch
-) -> None:
-    """Who counts what lies there would find it under neither name, and keep too much."""
-    cache, pieces, last, go_on = ShardCache(str(tmp_path)), Storage.pieces, threading.Event(), threading.Event()
+def test_shard_is_not_renamed_during_eviction(remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
+    """A process that counts the files would find it under neither name, and keep too many."""
+    cache, pieces, last, resume = ShardCache(str(tmp_path)), Storage.read_chunks, threading.Event(), threading.Event()
 
     def slow(storage: Storage, name: str, size: int) -> Iterator[bytes]:
         yield from pieces(storage, name, size)
         last.set()
-        go_on.wait(10)
+        resume.wait(10)
 
-    monkeypatch.setattr(Storage, "pieces", slow)
+    monkeypatch.setattr(Storage, "read_chunks", slow)
     fetching = threading.Thread(target=cache.fetch, args=(remote, entries[0]))
     fetching.start()
     assert last.wait(10)
     with cache._locked("room"):
-        go_on.set()
+        resume.set()
         fetching.join(0.5)
         assert kept(tmp_path) == []
     fetching.join(10)
     assert kept(tmp_path) == [f"{entries[0].sha256}.tar"]
 
 
-def test_a_shard_that_is_removed_before_it_is_opened_is_fetched_again(
+def test_shard_evicted_before_it_is_opened_is_fetched_again(
     remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch
 ) -> None:
-    """As another process may do that makes room between the two."""
+    """Another process may evict it between the two calls."""
     fetch, fetched = ShardCache.fetch, []
 
-    def fetch_and_lose(self: ShardCache, storage: Storage, entry: IndexEntry) -> str:
+    def fetch_and_remove(self: ShardCache, storage: Storage, entry: IndexEntry) -> str:
         path = fetch(self, storage, entry)
         fetched.append(path)
         if len(fetched) == 1:
             os.unlink(path)
         return path
 
-    monkeypatch.setattr(ShardCache, "fetch", fetch_and_lose)
+    monkeypatch.setattr(ShardCache, "fetch", fetch_and_remove)
     descriptor = ShardCache(str(tmp_path)).open(remote, entries[0])
     assert os.fstat(descriptor).st_size == entries[0].bytes
     os.close(descriptor)
     assert len(fetched) == 2
 
 
-def test_a_cached_file_that_was_cut_short_is_fetched_again(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
+def test_truncated_cached_file_is_fetched_again(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
     cache = ShardCache(str(tmp_path))
     os.truncate(cache.fetch(remote, entries[0]), 1000)
     assert os.path.getsize(cache.fetch(remote, entries[0])) == entries[0].bytes
 
 
-def test_users_who_push_each_other_out_are_told(
+def test_eviction_by_another_process_is_reported(
     remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(ShardCache, "fetch", lambda *_: str(tmp_path / "gone"))
-    with pytest.raises(StorageError, match=r"removed from the cache .* again and again .* allow it more"):
+    with pytest.raises(
+        StorageError, match=r"evicted from the cache .* 5 times before it could be read: .*\. Raise cache_bytes\."
+    ):
         ShardCache(str(tmp_path)).open(remote, entries[0])
 
 
-def test_a_process_forked_while_the_cache_is_locked_does_not_keep_the_lock(tmp_path: Path) -> None:
+def test_forked_process_does_not_keep_the_cache_locked(tmp_path: Path) -> None:
     cache = ShardCache(str(tmp_path))
     with cache._locked("room"):
         child = os.fork()
@@ -127,33 +127,35 @@ def test_a_process_forked_while_the_cache_is_locked_does_not_keep_the_lock(tmp_p
         os.waitpid(child, 0)
 
 
-def test_all_of_a_corpus_must_fit_to_be_mixed_globally(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(StreamError, match=r"needs all 3\.1 MB of these shards in the cache, which may hold 2\.0 MB"):
+def test_remote_corpus_must_fit_into_the_cache_to_be_shuffled_globally(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        StreamError, match=r"shuffle: 'global' needs all 3\.1 MB of the remote shards in the cache, which may hold 2\.0 MB"
+    ):
         PairStream(f"file://{corpus}/rain", batch_size=8, shuffle="global", cache_dir=str(tmp_path), cache_bytes=2_000_000)
 
 
-def test_what_arrives_damaged_is_not_kept(remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Storage, "pieces", lambda *_: iter([b"something else"]))
-    with pytest.raises(ShardError, match=r"rain-train-000000.tar is not what its manifest says \(SHA-256\)"):
+def test_damaged_download_is_not_kept(remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Storage, "read_chunks", lambda *_: iter([b"something else"]))
+    with pytest.raises(ShardError, match=r"rain-train-000000.tar does not match the SHA-256 in its manifest"):
         ShardCache(str(tmp_path)).fetch(remote, entries[0])
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
 
 
-def test_a_full_disk_is_told(remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
+def test_full_disk_is_reported(remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(
-        StorageError, match=r"cannot keep 5.* kB of .*in the cache .*: No space left on device; free some space"
+        StorageError, match=r"cannot keep 5.* kB of .*in the cache .*: No space left on device. Free some space"
     ):
         ShardCache(str(tmp_path)).fetch(remote, entries[0])
     assert kept(tmp_path) == []
 
 
-def test_a_cache_smaller_than_a_shard_is_told(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"has 53.* kB, the cache .* may hold 1.0 kB; allow it more"):
-        ShardCache(str(tmp_path), most_bytes=1000).fetch(remote, entries[0])
+def test_cache_smaller_than_a_shard_is_reported(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"has 53.* kB, the cache .* may hold 1.0 kB\. Raise cache_bytes"):
+        ShardCache(str(tmp_path), max_bytes=1000).fetch(remote, entries[0])
 
 
 def fetch_and_die(root: str, entry: IndexEntry, folder: str) -> None:
@@ -164,7 +166,7 @@ def fetch_and_die(root: str, entry: IndexEntry, folder: str) -> None:
     ShardCache(folder).fetch(Storage(root), entry)
 
 
-def test_who_dies_while_fetching_holds_nobody_up(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
+def test_process_that_dies_while_fetching_blocks_no_other(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=fetch_and_die, args=(remote.root, entries[0], str(tmp_path)))
     process.start()
     process.join(60)
@@ -177,18 +179,18 @@ def test_who_dies_while_fetching_holds_nobody_up(remote: Storage, entries: list[
 
 
 def fetch_all(root: str, entries: list[IndexEntry], folder: str, read: Queue) -> None:
-    pieces = Storage.pieces
+    pieces = Storage.read_chunks
 
     def counted(self: Storage, relative: str, size: int):
         read.put(relative)
         return pieces(self, relative, size)
 
-    Storage.pieces = counted
+    Storage.read_chunks = counted
     for entry in entries:
         ShardCache(folder).fetch(Storage(root), entry)
 
 
-def test_processes_share_it(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
+def test_processes_share_the_cache(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     read = context.Queue()
     arguments = (remote.root, entries, str(tmp_path), read)
@@ -203,7 +205,7 @@ def test_processes_share_it(remote: Storage, entries: list[IndexEntry], tmp_path
 
 
 @pytest.mark.parametrize("shuffle", ["auto", "global"])
-def test_a_remote_corpus_streams_as_a_local_one(corpus: Path, tmp_path: Path, shuffle) -> None:
+def test_remote_corpus_streams_as_a_local_one(corpus: Path, tmp_path: Path, shuffle) -> None:
     stream = PairStream(f"file://{corpus}", batch_size=8, shuffle=shuffle, cache_dir=str(tmp_path))
     assert stream.shuffle.mode == ("window" if shuffle == "auto" else "global")
     local = PairStream(str(corpus), batch_size=8, shuffle=stream.shuffle.mode, window=stream.shuffle.window)
@@ -213,7 +215,7 @@ def test_a_remote_corpus_streams_as_a_local_one(corpus: Path, tmp_path: Path, sh
     assert len(kept(tmp_path)) == 18
 
 
-def test_a_cache_of_a_few_shards_is_enough(corpus: Path, tmp_path: Path) -> None:
+def test_cache_of_a_few_shards_is_enough(corpus: Path, tmp_path: Path) -> None:
     stream = PairStream(f"file://{corpus}/rain", batch_size=8, cache_dir=str(tmp_path), cache_bytes=4 * SHARD)
     assert stream.shuffle.plain() == {"mode": "window", "window": 2}
     assert by_task(stream) == {
@@ -228,13 +230,13 @@ def test_remote_shards_in_the_workers_of_a_data_loader(corpus: Path, tmp_path: P
     assert {task: sorted(pairs) for task, pairs in by_task(loader).items()} == EVERY_PAIR
 
 
-def test_a_remote_shard_that_is_not_what_it_was(corpus: Path, tmp_path: Path) -> None:
+def test_remote_shard_that_changed(corpus: Path, tmp_path: Path) -> None:
     shutil.copytree(corpus / "rain", tmp_path / "rain")
     path = tmp_path / "rain" / "train" / "rain-train-000001.tar"
     content = bytearray(path.read_bytes())
     content[5000] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ShardError, match=r"rain-train-000001.tar is not what its manifest says"):
+    with pytest.raises(ShardError, match=r"rain-train-000001.tar does not match the SHA-256 in its manifest"):
         list(PairStream(f"file://{tmp_path}", batch_size=8, cache_dir=str(tmp_path / "cache")))
     stream = PairStream(f"file://{tmp_path}", batch_size=8, cache_dir=str(tmp_path / "cache"), on_error="skip")
     list(stream)

@@ -1,4 +1,4 @@
-"""Floats on the device: the arithmetic, the eight orientations, and a state that knows what was used."""
+"""Floats on the device: the arithmetic, the eight orientations, and a state that knows which batches were used."""
 
 import shutil
 import threading
@@ -12,7 +12,8 @@ import torch
 
 from iptdata.errors import ShardError, StreamError
 from iptdata.stream import DeviceStream, PairStream, Preparation
-from iptdata.stream.device import orient, prepared
+from iptdata.stream.augment import orient
+from iptdata.stream.device import prepare_pixels
 from tests.stream.test_stream import steps
 
 
@@ -21,31 +22,31 @@ def images(height: int = 6, width: int = 6) -> torch.Tensor:
     return pixels.view(8, height, width, 3).permute(0, 3, 1, 2)
 
 
-def test_the_eight_orientations_are_those_of_a_square() -> None:
+def test_eight_orientations_are_the_symmetries_of_a_square() -> None:
     pixels = images()
-    turned = orient(pixels, torch.arange(8, dtype=torch.uint8))
-    assert turned.is_contiguous(memory_format=torch.channels_last)
+    oriented = orient(pixels, torch.arange(8, dtype=torch.uint8))
+    assert oriented.is_contiguous(memory_format=torch.channels_last)
     for bits in range(8):
         wanted = pixels[bits].numpy()
         wanted = wanted[:, :, ::-1] if bits & 1 else wanted
         wanted = wanted[:, ::-1] if bits & 2 else wanted
         wanted = wanted.transpose(0, 2, 1) if bits & 4 else wanted
-        assert np.array_equal(turned[bits].numpy(), wanted)
+        assert np.array_equal(oriented[bits].numpy(), wanted)
     one = orient(
         pixels[:1].expand(8, -1, -1, -1).contiguous(memory_format=torch.channels_last), torch.arange(8, dtype=torch.uint8)
     )
     assert len({image.numpy().tobytes() for image in one}) == 8
 
 
-def test_what_is_not_square_keeps_its_shape() -> None:
+def test_non_square_image_keeps_its_shape() -> None:
     pixels = images(4, 6)
-    turned = orient(pixels, torch.tensor([0, 1, 2, 3, 4, 5, 6, 7], dtype=torch.uint8))
-    assert turned.shape == pixels.shape
-    assert turned[4:].equal(orient(pixels[4:], torch.tensor([0, 1, 2, 3], dtype=torch.uint8)))
+    oriented = orient(pixels, torch.tensor([0, 1, 2, 3, 4, 5, 6, 7], dtype=torch.uint8))
+    assert oriented.shape == pixels.shape
+    assert oriented[4:].equal(orient(pixels[4:], torch.tensor([0, 1, 2, 3], dtype=torch.uint8)))
 
 
-def test_clean_and_corrupted_are_turned_alike() -> None:
-    """A clean patch of twice the size, shrunk, is the corrupted one, whichever way both are turned."""
+def test_clean_and_corrupted_are_oriented_alike() -> None:
+    """A clean patch of twice the size, shrunk, is the corrupted one, in every orientation."""
     small = images()
     large = small.repeat_interleave(2, 2).repeat_interleave(2, 3).contiguous(memory_format=torch.channels_last)
     orientation = torch.arange(8, dtype=torch.uint8)
@@ -63,12 +64,12 @@ def test_values_are_normalised(dtype: torch.dtype) -> None:
     torch.testing.assert_close(found.double(), wanted, atol=1e-5, rtol=torch.finfo(dtype).eps)
 
 
-def test_by_default_values_stay_as_they_are() -> None:
+def test_default_preparation_keeps_the_values() -> None:
     found = Preparation(augment="none")(images(), torch.zeros(8, dtype=torch.uint8))
     assert found.equal(images().float())
 
 
-def test_flips_alone_leave_rows_rows() -> None:
+def test_flips_do_not_swap_rows_and_columns() -> None:
     orientation = torch.arange(8, dtype=torch.uint8)
     found = Preparation(augment="flips")(images(), orientation)
     assert found.equal(orient(images(), orientation & 3).float())
@@ -78,13 +79,13 @@ def test_flips_alone_leave_rows_rows() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dtype": torch.uint8}, "dtype is torch.uint8"),
-        ({"std": (1, 0, 1)}, "std is"),
-        ({"mean": [0, 0]}, "mean is"),
-        ({"augment": "flip"}, "augment is 'flip'; expected one of all, flips, none"),
+        ({"dtype": torch.uint8}, "dtype: found torch.uint8, expected a floating-point type"),
+        ({"std": (1, 0, 1)}, r"std: found \(1\.0, 0\.0, 1\.0\), expected numbers above 0"),
+        ({"mean": [0, 0]}, r"mean: found \[0, 0\], expected three numbers, one per channel"),
+        ({"augment": "flip"}, "augment: found 'flip', expected one of all, flips, none"),
     ],
 )
-def test_what_cannot_be(options: dict, message: str) -> None:
+def test_invalid_preparation(options: dict, message: str) -> None:
     with pytest.raises(StreamError, match=message):
         Preparation(**options)
 
@@ -103,7 +104,7 @@ def test_batches_are_those_of_the_stream(corpus: Path) -> None:
     assert device.state_dict()["epoch"] == 2
 
 
-def test_the_state_is_of_what_was_used_not_of_what_was_gathered(corpus: Path) -> None:
+def test_state_follows_the_last_yielded_batch_not_the_last_gathered(corpus: Path) -> None:
     wanted = steps(PairStream(str(corpus), batch_size=8))
     device = DeviceStream(PairStream(str(corpus), batch_size=8), "cpu")
     taken, states = [], []
@@ -115,10 +116,10 @@ def test_the_state_is_of_what_was_used_not_of_what_was_gathered(corpus: Path) ->
     resumed = DeviceStream(PairStream(str(corpus), batch_size=8), "cpu")
     resumed.load_state_dict(states[-1])
     assert steps(taken + [batch.source for batch in resumed]) == wanted
-    assert steps(taken + [batch.source for batch in device]) == wanted  # and one that was left goes on
+    assert steps(taken + [batch.source for batch in device]) == wanted  # and a loop that was left continues
 
 
-def test_what_goes_wrong_in_the_background_is_raised_in_its_place(corpus: Path, tmp_path: Path) -> None:
+def test_background_error_is_raised_at_its_batch(corpus: Path, tmp_path: Path) -> None:
     shutil.copytree(corpus / "rain", tmp_path / "rain")
     device = DeviceStream(PairStream(str(tmp_path), batch_size=8, shuffle="none"), "cpu")
     (tmp_path / "rain" / "train" / "rain-train-000002.tar").unlink()
@@ -129,7 +130,7 @@ def test_what_goes_wrong_in_the_background_is_raised_in_its_place(corpus: Path, 
     assert device.state_dict()["step"] == 64 // 8
 
 
-def test_a_loop_that_took_nothing_moves_nothing(corpus: Path) -> None:
+def test_loop_that_yielded_nothing_does_not_move_the_stream(corpus: Path) -> None:
     device = DeviceStream(PairStream(str(corpus), batch_size=8), "cpu")
     batches = iter(device)
     next(batches)
@@ -140,13 +141,13 @@ def test_a_loop_that_took_nothing_moves_nothing(corpus: Path) -> None:
     assert next(iter(device)).source.step == 2
 
 
-def test_an_interruption_before_the_first_batch_moves_nothing(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_before_the_first_batch_does_not_move_the_stream(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: object) -> None:
         time.sleep(0.2)  # while the background thread gathers some batches
         raise KeyboardInterrupt
 
     device = DeviceStream(PairStream(str(corpus), batch_size=8), "cpu")
-    monkeypatch.setattr("iptdata.stream.device._Feeder.__iter__", interrupted)
+    monkeypatch.setattr("iptdata.stream.device.BackgroundIterator.__iter__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(iter(device))
     assert (device.state_dict()["step"], device.stream.step) == (0, 0)
@@ -170,7 +171,7 @@ def test_threads_end_with_the_loop(corpus: Path) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_it_gives_the_same(corpus: Path) -> None:
+def test_gpu_gives_the_same(corpus: Path) -> None:
     prepare = Preparation(mean=(1, 2, 3), std=(255, 255, 255))
     there = DeviceStream(PairStream(str(corpus), batch_size=8), "cuda", prepare)
     here = DeviceStream(PairStream(str(corpus), batch_size=8), "cpu", prepare)
@@ -181,8 +182,8 @@ def test_on_a_gpu_it_gives_the_same(corpus: Path) -> None:
 
 
 @pytest.mark.long
-def test_compiled_it_gives_the_same() -> None:
+def test_compiled_kernel_gives_the_same() -> None:
     pixels, orientation = images(), torch.arange(8, dtype=torch.uint8)
     prepare = Preparation(mean=(1, 2, 3), std=(255, 255, 255))
-    compiled = torch.compile(prepared, fullgraph=True)
+    compiled = torch.compile(prepare_pixels, fullgraph=True)
     torch.testing.assert_close(prepare(pixels, orientation, compiled), prepare(pixels, orientation), atol=1e-6, rtol=0)

@@ -1,4 +1,4 @@
-"""Shards that go wrong in the middle of a run: named and explained, or left out and counted, never a short batch."""
+"""Shards that become unreadable during a run: reported, or skipped and counted, never a short batch."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ def own(corpus: Path, tmp_path: Path) -> Path:
     return tmp_path / "rain" / "train"
 
 
-def vanish(path: Path) -> None:
+def remove(path: Path) -> None:
     path.unlink()
 
 
@@ -31,13 +31,16 @@ def truncate(path: Path) -> None:
     ("harm", "message"),
     [
         (
-            vanish,
-            r"rain-train-000002\.tar cannot be read: No such file or directory; put it back or build it again, or go on .*skip",
+            remove,
+            r"rain-train-000002\.tar cannot be read: No such file or directory\. Restore it, .*or skip it with on_error='skip'",
         ),
-        (truncate, r"rain-train-000002\.tar is 5\d\d,\d\d\d bytes long, its manifest says 53\d,\d\d\d; build it again"),
+        (
+            truncate,
+            r"rain-train-000002\.tar: found 5\d\d,\d\d\d bytes, expected 53\d,\d\d\d as in its manifest\. Build it again",
+        ),
     ],
 )
-def test_a_shard_that_breaks_under_way_is_named(own: Path, harm, message: str) -> None:
+def test_shard_that_breaks_during_an_epoch_is_reported(own: Path, harm, message: str) -> None:
     stream = PairStream(str(own), batch_size=8, shuffle="none")
     batches = iter(stream)
     next(batches)
@@ -46,9 +49,9 @@ def test_a_shard_that_breaks_under_way_is_named(own: Path, harm, message: str) -
         list(batches)
 
 
-@pytest.mark.parametrize("harm", [vanish, truncate])
+@pytest.mark.parametrize("harm", [remove, truncate])
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_or_it_is_left_out_and_every_rank_has_its_steps(
+def test_broken_shard_is_skipped_and_every_rank_has_its_steps(
     own: Path, harm, world_size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = own / "rain-train-000002.tar"
@@ -62,10 +65,10 @@ def test_or_it_is_left_out_and_every_rank_has_its_steps(
     pairs = [pair for batch in found for pair in batch.pairs.tolist()]
     assert set(pairs) == set(range(PAIRS)) - set(range(64, 96))
     assert sum((stream.skipped for stream in ranks), ranks[0].skipped - ranks[0].skipped) == {str(path): 32}
-    assert caplog.text.count("left out: ") == world_size
+    assert caplog.text.count("skipped: ") == world_size
 
 
-def test_a_run_goes_on_after_a_shard_was_lost(own: Path) -> None:
+def test_run_resumes_after_a_shard_was_lost(own: Path) -> None:
     stream = PairStream(str(own), batch_size=8, on_error="skip")
     state = stream.state_dict()
     (own / "rain-train-000002.tar").unlink()
@@ -75,7 +78,7 @@ def test_a_run_goes_on_after_a_shard_was_lost(own: Path) -> None:
     assert resumed.skipped.total() == 32
 
 
-def test_a_batch_of_broken_shards_alone_is_an_error(own: Path) -> None:
+def test_batch_of_broken_shards_alone_is_an_error(own: Path) -> None:
     stream = PairStream(str(own), batch_size=8, shuffle="none", on_error="skip")
     (own / "rain-train-000000.tar").unlink()
     with pytest.raises(ShardError, match="none of the shards of a batch of rain can be read"):
@@ -83,10 +86,10 @@ def test_a_batch_of_broken_shards_alone_is_an_error(own: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_more_shards_than_may_be_mapped(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_shards_than_can_be_mapped(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that allows few mappings makes it slower, not wrong."""
     wanted = [batch.clean for batch in PairStream(str(corpus), tasks=["rain"], batch_size=2)]
-    monkeypatch.setattr("iptdata.stream.stream.most_mappings", lambda: 2)
+    monkeypatch.setattr("iptdata.stream.task_readers.max_mappings", lambda: 2)
     found = []
     for batch in PairStream(str(corpus), tasks=["rain"], batch_size=2):
         found.append(batch.clean)

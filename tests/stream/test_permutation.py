@@ -14,17 +14,17 @@ from iptdata.stream.permutation import Permutation, mix
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 20_000), st.integers())
-def test_it_is_a_bijection(size: int, seed: int) -> None:
+def test_permutation_is_a_bijection(size: int, seed: int) -> None:
     assert np.array_equal(np.sort(Permutation(seed, size=size)(np.arange(size))), np.arange(size))
 
 
 @given(st.integers(1, 1 << 61), st.integers(0, 1 << 61))
-def test_it_stays_inside_whatever_the_size(size: int, position: int) -> None:
+def test_values_stay_in_range_for_any_size(size: int, position: int) -> None:
     (found,) = Permutation(0, size=size)(np.array([position % size]))
     assert 0 <= found < size
 
 
-def test_any_part_of_it_is_the_same() -> None:
+def test_any_part_is_the_same() -> None:
     permutation = Permutation("key", size=100_003)
     whole = permutation(np.arange(100_003))
     assert np.array_equal(Permutation("key", size=100_003)(np.arange(7_000, 9_000)), whole[7_000:9_000])
@@ -39,8 +39,8 @@ def test_all_orders_of_four_are_equally_likely() -> None:
 
 
 @pytest.mark.parametrize("size", [5_000, 100_000])
-def test_where_a_value_goes_is_uniform(size: int) -> None:
-    """Over many keys each of 16 parts of the range takes its share of one position, and of its neighbour's distance."""
+def test_images_of_a_value_are_uniform(size: int) -> None:
+    """Over many keys each 16th of the range receives its share of one position, and of the distance to the next."""
     keys = 3_200
     found = np.array([Permutation(key, size=size)(np.array([17, 18])) for key in range(keys)])
     for values in (found[:, 0], (found[:, 1] - found[:, 0]) % size):

@@ -1,11 +1,11 @@
-"""Studies as files: what is read of them, and one line for each mistake."""
+"""Study files: how they are read, and a one-line message for every mistake."""
 
 from pathlib import Path
 
 import pytest
 
 from iptdata.errors import IptDataError
-from iptdata.studies.check import check
+from iptdata.studies.check import check_study
 from iptdata.studies.plan import plan_study
 from iptdata.studies.study import load_study, shipped_studies
 from tests.studies.conftest import Written
@@ -49,15 +49,15 @@ def test_options_go_over_each_other(written: Written, benchmarks: Path) -> None:
     small = plan_study(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={}, smoke=True)
     assert [part.options.batch_size for part in small.parts if part.options] == [2, 2, 2]
     assert [part.options.model for part in small.parts if part.options] == ["ipt-small", None, "ipt-small"]
-    assert [plan.network(part).model for part in plan.parts] == ["ipt-tiny"] * 4
+    assert [part.network.model for part in plan.parts] == ["ipt-tiny"] * 4
 
 
-def test_a_share_of_the_length(written: Written, benchmarks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_factor_for_the_length(written: Written, benchmarks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = load_study(str(written(train={"model": "ipt-tiny", "epochs": 30})))
     monkeypatch.chdir(benchmarks.parent)
     plan = plan_study(study, out="out", shards=("corpus",), benchmarks="benchmarks", settings={}, length=0.1)
     lengths = [(part.options.epochs, part.options.steps) for part in plan.parts if part.options]
-    assert lengths == [(3, None), (None, 1), (3, None)], "2 steps become one: at least that"
+    assert lengths == [(3, None), (None, 1), (3, None)], "at least one step"
     assert {measure.path for part in plan.parts for measure in part.measures} == {str(benchmarks / "Kodak")}
 
 
@@ -65,10 +65,10 @@ CELL = {"x": 1, "train": {}}
 MISTAKES = {
     "unknown key": ({"sells": []}, "sells: unknown key, expected one of cells"),
     "no cells": ({"cells": []}, r"cells: found \[\], expected a list of cells"),
-    "a cell that is none": ({"cells": ["IPT"]}, "cells.0: found 'IPT'"),
+    "a cell of another type": ({"cells": ["IPT"]}, "cells.0: found 'IPT'"),
     "no x": ({"cells": [{"train": {}}]}, "cells.0.x: missing"),
     "an odd x": ({"cells": [CELL | {"x": [1]}]}, r"cells.0.x: found \[1\]"),
-    "neither trained nor taken": ({"cells": [{"x": 1}]}, "cells.0.train: missing, and so is from"),
+    "neither trained nor taken": ({"cells": [{"x": 1}]}, "cells.0.train: missing, expected train or from, or both"),
     "unknown pre-training": (
         {"cells": [CELL | {"from": "bath"}]},
         "cells.0.from: found 'bath', expected one of pretrain: both",
@@ -77,16 +77,16 @@ MISTAKES = {
         {"cells": [{"x": 1, "train": {"epoch": 1}}], "pretrain": None},
         "cells.0.train.epoch: unknown key, expected one of epochs",
     ),
-    "two alike": ({"cells": [CELL, CELL]}, "cells.1: its name, 1-noise30, is that of another"),
+    "two alike": ({"cells": [CELL, CELL]}, "cells.1: another cell has the name 1-noise30"),
     "two in one place": (
         {"cells": [CELL, CELL | {"x": 1.0}]},
-        "cells.1: noise30 Kodak is measured for its series and x already",
+        "cells.1: another cell with the same series and x measures noise30 Kodak",
     ),
-    "a pre-training for nobody": ({"cells": [CELL]}, "pretrain.both: no cell begins with it"),
+    "an unused pre-training": ({"cells": [CELL]}, "pretrain.both: no cell starts from it"),
     "an odd base": ({"cells": [CELL | {"from": ["both"]}]}, r"cells.0.from: found \['both'\], expected text"),
     "an odd head": ({"cells": [CELL | {"head": {}}]}, r"cells.0.head: found {}, expected text"),
     "a name of another folder": ({"study": "../small"}, "study: found the name '../small'"),
-    "shards": ({"train": {"shards": "corpus"}}, "train.shards: expected nowhere in a study"),
+    "shards": ({"train": {"shards": "corpus"}}, "train.shards: not allowed in a study"),
     "no measure": ({"measure": None}, "cells.0.measure: missing"),
     "an odd measure": ({"measure": {"sr2": "Set5"}}, "measure.sr2: found 'Set5', expected a list of benchmarks"),
     "measures no mapping": ({"measure": ["Set5"]}, "measure: found"),
@@ -104,50 +104,56 @@ def test_mistakes_in_a_file(written: Written, name: str) -> None:
         load_study(str(written(**changes)))
 
 
-def test_what_would_go_wrong_later(written: Written, benchmarks: Path, training_corpus: Path) -> None:
+def test_mistakes_found_by_check(written: Written, benchmarks: Path, training_corpus: Path) -> None:
     def checked(**changes: object) -> None:
         study = load_study(str(written(**changes)))
-        check(plan_study(study, out="out", shards=(str(training_corpus),), benchmarks=str(benchmarks), settings={}))
+        check_study(plan_study(study, out="out", shards=(str(training_corpus),), benchmarks=str(benchmarks), settings={}))
 
     checked()
     with pytest.raises(IptDataError, match="task noise10 is not in the shards"):
         checked(pretrain={"both": {"tasks": ["noise30", "rain", "noise10"]}})
-    with pytest.raises(
-        IptDataError, match="as-it-is-noise30 is measured with the head sr2, its network is trained on noise30, rain"
-    ):
+    with pytest.raises(IptDataError, match="as-it-is-noise30 is measured with the head sr2, but its network has noise30, rain"):
         checked(cells=[{"x": "as it is", "from": "both", "head": "sr2"}])
     with pytest.raises(IptDataError, match="Kodak has no images for rain"):
         checked(cells=[{"x": "as it is", "from": "both", "measure": {"rain": ["Kodak"]}}])
     scratch = {"x": 1, "train": {"tasks": ["noise30"]}}
     with pytest.raises(IptDataError, match="Kodak has no images for rain"):
         checked(cells=[{"x": 1, "train": {"tasks": None}, "measure": {"rain": ["Kodak"]}}], pretrain=None)
-    with pytest.raises(IptDataError, match="no model 'ipt-bace'; expected one of ipt-base"):
+    with pytest.raises(IptDataError, match="no model 'ipt-bace', expected one of ipt-base"):
         checked(cells=[scratch | {"train": {"model": "ipt-bace"}}], pretrain=None)
     options = {"model": "edsr-tiny", "contrastive": 0.1}
     with pytest.raises(IptDataError, match=r"1-noise30: contrastive is 0\.1, but edsr-tiny has no tokens"):
         checked(cells=[scratch | {"train": options}], train={"batch_size": 4, "steps": 3}, pretrain=None)
-    with pytest.raises(IptDataError, match="1-sr2: sr2 has scale 2, the head noise30 1"):
+    with pytest.raises(IptDataError, match="1-sr2: sr2 has scale 2, but the head noise30 has 1"):
         checked(cells=[scratch | {"head": "noise30", "measure": {"sr2": ["Kodak"]}}], pretrain=None)
 
 
 def test_mistakes_in_a_call(written: Written, benchmarks: Path) -> None:
-    with pytest.raises(IptDataError, match="no study is called 'contrast'; there are: contrastive, "):
+    with pytest.raises(IptDataError, match="found no study 'contrast', expected one of contrastive, "):
         load_study("contrast")
     study = load_study(str(written(measure={"noise30": ["Kodak", "McMaster"]})))
-    with pytest.raises(IptDataError, match=r"small measures on Kodak, McMaster; .*benchmarks lacks McMaster"):
+    with pytest.raises(
+        IptDataError, match=r"benchmarks: .*benchmarks does not contain McMaster, expected folders Kodak, McMaster"
+    ):
         plan_study(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings={})
     study = load_study(str(written()))
     for settings, message in (
-        ({"model": "ipt-tiny"}, "--set model: the trainings of the study differ in it"),
-        ({"lr": 1e-3}, "--set lr: the trainings of the study differ in it"),
-        ({"steps": 3}, "--set steps: .* give --length SHARE"),
+        ({"model": "ipt-tiny"}, "settings: model cannot be set, it differs between the trainings"),
+        ({"lr": 1e-3}, "settings: lr cannot be set, it differs between the trainings"),
+        ({"steps": 3}, "settings: steps cannot be set, .*Pass length=FACTOR"),
         ({"clip": "tight"}, "small, both: clip: found 'tight'"),
     ):
         with pytest.raises(IptDataError, match=message):
             plan_study(study, out="out", shards=("corpus",), benchmarks=str(benchmarks), settings=settings)
     for options, message in (
-        ({"out": "s3://bucket/out"}, "s3://bucket/out is a URL; a study writes to a folder"),
-        ({"out": "out", "length": float("inf")}, "length: found inf"),
+        ({"out": "s3://bucket/out"}, "out: s3://bucket/out is a URL, expected a local folder"),
+        ({"out": "out", "length": float("inf")}, "length: found inf, expected a number above 0"),
     ):
         with pytest.raises(IptDataError, match=message):
             plan_study(study, shards=("corpus",), benchmarks=str(benchmarks), settings={}, **options)  # pyright: ignore
+    with pytest.raises(IptDataError, match=r"benchmarks: missing, expected a folder\. Pass shards and benchmarks, or smoke"):
+        plan_study(study, "out", shards="corpus")
+    with pytest.raises(IptDataError, match="shards: missing, expected one or several corpora"):
+        plan_study(study, "out", benchmarks=str(benchmarks))
+    with pytest.raises(IptDataError, match="workers: found 0, expected a whole number from 1 up"):
+        plan_study(study, "out", workers=0)

@@ -1,4 +1,4 @@
-"""What runs on the `training_corpus` are made of: a network that takes little time."""
+"""Options of quick runs on the `training_corpus`."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The blockwise losses are the naive ones, value and gradient, however the blocks are cut."""
+"""The blockwise losses equal the naive ones, value and gradient, for any block size."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from iptdata.training.contrastive import Form, contrastive_loss
 
 
 def naive(tokens: torch.Tensor, form: Form) -> torch.Tensor:
-    """As the formula reads, with the whole matrix."""
+    """The formula as published, with the whole matrix."""
     images, count, _ = tokens.shape
     unit = tokens / tokens.norm(dim=-1, keepdim=True)
     if form == "paper":
@@ -34,7 +34,7 @@ def naive(tokens: torch.Tensor, form: Form) -> torch.Tensor:
 @pytest.mark.parametrize("form", ["paper", "supcon"])
 @pytest.mark.parametrize("shape", [(2, 2, 5), (3, 4, 8), (5, 3, 6), (2, 9, 4)])
 @pytest.mark.parametrize("elements", [1, 30, 1 << 22])
-def test_value_and_gradient_are_the_naive_ones(form: Form, shape: tuple[int, ...], elements: int, monkeypatch) -> None:
+def test_value_and_gradient_equal_the_naive_ones(form: Form, shape: tuple[int, ...], elements: int, monkeypatch) -> None:
     monkeypatch.setattr(contrastive, "_BLOCK_ELEMENTS", elements)
     torch.manual_seed(sum(shape))
     ours = torch.randn(shape, requires_grad=True)
@@ -49,14 +49,14 @@ def test_value_and_gradient_are_the_naive_ones(form: Form, shape: tuple[int, ...
 
 
 @pytest.mark.parametrize("form", ["paper", "supcon"])
-def test_equal_tokens_cost_what_the_formula_says(form: Form) -> None:
-    """Where all tokens are the same, d = 1: log(B - 1) for the paper's form, log(B * N - 1) for the other."""
+def test_equal_tokens_give_the_loss_of_the_formula(form: Form) -> None:
+    """If all tokens are equal, d = 1: log(B - 1) for the paper's form, log(B * N - 1) for supcon."""
     tokens = torch.ones(4, 6, 3)
     wanted = torch.tensor(3.0 if form == "paper" else 23.0).log()
     torch.testing.assert_close(contrastive_loss(tokens, form), wanted)
 
 
-def test_half_precision_tokens_are_taken() -> None:
+def test_half_precision_tokens_are_accepted() -> None:
     tokens = torch.randn(3, 4, 8, dtype=torch.bfloat16, requires_grad=True)
     contrastive_loss(tokens).backward()
     assert tokens.grad is not None
@@ -64,8 +64,8 @@ def test_half_precision_tokens_are_taken() -> None:
 
 
 @pytest.mark.parametrize(("form", "tolerance"), [("paper", 1e-4), ("supcon", 1e-2)])
-def test_blocks_in_bf16_are_near(form: Form, tolerance: float) -> None:
-    """As on a GPU: products in bf16, sums in float32; value and gradient, on tokens that are alike within an image."""
+def test_blocks_in_bf16_are_close(form: Form, tolerance: float) -> None:
+    """As on a GPU: products in bf16, sums in float32; value and gradient, on tokens that are similar within an image."""
     torch.manual_seed(0)
     tokens = torch.randn(64) + torch.randn(8, 1, 64) + torch.randn(8, 16, 64)
     exact, near = tokens.clone().requires_grad_(), tokens.clone().requires_grad_()
@@ -83,8 +83,10 @@ def test_blocks_in_bf16_are_near(form: Form, tolerance: float) -> None:
 
 
 def test_one_image_is_refused() -> None:
-    with pytest.raises(ModelError, match="compares images, and the batch has one"):
+    with pytest.raises(
+        ModelError, match="found 1 image in a batch or a part of it, but the contrastive loss compares at least 2"
+    ):
         contrastive_loss(torch.randn(1, 4, 8), "paper")
     contrastive_loss(torch.randn(1, 4, 8), "supcon")
-    with pytest.raises(ModelError, match="tokens of an image, and there is one"):
+    with pytest.raises(ModelError, match="found 1 token per image, but the supcon loss compares at least 2"):
         contrastive_loss(torch.randn(3, 1, 8), "supcon")

@@ -1,4 +1,4 @@
-"""What only a GPU shows: bf16, a compiled network, losses that are read a step later."""
+"""Training on a GPU: bf16, a compiled network, losses that are read a step later."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""One step: the gradient of the whole batch, in parts or not; steps that are not finite; the running mean."""
+"""One step: the gradient of the whole batch, in parts or not; non-finite steps; the running mean."""
 
 import copy
 from pathlib import Path
@@ -15,7 +15,7 @@ from iptdata.stream.device import DeviceBatch
 from iptdata.training.contrastive import contrastive_loss
 from iptdata.training.learner import Contrast, Learner, parts_of
 from iptdata.training.ranks import Ranks
-from iptdata.training.validation import psnr
+from iptdata.training.validation import patch_psnr
 from tests.training.conftest import SIZE, TASKS, TINY
 
 SCALES = {"noise30": 1, "rain": 1, "sr2": 2}
@@ -59,7 +59,7 @@ def test_parts_of_a_batch_give_the_same_gradient(training_corpus: Path) -> None:
         one = learner(accumulate=accumulate)
         losses = [one.step(batch, 0, 1e-3).l1]
         gradients = {name: tensor.grad.clone() for name, tensor in one.model.named_parameters() if tensor.grad is not None}
-        losses += [one.step(batch, number, 1e-3).l1 for number in (1, 2)]
+        losses += [one.step(batch, step_index, 1e-3).l1 for step_index in (1, 2)]
         results.append((torch.stack(losses), gradients))
     for losses, gradients in results[1:]:
         torch.testing.assert_close(losses, results[0][0], rtol=1e-5, atol=1e-5)
@@ -96,9 +96,9 @@ def test_the_contrastive_loss_moves_the_body(training_corpus: Path) -> None:
     assert not found[0].equal(found[1])
 
 
-def test_chosen_tokens_differ_by_step_and_image_and_are_drawn_once(training_corpus: Path) -> None:
+def test_sampled_tokens_differ_by_step_and_image_and_are_reproducible(training_corpus: Path) -> None:
     one = learner(contrast=Contrast(0.1, "supcon", 5, 0))
-    first, again, second = (one._chosen_tokens(number) for number in (0, 0, 1))
+    first, again, second = (one._sampled_tokens(step_index) for step_index in (0, 0, 1))
     assert first is not None
     assert again is not None
     assert second is not None
@@ -107,7 +107,7 @@ def test_chosen_tokens_differ_by_step_and_image_and_are_drawn_once(training_corp
     assert not first.equal(second)
     assert not first[0].equal(first[1])
     assert all(len(set(row)) == 5 for row in first.tolist())
-    assert learner(contrast=Contrast(0.1, "supcon", 10_000, 0))._chosen_tokens(0) is None
+    assert learner(contrast=Contrast(0.1, "supcon", 10_000, 0))._sampled_tokens(0) is None
     assert one.step(batch_of(training_corpus), 0, 1e-3).contrastive > 0
 
 
@@ -115,7 +115,7 @@ def test_chosen_tokens_differ_by_step_and_image_and_are_drawn_once(training_corp
 def test_a_step_that_is_not_finite_changes_nothing(training_corpus: Path, ema: float | None) -> None:
     one, batch = learner(ema=ema), batch_of(training_corpus)
     one.step(batch, 0, 1e-3)
-    before, optimiser = weights(one.model), copy.deepcopy(one.optimizer.state_dict())
+    before, optimizer = weights(one.model), copy.deepcopy(one.optimizer.state_dict())
     lost = batch._replace(clean=torch.full_like(batch.clean, float("inf")))
     steep = batch._replace(corrupted=torch.full_like(batch.corrupted, float("nan")))
     assert one.step(lost, 1, 1e-3).finite == 0
@@ -127,8 +127,8 @@ def test_a_step_that_is_not_finite_changes_nothing(training_corpus: Path, ema: f
     hook.remove()
     assert all(tensor.equal(before[name]) for name, tensor in weights(one.model).items())
     after = one.optimizer.state_dict()
-    for number, state in optimiser["state"].items():
-        assert all(tensor.equal(after["state"][number][name]) for name, tensor in state.items())
+    for index, state in optimizer["state"].items():
+        assert all(tensor.equal(after["state"][index][name]) for name, tensor in state.items())
     assert one.step(batch, 2, 1e-3).finite == 1
     assert not all(tensor.equal(before[name]) for name, tensor in weights(one.model).items())
 
@@ -143,8 +143,8 @@ def test_a_clipped_gradient_has_its_norm(training_corpus: Path) -> None:
 def test_the_running_mean(training_corpus: Path) -> None:
     one, batch, name = learner(ema=0.9), batch_of(training_corpus), "body.linear_encoding.weight"
     mean = weights(one.model)[name]
-    for number in range(3):
-        one.step(batch, number, 1e-3)
+    for step_index in range(3):
+        one.step(batch, step_index, 1e-3)
         mean = 0.9 * mean + 0.1 * weights(one.model)[name]
     torch.testing.assert_close(one.weights()[name], mean)
     assert one.mean is not None
@@ -154,7 +154,7 @@ def test_the_running_mean(training_corpus: Path) -> None:
     assert weights(one.model)[name].equal(trained)
 
 
-def test_other_heads_and_a_frozen_body_stay(training_corpus: Path) -> None:
+def test_other_heads_and_a_frozen_body_do_not_change(training_corpus: Path) -> None:
     model = model_of(**TINY["network"])
     freeze_body(model)
     one, before = learner(model), weights(model)
@@ -164,8 +164,8 @@ def test_other_heads_and_a_frozen_body_stay(training_corpus: Path) -> None:
     assert all(name.startswith(("head.1.", "tail.1.", "body.query_embed.")) for name in changed)
 
 
-def test_eight_pairs_are_learnt_by_heart(training_corpus: Path) -> None:
+def test_eight_pairs_are_memorized(training_corpus: Path) -> None:
     batch, one = batch_of(training_corpus), learner(model_of(), clip=1.0)
-    for number in range(600):
-        one.step(batch, number, 2e-3 if number < 350 else 3e-4)
-    assert float(psnr(one.restore(batch.corrupted, "rain"), batch.clean.byte()).mean()) > 40
+    for step_index in range(600):
+        one.step(batch, step_index, 2e-3 if step_index < 350 else 3e-4)
+    assert float(patch_psnr(one.restore(batch.corrupted, "rain"), batch.clean.byte()).mean()) > 40

@@ -1,4 +1,4 @@
-"""Several ranks train as one does: same batch, same loss, same gradient."""
+"""Several ranks train as a single one: same batch, same loss, same gradient."""
 
 import json
 import os
@@ -37,6 +37,10 @@ def test_ranks_give_the_losses_of_one(tmp_path: Path, options: dict[str, Any], r
     assert done.returncode == 0, done.stderr
     for name, one in runs.items():
         trained(tmp_path / "one" / name, one)
+        results = [json.loads((tmp_path / name / f"result-{rank}.json").read_text()) for rank in range(ranks)]
+        assert all(result == results[0] for result in results)
+        assert (results[0]["step"], results[0]["patches"], results[0]["finished"]) == (6, 48, True)
+        assert results[0]["setting"].startswith(f"{ranks} x CPU")
         for found, wanted in zip(metrics(tmp_path / name), metrics(tmp_path / "one" / name), strict=True):
             if "validation" in wanted:
                 assert found["validation"] == pytest.approx(wanted["validation"], rel=1e-5)
@@ -46,7 +50,7 @@ def test_ranks_give_the_losses_of_one(tmp_path: Path, options: dict[str, Any], r
                 assert found[key] == pytest.approx(wanted[key], rel=1e-5)
 
 
-def test_a_run_goes_on_with_other_ranks(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_run_resumes_with_other_ranks(tmp_path: Path, options: dict[str, Any]) -> None:
     whole = trained(tmp_path / "whole", options)
     trained(tmp_path / "run", options, until=3)
     (tmp_path / "runs.json").write_text(json.dumps({"run": options}))

@@ -1,4 +1,4 @@
-"""Runs: what they leave behind, going on as if nothing had happened, and one clear line for each mistake."""
+"""Runs: their files and results, exact resume, and one clear line for each mistake."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from iptdata.model.transfer import for_tasks
 from iptdata.shards.find import find_shards
 from iptdata.training.loop import Loop
 from iptdata.training.metrics import side_by_side
-from iptdata.training.run import train
+from iptdata.training.run import run_training
 from iptdata.training.run_folder import next_folder
 from tests.conftest import small_disk
 from tests.training.conftest import PAIRS, SIZE, TASKS
@@ -38,7 +38,7 @@ def checkpoints(run: Path) -> list[str]:
     return sorted(path.name for path in (run / "checkpoints").iterdir())
 
 
-def test_a_run_leaves_a_record(tmp_path: Path, options: Options) -> None:
+def test_a_run_writes_metrics_events_config_and_checkpoint(tmp_path: Path, options: Options) -> None:
     watch = trained(tmp_path / "run", options | {"picture_every": 3})
     lines = metrics(tmp_path / "run")
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
@@ -71,7 +71,7 @@ def test_a_run_leaves_a_record(tmp_path: Path, options: Options) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema": 0.9, "clip": 1.0}, {"contrastive_tokens": 7, "accumulate": 2}])
-def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, options: Options, changes: Options) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, options: Options, changes: Options) -> None:
     options |= changes
     whole = trained(tmp_path / "whole", options)
     first = trained(tmp_path / "parts", options, until=2)
@@ -84,7 +84,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, option
     assert all(tensor.equal(other.weights[name]) for name, tensor in one.weights.items())
 
 
-def test_what_was_recorded_behind_a_checkpoint_is_done_again(tmp_path: Path, options: Options) -> None:
+def test_steps_recorded_after_the_last_checkpoint_are_done_again(tmp_path: Path, options: Options) -> None:
     whole = trained(tmp_path / "run", options | {"save_every": 4})
     (tmp_path / "run" / "checkpoints" / "step-00000006.pt").unlink()
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
@@ -94,9 +94,9 @@ def test_what_was_recorded_behind_a_checkpoint_is_done_again(tmp_path: Path, opt
     assert [line["step"] for line in metrics(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_finished_run_goes_on_with_more(tmp_path: Path, options: Options) -> None:
+def test_a_finished_run_continues_with_more_steps(tmp_path: Path, options: Options) -> None:
     trained(tmp_path / "run", options)
-    with pytest.raises(TrainError, match="is finished: it stands at step 6 of 6; say more --steps"):
+    with pytest.raises(TrainError, match=r"run is already finished \(step 6 of 6\). Pass larger steps or epochs to continue"):
         trained(tmp_path / "run", {})
     more = trained(tmp_path / "run", {"steps": 8})
     assert [step.step for step in more.steps] == [7, 8]
@@ -105,7 +105,7 @@ def test_a_finished_run_goes_on_with_more(tmp_path: Path, options: Options) -> N
     assert epochs.steps[-1].step == 14
 
 
-def test_the_last_checkpoints_and_the_best_stay(tmp_path: Path, options: Options) -> None:
+def test_the_last_checkpoints_and_the_best_are_kept(tmp_path: Path, options: Options) -> None:
     watch = trained(tmp_path / "run", options | {"save_every": 1, "keep": 2, "validate": True, "validate_every": 2, "lr": 1e-3})
     assert checkpoints(tmp_path / "run") == ["step-00000005.pt", "step-00000006.pt"]
     assert sorted(watch.psnr) == [2, 4, 6]
@@ -127,7 +127,7 @@ def test_validation_is_the_psnr_of_the_held_out_pairs(tmp_path: Path, options: O
     assert watch.psnr[6]["rain"] == pytest.approx(float(wanted), abs=1e-4)
 
 
-def test_a_run_goes_on_from_anywhere_as_it_was(
+def test_a_run_resumes_from_another_working_directory_with_its_options(
     tmp_path: Path, options: Options, training_corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(training_corpus.parent)
@@ -138,24 +138,26 @@ def test_a_run_goes_on_from_anywhere_as_it_was(
     assert (saved["device"], saved["precision"], saved["shards"]) == ("cpu", "bf16", [str(training_corpus)])
 
 
-def test_torchrun_needs_a_folder_that_it_finds_again(tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_torchrun_may_restart_needs_a_folder(
+    tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
-    with pytest.raises(TrainError, match="torchrun may start this run again; say --out RUN"):
-        train([options], None, Watch())
+    with pytest.raises(TrainError, match="out: missing, expected a folder: torchrun may restart this run"):
+        run_training([options], None, Watch())
     trained(tmp_path / "run", options | {"save_every": 2}, until=3, resume=False)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert trained(tmp_path / "run", options, resume=False).run.step == 3
 
 
-def test_a_run_begins_anew_when_told(tmp_path: Path, options: Options) -> None:
+def test_no_resume_starts_a_new_run(tmp_path: Path, options: Options) -> None:
     first = trained(tmp_path / "run", options | {"save_every": 2})
     again = trained(tmp_path / "run", options | {"seed": 1}, resume=False)
     assert len(again.steps) == 6
     assert again.losses != first.losses
     assert [line["step"] for line in metrics(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
     assert checkpoints(tmp_path / "run") == ["step-00000006.pt"]
-    with pytest.raises(TrainError, match="has no checkpoint to go on from"):
+    with pytest.raises(TrainError, match=r"resume: .* has no checkpoint to resume from. Leave out resume"):
         trained(tmp_path / "other", options, resume=True)
 
 
@@ -173,14 +175,14 @@ def test_weights_for_another_task(tmp_path: Path, options: Options) -> None:
     assert not weights["head.2.0.weight"].equal(source.weights["head.0.0.weight"])
     swapped, _ = for_tasks(source, {"noise30": 1, "rain": 1}, SIZE)
     assert swapped.state_dict()["head.0.0.weight"].equal(source.weights["head.1.0.weight"])
-    with pytest.raises(ModelError, match="is for patches of 24x24, the shards hold 48x48"):
+    with pytest.raises(ModelError, match="expects patches of 24x24, found 48x48 in the shards"):
         for_tasks(source, {"rain": 1}, 48)
     tuned: Options = {"checkpoint": path, "freeze": "body", "tasks": ["sr2"], "model": None, "network": {}}
     watch = trained(tmp_path / "tuned", options | tuned)
     assert "sr2 are new" in watch.run.notes[0]
     body = load_checkpoint(str(tmp_path / "tuned" / "checkpoints" / "step-00000006.pt")).weights
     assert body["body.encoder.layers.0.linear1.weight"].equal(source.weights["body.encoder.layers.0.linear1.weight"])
-    with pytest.raises(TrainError, match="freeze is body in the checkpoint, none wanted"):
+    with pytest.raises(TrainError, match="freeze: found none, but the checkpoint was trained with body"):
         trained(tmp_path / "tuned", {"steps": 7, "freeze": "none"})
     os.rename(path, path + ".gone")
     assert len(trained(tmp_path / "tuned", {"steps": 7}).steps) == 1
@@ -190,24 +192,24 @@ def test_edsr_has_no_tokens(tmp_path: Path, options: Options) -> None:
     edsr: Options = {"model": "edsr-tiny", "network": {"n_feats": 8, "n_blocks": 1}}
     watch = trained(tmp_path / "run", options | edsr)
     assert [step.contrastive for step in watch.steps] == [0.0] * 6
-    with pytest.raises(TrainError, match=r"contrastive is 0\.1, but edsr-tiny has no tokens"):
+    with pytest.raises(TrainError, match=r"contrastive: found 0\.1, but edsr-tiny has no tokens"):
         trained(tmp_path / "other", options | edsr | {"contrastive": 0.1})
 
 
-def test_shards_of_others(tmp_path: Path, options: Options, training_corpus: Path) -> None:
+def test_shards_not_written_by_iptdata(tmp_path: Path, options: Options, training_corpus: Path) -> None:
     shards = [str(training_corpus), f"blur={training_corpus}/sr2/train/*.tar"]
     watch = trained(tmp_path / "run", options | {"shards": shards, "tasks": ["rain", "blur"], "validate": True})
     assert watch.run.pairs == {"rain": PAIRS, "blur": None}
     assert {step.epoch for step in watch.steps} == {None}
     assert list(watch.psnr[6]) == ["rain"]
-    with pytest.raises(TrainError, match="have no split, so nothing is held out"):
+    with pytest.raises(TrainError, match="validate: shards not written by iptdata have no split, so nothing is held out"):
         trained(tmp_path / "other", options | {"shards": shards[1:], "validate": True})
     with pytest.raises(TrainError, match="blur has no known number of pairs"):
         trained(tmp_path / "other", options | {"shards": shards, "steps": None, "epochs": 1, "tasks": ["blur"]})
 
 
 def test_steps_without_a_finite_loss(tmp_path: Path, options: Options) -> None:
-    with pytest.raises(TrainFailed, match="3 steps in a row gave an infinite or undefined gradient"):
+    with pytest.raises(TrainFailed, match="3 steps in a row had an infinite or NaN loss or gradient"):
         trained(tmp_path / "run", options | {"lr": 1e38, "steps": 50, "nonfinite": 3, "save_every": 1})
     lines = metrics(tmp_path / "run")
     assert [line["skipped"] for line in lines[-3:]] == [True] * 3
@@ -215,9 +217,9 @@ def test_steps_without_a_finite_loss(tmp_path: Path, options: Options) -> None:
     assert load_checkpoint(str(tmp_path / "run" / "checkpoints" / f"step-{len(lines) - 1:08d}.pt"))
 
 
-def test_a_full_disk_leaves_the_checkpoints_before(tmp_path: Path, options: Options) -> None:
+def test_a_full_disk_keeps_earlier_checkpoints(tmp_path: Path, options: Options) -> None:
     with small_disk(tmp_path / "disk", "12m") as disk:
-        with pytest.raises(DiskFull, match=r"the disk is full: .*/run/.* could not be written; free some space and go on"):
+        with pytest.raises(DiskFull, match=r"the disk is full: cannot write .*/run/.*\. Free some space and run it again"):
             trained(disk / "run", options | {"save_every": 1, "keep": 50, "steps": 50})
         kept = checkpoints(disk / "run")
         assert kept
@@ -228,10 +230,10 @@ def test_a_full_disk_leaves_the_checkpoints_before(tmp_path: Path, options: Opti
 
 
 def test_checkpoints_are_written_every_ten_minutes(tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock on which every look takes 100 s."""
+    """With a clock that advances 100 s at every reading."""
     ticks = iter(range(0, 10**6, 100))
-    begin = Loop.__init__
-    monkeypatch.setattr(Loop, "__init__", lambda *arguments: begin(*arguments, now=lambda: next(ticks)))
+    original = Loop.__init__
+    monkeypatch.setattr(Loop, "__init__", lambda *arguments: original(*arguments, now=lambda: next(ticks)))
     trained(tmp_path / "run", options | {"keep": 100, "steps": 20})
     assert len(checkpoints(tmp_path / "run")) > 4
 
@@ -243,7 +245,7 @@ def test_without_a_compiler_a_run_is_eager(tmp_path: Path, options: Options, mon
     eager = trained(tmp_path / "eager", options)
     monkeypatch.setattr(torch, "compile", fails)
     watch = trained(tmp_path / "run", options | {"compile": True})
-    assert watch.run.notes == ("nothing is compiled: No working C++ compiler found",)
+    assert watch.run.notes == ("the network is not compiled: No working C++ compiler found",)
     assert watch.losses == eager.losses
 
 

@@ -1,4 +1,4 @@
-"""Runs as tests watch them: an observer that remembers, and the record on disk."""
+"""Runs under test: an observer that keeps all events, and the records on disk."""
 
 import json
 import time
@@ -9,17 +9,17 @@ from typing import Any
 import torch
 
 from iptdata.training.events import Observer, RunInfo, StepRecord
-from iptdata.training.run import train
+from iptdata.training.run import run_training
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl that are whole by now."""
+    """The complete lines of a run's metrics.jsonl."""
     path = run / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
 
 
 def reached(run: Path, step: int) -> None:
-    """Wait until a run that is under way has recorded a step."""
+    """Wait until a running run has recorded a step."""
     for _ in range(1200):
         if len(metrics(run)) >= step:
             return
@@ -33,16 +33,16 @@ class Watch(Observer):
         self.psnr: dict[int, Mapping[str, float]] = {}
         self.pictures: list[tuple[torch.Tensor, ...]] = []
 
-    def started(self, run: RunInfo) -> None:
+    def on_start(self, run: RunInfo) -> None:
         self.run = run
 
-    def stepped(self, step: StepRecord) -> None:
+    def on_step(self, step: StepRecord) -> None:
         self.steps.append(step)
 
-    def pictured(self, step: int, task: str, corrupted: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor) -> None:
+    def on_pictures(self, step: int, task: str, corrupted: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor) -> None:
         self.pictures.append((corrupted, restored, clean))
 
-    def validated(self, step: int, psnr: Mapping[str, float]) -> None:
+    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
         self.psnr[step] = psnr
 
     @property
@@ -51,8 +51,9 @@ class Watch(Observer):
 
 
 def trained(out: Path, options: Mapping[str, Any], *, until: int | None = None, resume: bool | None = None) -> Watch:
-    """A run, stopped as by SIGTERM after step `until`."""
+    """Train, and stop as by SIGTERM after step `until`."""
     watch = Watch()
-    stopping: Callable[[], bool] = lambda: until is not None and len(watch.steps) >= until - 1  # noqa: E731
-    assert train([options], str(out), watch, resume=resume, stopping=stopping) == (until is None)
+    stop_requested: Callable[[], bool] = lambda: until is not None and len(watch.steps) >= until - 1  # noqa: E731
+    result = run_training([options], str(out), watch, resume=resume, stop_requested=stop_requested)
+    assert result.finished == (until is None)
     return watch

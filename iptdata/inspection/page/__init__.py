@@ -1,4 +1,4 @@
-"""One self-contained HTML page of a corpus: its summaries and a gallery of pairs. Nothing in it is loaded from anywhere."""
+"""A self-contained HTML page of a corpus: summaries and a gallery of pairs. It loads nothing from elsewhere."""
 
 import base64
 import hashlib
@@ -14,43 +14,52 @@ import jinja2
 import numpy as np
 
 from iptdata.inspection import text as texts
-from iptdata.inspection.choose import Chosen
+from iptdata.inspection.choose import PairSelection
 from iptdata.inspection.column_stats import ColumnStats
 from iptdata.inspection.pair import Pair
-from iptdata.units import many
+from iptdata.units import pluralize
 
-MOST_BYTES = 9_000_000
+MAX_BYTES = 9_000_000
 _BAR, _HEIGHT = 7, 34
 
 
 class _Card(NamedTuple):
-    """A pair of the gallery; pictures as data URLs."""
+    """A pair of the gallery, with its pictures as data URLs."""
 
     title: str
     pair: Pair
     clean: str
     corrupted: str
     label: str
-    numbers: dict[str, float]
+    values: dict[str, float]
     facts: dict[str, str]
 
 
 def page(
-    name: str, summaries: Sequence[texts.Summary], chosen: Sequence[Chosen], notes: Sequence[str], most: int | None
+    name: str,
+    summaries: Sequence[texts.Summary],
+    selections: Sequence[PairSelection],
+    notes: Sequence[str],
+    max_bytes: int | None,
+    sort: str = "random",
 ) -> str:
-    """The page as HTML.
+    """Render the page as HTML.
 
     Args:
-        name: of the corpus, for the title.
-        notes: what could not be shown.
-        most: bytes of pictures, None for no bound; what goes beyond is left out evenly over the recipes, and the page says so.
+        name: Name of the corpus, for the title.
+        summaries: Summary of each recipe and split.
+        selections: Pairs of the gallery.
+        notes: Messages to show at the top.
+        max_bytes: Maximum size of all pictures, None for no limit; pairs beyond it are left out evenly over the recipes, with a
+            note on the page.
+        sort: Order of the pairs as they were selected, for the label of this order.
     """
-    cards, left_out = _cards(chosen, most)
+    cards, left_out = _cards(selections, max_bytes)
     if left_out:
-        notes = [
-            *notes,
-            f"{many(left_out, 'more pair')} of the choice left out to keep the page small; --pairs N shows N of each recipe",
-        ]
+        text = (
+            f"{pluralize(left_out, 'selected pair')} left out to keep the page small; set the number of pairs to include them"
+        )
+        notes = [*notes, text]
     style, script = _file("page.css"), _file("page.js")
     return _template("page.html.j2").render(
         name=name,
@@ -64,23 +73,24 @@ def page(
         labels=sorted({card.label for card in cards if card.label}),
         parameters=sorted({name for card in cards for name in card.pair.params}),
         notes=notes,
+        sort=sort,
     )
 
 
 def fragment(summaries: Sequence[texts.Summary], pairs: Sequence[Pair]) -> str:
-    """Summaries and pairs for a notebook: HTML without a script, in the notebook's own colours."""
+    """Render summaries and pairs for a notebook: HTML without a script, in the notebook's own colours."""
     return _template("fragment.html.j2").render(summaries=summaries, cards=[_card(pair.task, pair) for pair in pairs])
 
 
-def _cards(chosen: Sequence[Chosen], most: int | None) -> tuple[list[_Card], int]:
-    """The first pair of each recipe, then the second of each, and so on while there is room; how many were left out."""
-    kept: dict[str, list[_Card]] = {title: [] for title, _, _ in chosen}
+def _cards(selections: Sequence[PairSelection], max_bytes: int | None) -> tuple[list[_Card], int]:
+    """The first pair of each recipe, then the second of each, and so on while they fit; and the number left out."""
+    kept: dict[str, list[_Card]] = {title: [] for title, _, _ in selections}
     size = left_out = 0
-    for row in zip_longest(*([(title, pair) for pair in pairs] for title, _, pairs in chosen)):
+    for row in zip_longest(*([(title, pair) for pair in pairs] for title, _, pairs in selections)):
         for title, pair in filter(None, row):
             card = _card(title, pair)
             size += len(card.clean) + len(card.corrupted)
-            if most is None or size <= most:
+            if max_bytes is None or size <= max_bytes:
                 kept[title].append(card)
             else:
                 left_out += 1
@@ -98,7 +108,7 @@ def _card(title: str, pair: Pair) -> _Card:
         clean=_data_url(pair.clean),
         corrupted=_data_url(pair.corrupted),
         label="" if label is None else str(label),
-        numbers=psnr | pair.params,
+        values=psnr | pair.params,
         facts={key: value for key, value in facts.items() if key not in hidden},
     )
 
@@ -109,11 +119,11 @@ def _data_url(image: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(data.tobytes()).decode()}"
 
 
-def histogram(spread: ColumnStats) -> dict[str, object]:
+def histogram(column: ColumnStats) -> dict[str, object]:
     """Bars for an SVG: x, y and height of each."""
-    tallest = max(spread.bins) or 1
-    heights = [math.ceil(count / tallest * _HEIGHT) for count in spread.bins]
-    bars = [(number * _BAR, _HEIGHT - height, height) for number, height in enumerate(heights) if height]
+    tallest = max(column.bins) or 1
+    heights = [math.ceil(count / tallest * _HEIGHT) for count in column.bins]
+    bars = [(index * _BAR, _HEIGHT - height, height) for index, height in enumerate(heights) if height]
     return {"bars": bars, "width": len(heights) * _BAR, "height": _HEIGHT, "bar": _BAR - 1}
 
 
@@ -126,7 +136,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(words=texts, histogram=histogram)
+    environment.globals.update(texts=texts, histogram=histogram)
     return environment
 
 
@@ -139,5 +149,5 @@ def _file(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """As a content-security policy names an inline element."""
+    """Hash of an inline element in a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

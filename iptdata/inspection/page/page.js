@@ -2,7 +2,7 @@
 "use strict";
 const gallery = document.getElementById("gallery");
 const cards = Array.from(gallery.querySelectorAll(".pair"));
-const numbers = new Map(cards.map((card) => [card, JSON.parse(card.dataset.numbers)]));
+const values = new Map(cards.map((card) => [card, JSON.parse(card.dataset.values)]));
 const form = document.getElementById("filter");
 const count = document.getElementById("count");
 
@@ -14,7 +14,7 @@ function wipe(card, share) {
 }
 
 function matches(card, wanted) {
-  const value = numbers.get(card)[wanted.number];
+  const value = values.get(card)[wanted.column];
   const low = wanted.low === "" ? -Infinity : Number(wanted.low);
   const high = wanted.high === "" ? Infinity : Number(wanted.high);
   const bounded = wanted.low !== "" || wanted.high !== "";
@@ -31,7 +31,7 @@ function compare(name, direction) {
     return (a, b) => direction * (a.dataset.key < b.dataset.key ? -1 : Number(a.dataset.key > b.dataset.key));
   }
   return (a, b) => {
-    const [first, second] = [numbers.get(a)[name], numbers.get(b)[name]];
+    const [first, second] = [values.get(a)[name], values.get(b)[name]];
     if (first === undefined || second === undefined) {
       return Number(first === undefined) - Number(second === undefined);
     }
@@ -41,7 +41,7 @@ function compare(name, direction) {
 
 function update() {
   const wanted = { label: "", ...Object.fromEntries(new FormData(form)) };
-  const order = wanted.sort ? [...cards].sort(compare(wanted.sort, wanted.falling ? -1 : 1)) : cards;
+  const order = wanted.sort ? [...cards].sort(compare(wanted.sort, wanted.descending ? -1 : 1)) : cards;
   gallery.append(...order);
   for (const card of cards) {
     card.hidden = !matches(card, wanted);
@@ -66,10 +66,10 @@ function makeCurrent(current) {
 
 function step(card, key) {
   const shown = visible();
-  const place = shown.indexOf(card);
+  const index = shown.indexOf(card);
   const across = shown.filter((other) => other.offsetTop === shown[0].offsetTop).length;
-  const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across, Home: -place, End: shown.length - 1 - place };
-  return shown[place + moves[key]];
+  const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across, Home: -index, End: shown.length - 1 - index };
+  return shown[index + moves[key]];
 }
 
 gallery.addEventListener("keydown", (event) => {

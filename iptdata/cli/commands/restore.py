@@ -1,0 +1,80 @@
+"""`iptdata restore`."""
+
+import dataclasses
+import os
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from iptdata.cli.completion import complete_recipes
+from iptdata.cli.console import console
+from iptdata.cli.json_output import JsonOption, print_json
+from iptdata.cli.options import Command, complete_paths, declared, given
+from iptdata.options import option
+from iptdata.restoration.options import RestoreOptions
+
+if TYPE_CHECKING:
+    from iptdata.restoration.photos import PhotoResult
+
+_FILES = "Inputs and outputs"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Arguments:
+    """The network, and the folder of the results."""
+
+    checkpoint: str = option(help="Checkpoint of the network.", path=True, group=_FILES, metavar="FILE")
+    task: str = option(help="Task of the network to restore with.", group=_FILES, metavar="NAME")
+    out: str = option(help="Folder for the results, which keep their names.", path=True, group=_FILES, metavar="DIR")
+
+
+@click.command(name="restore", cls=Command)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", shell_complete=complete_paths)
+@declared(_Arguments, complete={"task": complete_recipes})
+@declared(RestoreOptions)
+@declared(JsonOption)
+def command(inputs: tuple[str, ...], checkpoint: str, task: str, out: str, as_json: bool | None, **options: Any) -> None:
+    """Restore photos of any size with one task of a network. INPUT is a photo, a folder or a glob.
+
+    Transparency, EXIF and colour profile are kept. Photos that cannot be read are reported, the others are restored, and the
+    exit status is 1. Run the command again to restore the missing ones.
+
+    \b
+    Examples:
+      iptdata restore photo.jpg --checkpoint runs/ipt-base-1/best.pt --task noise50 --out restored
+      iptdata restore photos 'scans/*.png' --checkpoint best.pt --task sr2 --out large --compare
+    """
+    restored = _restore(inputs, out, checkpoint, task, given(options))
+    if as_json:
+        print_json(
+            [{"status": item.status, "path": item.path, "target": item.target, "problem": item.problem} for item in restored]
+        )
+    counts = Counter(item.status for item in restored)
+    skipped = f", {counts['skipped']} skipped because they exist (--overwrite replaces them)" if counts["skipped"] else ""
+    console().print(f"{counts['done']} of {len(restored)} restored into {out}{skipped}", markup=False, soft_wrap=True)
+    if counts["failed"]:
+        sys.exit(1)
+
+
+def _restore(inputs: tuple[str, ...], out: str, checkpoint: str, task: str, options: dict[str, Any]) -> "list[PhotoResult]":
+    """Restore all photos, with a progress bar over the tiles of each."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    from iptdata.restoration.photos import restore  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True) as progress:
+        bar = progress.add_task("", total=None)
+
+        def on_tiles(path: str, restored: int, total: int) -> None:
+            if restored == 0:
+                progress.reset(bar, total=total, description=os.path.basename(path))
+            progress.update(bar, completed=restored)
+
+        def on_photo(result: "PhotoResult") -> None:
+            if result.problem:
+                console().print(f"! {result.problem}", markup=False, soft_wrap=True)
+
+        return restore(inputs, out, checkpoint, task, on_photo=on_photo, on_tiles=on_tiles, **options)

@@ -1,0 +1,1 @@
+"""Output of commands: tables, progress, pictures in a terminal."""

@@ -1,0 +1,144 @@
+"""Output of `iptdata build`: the plan, progress, and the table at the end."""
+
+import shlex
+import threading
+import time
+from collections import Counter
+from types import TracebackType
+
+from rich import box
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from iptdata.builder import BuildEstimate, BuildObserver, BuildResult
+from iptdata.builder.driver import Survey
+from iptdata.builder.unit import UnitReport
+from iptdata.cli.console import console, results
+from iptdata.shards.corpus import SplitTotals
+from iptdata.units import format_bytes, format_duration, pluralize
+
+_LINE_EVERY_SECONDS = 10.0
+
+
+class SurveyPrinter(BuildObserver):
+    """Prints what will be built, and what is already complete."""
+
+    def on_survey(self, survey: Survey) -> None:
+        plan, listing = survey.plan, survey.plan.listing
+        splits = ", ".join(f"{len(rows):,} {split}" for split, rows in plan.splits.items())
+        images = pluralize(len(listing), "image")
+        console().print(f"[bold]{escape(plan.source.description)}[/]: {images}, {splits}; seed {plan.options.seed}")
+        if listing.ambiguous:
+            console().print(f"{listing.ambiguous:,} images share label and file name; their keys include more of their path")
+        for name, reason in listing.unusable:
+            console().print(f"skipped: {name} ({reason})", markup=False)
+        if survey.shards_done:
+            console().print(f"{pluralize(survey.shards_done, 'shard')} already complete")
+
+
+class BuildProgress(SurveyPrinter):
+    """A bar on a terminal, otherwise one line every 10 seconds."""
+
+    def __init__(self) -> None:
+        self._images = self._pairs = self._bytes = self._total = 0
+        self._rejects: Counter[str] = Counter()
+        self._stop = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+        self._starting = console().status("Starting Ray")
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("images  {task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=console(),
+            disable=not console().is_terminal,
+        )
+
+    def __enter__(self) -> "BuildProgress":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._starting.stop()
+        self.on_end()
+
+    def on_survey(self, survey: Survey) -> None:
+        super().on_survey(survey)
+        self._total = survey.images
+        self._starting.start()
+
+    def on_start(self) -> None:
+        self._starting.stop()
+        self._task = self._bar.add_task("Building", total=self._total, figures="")
+        self._start = time.monotonic()
+        self._bar.start()
+        if not console().is_terminal:
+            self._ticker.start()
+
+    def on_report(self, report: UnitReport) -> None:
+        self._images += report.images
+        for _, info in report.shards:
+            self._pairs += info.pairs
+            self._bytes += info.bytes
+            self._rejects.update(reject.reason for reject in info.rejects)
+        self._bar.update(self._task, completed=self._images, figures=self._figures())
+
+    def on_end(self) -> None:
+        self._stop.set()
+        self._bar.stop()
+
+    def _figures(self) -> str:
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        rates = f"{self._images / seconds:,.0f} images/s  {self._pairs / seconds:,.0f} pairs/s  {format_bytes(self._bytes)}"
+        return rates + (f"  {self._rejects.total():,} rejects" if self._rejects else "")
+
+    def _tick(self) -> None:
+        while not self._stop.wait(_LINE_EVERY_SECONDS):
+            rate = self._images / max(time.monotonic() - self._start, 1e-9)
+            left = format_duration((self._total - self._images) / rate) if self._images else "unknown"
+            console().print(f"{self._images:,}/{self._total:,} images  {self._figures()}  time left {left}")
+
+
+def print_estimate(found: BuildEstimate) -> None:
+    """The table of a dry run, on standard output."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("recipe", "shards", "pairs", "bytes"):
+        table.add_column(name, justify="left" if name == "recipe" else "right")
+    for recipe in found.recipes:
+        table.add_row(recipe.recipe, f"{recipe.shards:,}", f"{recipe.pairs:,}", format_bytes(recipe.bytes))
+    out = results()
+    out.print(table)
+    time_text = (
+        "unknown time, since no image could be used"
+        if found.seconds is None
+        else f"about {format_duration(found.seconds)} with {pluralize(found.workers, 'worker')}"
+    )
+    free_text = "" if found.free_bytes is None else f" of {format_bytes(found.free_bytes)} free"
+    out.print(f"{pluralize(found.units, 'unit')}, {format_bytes(found.bytes)}{free_text}, {time_text}. Nothing was written.")
+
+
+def print_result(result: BuildResult) -> None:
+    """The table at the end, on standard output, and what to run next."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("recipe", "split", "pairs", "shards", "bytes", "PSNR (dB)", "dropped"):
+        table.add_column(name, justify="right" if name in ("pairs", "shards", "bytes", "PSNR (dB)") else "left")
+    for total in result.splits:
+        numbers = (f"{total.pairs:,}", f"{total.shards:,}", format_bytes(total.bytes), _psnr(total))
+        table.add_row(total.task, total.split, *numbers, _dropped(total))
+    results().print(table)
+    rate = result.images / max(result.seconds, 1e-9)
+    console().print(f"{format_duration(result.seconds)}, {rate:,.0f} images/s. The corpus is in {result.out}", markup=False)
+    console().print(f"Next: iptdata inspect {shlex.quote(result.out)} --preview preview.png", markup=False)
+
+
+def _psnr(total: SplitTotals) -> str:
+    text = "-" if total.psnr is None else f"{total.psnr:.2f}"
+    return text + (f" ({total.identical:,} unchanged)" if total.identical else "")
+
+
+def _dropped(total: SplitTotals) -> str:
+    parts = [f"{count:,} {reason}" for reason, count in total.rejected.most_common()]
+    parts += [f"{total.flat:,} flat patches"] if total.flat else []
+    parts += [f"{total.damaged_kept:,} damaged, kept"] if total.damaged_kept else []
+    return ", ".join(parts) or "none"

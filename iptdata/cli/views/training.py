@@ -1,0 +1,172 @@
+"""Output of `iptdata train`: the setup, a live line, and a table at the end."""
+
+import math
+import shlex
+import statistics
+import time
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from iptdata.cli.console import console, results
+from iptdata.training.events import Observer, RunInfo, StepRecord
+from iptdata.units import format_duration
+
+_LINE_EVERY_SECONDS, _LIVE_EVERY_SECONDS = 10.0, 0.2
+_PREDICT_AFTER_STEPS, _PREDICT_AFTER_SECONDS = 5, 30.0
+_RECENT, _ENDS = 50, 100
+
+
+class TrainProgress(Observer):
+    """A banner, a live line on a terminal or else one every 10 seconds, and a table at the end.
+
+    Args:
+        show_table: Print the table on standard output at the end.
+    """
+
+    def __init__(self, *, show_table: bool = True) -> None:
+        self._show_table = show_table
+        self._recent: deque[StepRecord] = deque(maxlen=_RECENT)
+        self._losses: dict[str, _Losses] = defaultdict(_Losses)
+        self._psnr: Mapping[str, float] = {}
+        self._path: str | None = None
+        self._skipped = 0
+        self._predicted = False
+        self._started_at = self._line_at = time.monotonic()
+        self._live = Live(console=console(), auto_refresh=False, transient=True)
+
+    def on_start(self, run: RunInfo) -> None:
+        self._run = run
+        pairs = ", ".join(f"{task} {'unknown' if count is None else f'{count:,}'}" for task, count in run.pairs.items())
+        epochs = "" if run.epochs is None else f" ({run.epochs:,.4g} epochs)"
+        resumed = f", resumed at step {run.step:,}" if run.step else ""
+        lines = [
+            f"{run.model}: {run.parameters / 1e6:,.1f} M parameters; {run.setting}, "
+            f"{run.peak / 1e12:,.3g} TFLOP/s in matrix products",
+            f"pairs: {pairs}",
+            f"{run.steps:,} steps of {run.batch_size:,} pairs{epochs}{resumed}; writing to {run.root}",
+            *run.notes,
+        ]
+        for line in lines:
+            console().print(line, markup=False, soft_wrap=True)
+        self._bar = Progress(BarColumn(), MofNCompleteColumn(), TextColumn("left {task.fields[left]}"), console=console())
+        self._task = self._bar.add_task("", total=run.steps, completed=run.step, left="unknown")
+        if console().is_terminal:
+            self._live.start()
+
+    def on_step(self, step: StepRecord) -> None:
+        self._recent.append(step)
+        self._losses[step.task].add(step.l1)
+        self._skipped += step.skipped
+        self._last = step.step
+        done = step.step - self._run.step
+        if done == 1:
+            self._recent.clear()  # the first step starts up and compiles
+            return
+        if not self._predicted and done >= _PREDICT_AFTER_STEPS and self._warm():
+            self._predicted = True
+            console().print(
+                f"about {format_duration(self._left(step))} to go, at {self._rate():,.1f} patches/s",
+                markup=False,
+                soft_wrap=True,
+            )
+        if console().is_terminal:
+            self._bar.update(self._task, completed=step.step, left=format_duration(self._left(step)))
+            if time.monotonic() - self._line_at > _LIVE_EVERY_SECONDS:
+                self._line_at = time.monotonic()
+                self._live.update(Group(self._bar, Text(self._figures(step))), refresh=True)
+        elif time.monotonic() - self._line_at > _LINE_EVERY_SECONDS or step.step == self._run.steps:
+            self._line_at = time.monotonic()
+            left = format_duration(self._left(step))
+            console().print(
+                f"{step.step:,}/{self._run.steps:,}  {self._figures(step)}  left {left}", markup=False, soft_wrap=True
+            )
+
+    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
+        self._psnr = psnr
+        values = ", ".join(f"{task} {value:.2f}" for task, value in psnr.items())
+        console().print(f"step {step:,}: held-out PSNR (dB) {values}", markup=False, soft_wrap=True)
+
+    def on_save(self, step: int, path: str) -> None:
+        self._path = path
+
+    def on_end(self) -> None:
+        self._live.stop()
+        if not self._losses:
+            return
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in ("task", "steps", "L1 first", "L1 last", *(["PSNR (dB)"] if self._psnr else [])):
+            table.add_column(name, justify="left" if name == "task" else "right")
+        for task, losses in sorted(self._losses.items()):
+            row = [task, f"{losses.count:,}", *(f"{_mean(values):.2f}" for values in losses.ends())]
+            table.add_row(*row, *([f"{self._psnr[task]:.2f}" if task in self._psnr else "-"] if self._psnr else []))
+        if self._show_table:
+            results().print(table)
+        if self._skipped:
+            console().print(
+                f"{self._skipped:,} steps were skipped because their loss or gradient was infinite or NaN", soft_wrap=True
+            )
+        if self._path is not None:
+            console().print(f"Last checkpoint: {self._path}", markup=False, soft_wrap=True)
+        more = " --steps N" if self._last == self._run.steps else ""
+        console().print(f"Continue: iptdata train --out {shlex.quote(self._run.root)}{more}", markup=False, soft_wrap=True)
+
+    def _figures(self, step: StepRecord) -> str:
+        recent = self._recent
+        parts = [f"{step.task:<8}", f"L1 {_mean([one.l1 for one in recent if one.task == step.task]):.2f}"]
+        if step.contrastive:
+            parts.append(f"contrastive {_mean([one.contrastive for one in recent]):.3f}")
+        operations = sum(self._run.flops[one.task] for one in recent) / len(recent) * self._rate()
+        wait = sum(one.data_wait / one.patches_per_s for one in recent) / sum(1 / one.patches_per_s for one in recent)
+        parts += [
+            f"{self._rate():,.1f} patches/s",
+            f"{operations / 1e12:,.3g} TFLOP/s ({operations / self._run.peak:.0%})",
+            f"wait {wait:.1%}",
+            f"lr {step.lr:g}",
+        ]
+        if self._skipped:
+            parts.append(f"{self._skipped:,} skipped")
+        return "  ".join(parts)
+
+    def _warm(self) -> bool:
+        """Whether each task had its first step, which compiles its part of the network, or enough time has passed."""
+        seen = [losses.count > 1 for losses in self._losses.values()]
+        return (len(seen) == len(self._run.pairs) and all(seen)) or time.monotonic() - self._started_at > _PREDICT_AFTER_SECONDS
+
+    def _rate(self) -> float:
+        """Median patches per second of the recent steps, robust to a few delayed ones."""
+        return statistics.median(one.patches_per_s for one in self._recent)
+
+    def _left(self, step: StepRecord) -> float:
+        return (self._run.steps - step.step) * self._run.batch_size / self._rate()
+
+
+class _Losses:
+    """The first and the last losses of a task, as many as the table needs."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[float] = []
+        self._last: deque[float] = deque(maxlen=_ENDS)
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self._last.append(value)
+        if len(self._first) < _ENDS:
+            self._first.append(value)
+
+    def ends(self) -> tuple[list[float], list[float]]:
+        """The first and the last tenth of the losses, at most 100 each."""
+        some = min(max(1, self.count // 10), _ENDS)
+        return self._first[:some], list(self._last)[-some:]
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else float("nan")

@@ -1,0 +1,56 @@
+"""Options of a restorer, and of restoring photos."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from iptdata.errors import EvaluateError
+from iptdata.options import option, validate
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestorerOptions:
+    """How a network restores an image.
+
+    Raises:
+        EvaluateError: When a value is not allowed.
+    """
+
+    overlap: int = option(
+        10,
+        help="Minimum number of pixels that neighbouring tiles share.",
+        min=0,
+        unit="pixels",
+        metavar="PIXELS",
+        group="Network",
+    )
+    self_ensemble: bool = option(
+        False, help="Average the results of eight flips and rotations; takes eight times as long.", group="Network"
+    )
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto", help="Where to run the network.", choices={"auto": "a GPU if there is one"}, group="Network"
+    )
+    batch_size: int | None = option(
+        None,
+        help="Tiles per batch.",
+        min=1,
+        metavar="N",
+        group="Network",
+        default_help="64 tiles of 48x48 on a GPU, 8 elsewhere; fewer if tiles are larger",
+    )
+
+    def __post_init__(self) -> None:
+        validate(self, EvaluateError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreOptions(RestorerOptions):
+    """How photos are restored.
+
+    Raises:
+        EvaluateError: When a value is not allowed.
+    """
+
+    overwrite: bool = option(False, help="Replace existing results; by default they are skipped.", group="Inputs and outputs")
+    compare: bool = option(
+        False, help="Also write NAME-compare.png, the photo and its result side by side.", group="Inputs and outputs"
+    )

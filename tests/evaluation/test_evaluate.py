@@ -1,0 +1,62 @@
+"""`evaluate` as a Python caller meets it: callbacks, skipped benchmarks, saved images."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iptdata.errors import EvaluateError
+from iptdata.evaluation import evaluate, plan_measurements, run_measurements
+from tests.conftest import natural_image, save
+
+
+@pytest.fixture
+def kodak(tmp_path: Path) -> Path:
+    for index in range(2):
+        save(tmp_path / "Kodak" / f"{index}.png", natural_image(30, 40, index))
+    return tmp_path / "Kodak"
+
+
+def test_tasks_of_a_checkpoint_without_images_are_skipped(kodak: Path, ipt_file: str) -> None:
+    images: list[str] = []
+    reasons: list[str] = []
+    (score,) = evaluate(ipt_file, kodak, on_image=images.append, on_skip=reasons.append)
+    assert (score.benchmark, score.protocol.task, score.restorer) == ("Kodak", "noise30", ipt_file)
+    assert images == ["0", "1"]
+    assert len(reasons) == 1
+    assert reasons[0].startswith(f"benchmark {kodak} has no images for rain")
+    with pytest.raises(EvaluateError, match="has no images for rain"):
+        evaluate(ipt_file, kodak, tasks=["rain"])
+
+
+def test_options_reach_the_network_and_the_protocol(kodak: Path, ipt_file: str) -> None:
+    (item,) = plan_measurements(
+        ipt_file, [kodak], tasks="noise10", head="rain", clip=False, seed=3, overlap=4, batch_size=2, device="cpu"
+    )
+    network = item.restorer
+    assert (network.name, network.task, network.overlap, network.batch_size) == (f"{ipt_file}, head rain", "rain", 4, 2)  # pyright: ignore[reportAttributeAccessIssue]
+    assert (item.protocol.clip, item.protocol.seed, len(item.benchmark.cases)) == (False, 3, 2)
+    assert run_measurements([item])[0].protocol == item.protocol
+
+
+def test_restored_images_are_saved(kodak: Path, tmp_path: Path) -> None:
+    (score,) = evaluate(benchmarks=kodak, baseline="bicubic", tasks=("sr2",), save_images=tmp_path / "images")
+    assert [row.name for row in score.rows] == ["0", "1"]
+    saved = np.asarray(Image.open(tmp_path / "images" / "Kodak" / "sr2" / "0.png"))
+    assert np.abs(saved.astype(int) - natural_image(30, 40)).mean() < 10
+
+
+def test_two_benchmarks_of_one_name(kodak: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "Kodak"
+    save(other / "0.png", natural_image(30, 40))
+    options: dict[str, Any] = {"baseline": "identity", "tasks": "noise30"}
+    assert len(evaluate(benchmarks=[kodak, other], **options)) == 2
+    with pytest.raises(EvaluateError, match=r"save_images: .* are both called Kodak\. Measure them separately"):
+        plan_measurements(None, [kodak, other], save_images="images", **options)
+
+
+def test_pairs_are_measured_for_every_task(kodak: Path) -> None:
+    (score,) = evaluate(pairs=[(kodak, kodak)], baseline="identity", tasks=["rain"])
+    assert score.mean("psnr_rgb") == 100

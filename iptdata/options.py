@@ -8,7 +8,7 @@ import math
 import numbers
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -263,7 +263,7 @@ def split_list(text: str) -> list[str]:
 def from_mapping(
     cls: type, content: Mapping[Any, Any], where: str = "", error: type[IptDataError] = IptDataError
 ) -> dict[str, Any]:
-    """Check the options in a YAML file or a dictionary; a float may be text, since YAML reads 5e-5 as text.
+    """Check the options in a YAML file or a dictionary.
 
     Args:
         cls: The dataclass that declares them.
@@ -282,12 +282,27 @@ def from_mapping(
     for key, value in content.items():
         if key not in options:
             raise error(f"{where}{key}: unknown key, expected one of {nearest(str(key), options)}")
-        read = from_text if isinstance(value, str) and options[key].kind in (float, tuple) else checked
         try:
-            found[key] = read(options[key], value, error)
+            found[key] = from_yaml(options[key], value, error)
         except error as cause:
             raise error(f"{where}{cause}") from cause
     return found
+
+
+def from_yaml(item: Option, value: Any, error: type[IptDataError] = IptDataError) -> Any:
+    """Check a value from YAML: a float may be text, since YAML reads 5e-5 as text, and a list text with commas."""
+    return (from_text if isinstance(value, str) and item.kind in (float, tuple) else checked)(item, value, error)
+
+
+def check_names(names: Iterable[str], allowed: Collection[str], error: type[IptDataError]) -> None:
+    """Check the names of keyword arguments.
+
+    Raises:
+        IptDataError: Of the type `error`, when a name is not allowed; the message lists the nearest ones first.
+    """
+    for name in names:
+        if name not in allowed:
+            raise error(f"unknown option {name!r}, expected one of {nearest(name, allowed)}")
 
 
 def from_arguments(cls: type, arguments: Mapping[str, Any], error: type[IptDataError] = IptDataError) -> Any:
@@ -297,9 +312,7 @@ def from_arguments(cls: type, arguments: Mapping[str, Any], error: type[IptDataE
         IptDataError: Of the type `error`, when an argument is unknown, missing or not allowed.
     """
     options = options_of(cls)
-    for name in arguments:
-        if name not in options:
-            raise error(f"unknown option {name!r}, expected one of {nearest(name, options)}")
+    check_names(arguments, options, error)
     for name, item in options.items():
         if item.default is MISSING and name not in arguments:
             raise error(f"missing, expected {item.expected}", argument=name)

@@ -10,14 +10,12 @@ from iptdata.evaluation.benchmark import Benchmark, open_benchmark, pair_of_fold
 from iptdata.evaluation.options import EvaluateOptions
 from iptdata.evaluation.protocol import Protocol, protocol_of
 from iptdata.evaluation.score import Score, score
+from iptdata.files import Path, Paths, path_list
 from iptdata.options import from_arguments, options_of
 from iptdata.recipe import Recipe, load, shipped
 from iptdata.restoration.baselines import Bicubic, Identity, ImageRestorer
 from iptdata.restoration.options import RestorerOptions
 from iptdata.restoration.restorer import Restorer
-
-Path = str | os.PathLike[str]
-Paths = Path | Sequence[Path]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +99,7 @@ def plan_measurements(
         A measurement for each task and benchmark; `measurement.benchmark.cases` are its images.
     """
     chosen: EvaluateOptions = from_arguments(EvaluateOptions, options, EvaluateError)
-    paths = [benchmarks] if isinstance(benchmarks, str | os.PathLike) else benchmarks
+    paths = path_list(benchmarks)
     _check_inputs(checkpoint, chosen, has_benchmarks=bool(paths or pairs))
     network = None
     if checkpoint is not None:

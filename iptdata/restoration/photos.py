@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from iptdata.errors import EvaluateError
+from iptdata.files import Paths, path_list
 from iptdata.options import from_arguments, options_of
 from iptdata.restoration.options import RestoreOptions, RestorerOptions
 from iptdata.restoration.photo import format_for, read_photo, restored_photo, write_photo, write_png
@@ -17,8 +18,6 @@ from iptdata.restoration.restorer import Restorer
 from iptdata.source.folder import is_image_name
 
 _COMPARE_GAP = 8
-
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,7 @@ def find_photos(inputs: Paths, out: str | os.PathLike[str], *, compare: bool = F
     """
     jobs: dict[str, PhotoJob] = {}
     owners: dict[str, str] = {}
-    texts = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    for text in [os.fspath(text) for text in texts]:
+    for text in [os.fspath(path) for path in path_list(inputs)]:
         for path, relative in _matches(text, os.fspath(out)):
             target = os.path.join(out, relative)
             job = PhotoJob(path, target, os.path.splitext(target)[0] + "-compare.png" if compare else None)

@@ -4,12 +4,13 @@ import fnmatch
 import os
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
 import braceexpand
 
 from iptdata.errors import ShardError
+from iptdata.files.paths import Paths, path_list
 from iptdata.files.storage import Storage, split_query
 from iptdata.shards.manifest import is_manifest, is_tar
 
@@ -17,16 +18,14 @@ _WILDCARD = re.compile(r"[*?\[]")
 _TASK_PATH = re.compile(r"(\w[\w.-]*)=(.+)")
 
 
-def split_task_paths(
-    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-) -> tuple[list[str], dict[str, list[str]]]:
+def split_task_paths(paths: Paths) -> tuple[list[str], dict[str, list[str]]]:
     """Separate paths of corpora from paths `TASK=PATH` of tars that were not written by iptdata.
 
     Returns:
         The paths of corpora, and the other paths by task.
     """
     corpora, by_task = [], defaultdict(list)
-    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+    for path in path_list(paths):
         if found := _TASK_PATH.fullmatch(str(path)):
             by_task[found[1]].append(found[2])
         else:

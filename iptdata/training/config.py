@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from iptdata.errors import TrainError
-from iptdata.options import from_mapping, from_text, options_of
+from iptdata.options import from_mapping, from_yaml, options_of
 from iptdata.training.options import TrainOptions
 from iptdata.yaml_file import check_keys, read_mapping
 
@@ -36,12 +36,7 @@ def resolve(*layers: Mapping[str, Any]) -> TrainOptions:
         values |= layer
         if isinstance(network, Mapping) and isinstance(layer.get("network"), Mapping):
             values["network"] = {**network, **layer["network"]}
-    return TrainOptions(**{name: _from_text(name, value) for name, value in values.items()})
-
-
-def _from_text(name: str, value: Any) -> Any:
-    item = _OPTIONS[name]
-    return from_text(item, value, TrainError) if isinstance(value, str) and item.kind in (float, tuple) else value
+    return TrainOptions(**{name: from_yaml(_OPTIONS[name], value, TrainError) for name, value in values.items()})
 
 
 def read_config(path: str) -> dict[str, Any]:

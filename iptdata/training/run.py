@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from iptdata.errors import TrainError, TrainFinished, nearest
+from iptdata.errors import TrainError, TrainFinished
+from iptdata.files import Paths, path_list
 from iptdata.model.checkpoint import Checkpoint
-from iptdata.options import options_of
+from iptdata.options import check_names, options_of
 from iptdata.training.config import config_text, read_config, resolve
 from iptdata.training.events import Observer, Observers, RunInfo
 from iptdata.training.loop import Loop, training_errors
@@ -21,8 +22,6 @@ from iptdata.training.result import RunResult, result_of
 from iptdata.training.run_folder import CONFIG, RunFolder, next_folder
 from iptdata.training.setup import TrainingSetup, set_up_run
 from iptdata.training.speed import matmul_rate, step_flops
-
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def train(
@@ -63,12 +62,8 @@ def train(
         TrainFailed: When CUDA is out of memory, a rank is lost, or too many steps in a row are not finite.
         TrainFinished: When the run is already finished.
     """
-    allowed = [name for name in options_of(TrainOptions) if name != "shards"]
-    for name in options:
-        if name not in allowed:
-            raise TrainError(f"unknown option {name!r}, expected one of {nearest(name, allowed)}")
-    single = isinstance(shards, str | os.PathLike)
-    given = {} if shards is None else {"shards": (shards,) if single else tuple(shards)}
+    check_names(options, [name for name in options_of(TrainOptions) if name != "shards"], TrainError)
+    given = {} if shards is None else {"shards": tuple(path_list(shards))}
     folder = None if out is None else os.fspath(out)
     return run_training([given, options], folder, observer or Observer(), resume=resume, stop_requested=stop_requested)
 

@@ -1,0 +1,12 @@
+"""One or several paths, as public functions take them."""
+
+import os
+from collections.abc import Sequence
+
+Path = str | os.PathLike[str]
+Paths = Path | Sequence[Path]
+
+
+def path_list(paths: Paths) -> list[Path]:
+    """The paths, or the single one, as a list."""
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)

@@ -1,6 +1,7 @@
 """Files on a local disk. Writes are durable where the file system can: file and folder are synced."""
 
 import errno
+import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,8 @@ import pyarrow.fs as pafs
 
 from iptdata.files.backend import Sink
 from iptdata.files.locks import lock, sync_file, sync_folder
+
+_logger = logging.getLogger("iptdata.files")
 
 
 class LocalBackend:
@@ -103,16 +106,14 @@ class LocalBackend:
     def lock(self) -> Iterator[None]:
         descriptor = os.open(self._root, os.O_RDONLY)
         try:
-            lock(descriptor, self._root, wait=False)
+            if not lock(descriptor, wait=False):
+                _logger.warning("%s is on a file system without locks: run no other command that writes to it", self._root)
             yield
         finally:
             os.close(descriptor)
 
     def _path(self, relative: str) -> str:
-        path = f"{self._root}/{relative}" if relative else self._root
-        if "\0" in path:
-            raise OSError(errno.EINVAL, "the path contains a null byte")
-        return path
+        return local_path(self._root, relative)
 
     def _entries(self, relative: str) -> list["os.DirEntry[str]"]:
         path = self._path(relative)
@@ -120,6 +121,22 @@ class LocalBackend:
             return []
         with os.scandir(path) as entries:
             return list(entries)
+
+
+def local_path(root: str, relative: str) -> str:
+    """The path of a file below a root.
+
+    Raises:
+        OSError: When no file can have this path.
+    """
+    path = f"{root}/{relative}" if relative else root
+    try:
+        valid = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # surrogates that do not stand for bytes
+        valid = False
+    if not valid:
+        raise OSError(errno.EINVAL, "no file can have this name")
+    return path
 
 
 class _FullWrites:

@@ -2,10 +2,8 @@
 
 import errno
 import fcntl
-import logging
 import os
-
-_logger = logging.getLogger("iptdata.files")
+from contextlib import suppress
 
 # What network and FUSE file systems, and folders shared with a host, answer to calls that they do not support.
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
@@ -13,19 +11,18 @@ _NO_LOCKS = (*_UNSUPPORTED, errno.ENOLCK)
 _NO_FOLDERS = (*_UNSUPPORTED, errno.EISDIR, errno.EACCES, errno.EPERM)
 
 
-def lock(descriptor: int, path: str, *, wait: bool) -> bool:
+def lock(descriptor: int, *, wait: bool) -> bool:
     """Lock an open file or folder against other processes until it is closed.
 
-    A file system without locks is no error, only a warning: a lock file in its place would outlive an owner that was killed,
-    and nothing tells whether an owner on another machine is alive.
+    There is no other lock where the file system has none: a lock file would outlive an owner that was killed, and nothing tells
+    whether an owner on another machine is alive.
 
     Args:
         descriptor: The open file or folder.
-        path: Its path, for the warning.
         wait: Whether to wait for the lock.
 
     Returns:
-        Whether it is locked.
+        Whether it is locked; False if the file system has no locks.
 
     Raises:
         BlockingIOError: When another process holds the lock and `wait` is off.
@@ -35,9 +32,14 @@ def lock(descriptor: int, path: str, *, wait: bool) -> bool:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        _logger.warning("%s is not locked (%s): run no other command that writes to it", path, error.strerror)
         return False
     return True
+
+
+def unlock(descriptor: int) -> None:
+    """Release the lock of an open file or folder, if it has one."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def sync_file(descriptor: int) -> None:

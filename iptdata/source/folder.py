@@ -47,7 +47,7 @@ class FolderSource:
         if not walked.images:
             message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders{_first(walked.rejects)}"
             raise SourceError(message, argument="source")
-        return Listing.of_files([(path, self._label(path), size) for path, size in walked.images], walked.rejects)
+        return Listing.of_files(((path, self._label(path), size) for path, size in walked.images), walked.rejects)
 
     def read(self, image: SourceImage) -> bytes:
         """The encoded bytes of an image."""

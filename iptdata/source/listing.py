@@ -103,15 +103,14 @@ def unique_keys(images: Sequence[tuple[str, str]]) -> tuple[list[str], int]:
     Returns:
         The keys, and the number of images whose label and file name are not unique.
     """
-    names = [(label, unicodedata.normalize("NFC", path)) for label, path in images]
-    keys = [f"{label}/{path.rsplit('/', 1)[-1]}" for label, path in names]
+    keys = [unicodedata.normalize("NFC", f"{label}/{path.rsplit('/', 1)[-1]}") for label, path in images]
     groups: dict[str, list[int]] = defaultdict(list)
     for index, key in enumerate(keys):
         groups[key].append(index)
     shared = [group for group in groups.values() if len(group) > 1]
     taken = set(keys) if shared else set()
     for group in shared:
-        paths = [names[i][1].split("/") for i in group]
+        paths = [unicodedata.normalize("NFC", images[i][1]).split("/") for i in group]
         depth, deepest = 2, max(map(len, paths))
         while depth < deepest and len({tuple(path[-depth:]) for path in paths}) < len(group):
             depth += 1

@@ -271,15 +271,15 @@ def test_an_entry_that_vanishes_is_a_reject(tmp_path: Path, monkeypatch: pytest.
     assert rejects(walked) == {"gone.png": "unreadable", "gone": "folder cannot be read"}
 
 
-@pytest.mark.parametrize("depth", [1500, 5000])
-def test_depth_is_no_recursion(tmp_path: Path, depth: int) -> None:
+@pytest.mark.parametrize(("name", "depth", "too_deep"), [("d", 1100, False), ("d" * 250, 30, True)], ids=["deep", "too deep"])
+def test_depth_is_no_recursion(tmp_path: Path, name: str, depth: int, too_deep: bool) -> None:
     """A path longer than the system allows is a reject, and the rest is found."""
     touch(tmp_path, "top/1.png", "z/2.png")
     folder = os.open(tmp_path / "top", os.O_RDONLY)
     try:
         for _ in range(depth):
-            os.mkdir("d", dir_fd=folder)
-            below = os.open("d", os.O_RDONLY, dir_fd=folder)
+            os.mkdir(name, dir_fd=folder)
+            below = os.open(name, os.O_RDONLY, dir_fd=folder)
             os.close(folder)
             folder = below
         os.close(os.open("deep.png", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
@@ -287,10 +287,9 @@ def test_depth_is_no_recursion(tmp_path: Path, depth: int) -> None:
         walked = walk(tmp_path)
     finally:
         subprocess.run(["rm", "-rf", tmp_path / "top"], check=True)  # Python's rmtree recurses
-    found = images(walked)
-    assert [path for path in found if path.count("/") == 1] == ["top/1.png", "z/2.png"]
-    assert len(found) == (3 if depth == 1500 else 2)
-    assert [reject.reason for reject in walked.rejects] == ([] if depth == 1500 else ["folder cannot be read"])
+    assert len(walked.images) == (2 if too_deep else 3)
+    assert {"top/1.png", "z/2.png"} <= set(images(walked))
+    assert [reject.reason for reject in walked.rejects] == (["folder cannot be read"] if too_deep else [])
     assert all(len(reject.path) <= 200 and reject.detail == "File name too long" for reject in walked.rejects)
 
 

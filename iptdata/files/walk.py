@@ -66,7 +66,7 @@ class Walked:
     """What a walk found.
 
     Attributes:
-        images: All images, sorted by path.
+        images: All images, sorted by path in its Unicode form NFC.
         rejects: The entries that cannot be used, sorted by path.
     """
 
@@ -144,21 +144,21 @@ class _Walk:
 
     def result(self) -> Walked:
         """All that was found, in sorted order."""
-        self.images.sort()
         if self._several_forms:
             self._reject_other_forms()
+        else:
+            self.images.sort()
         self.rejects.sort(key=lambda reject: (reject.path, reject.reason))
         return Walked(images=self.images, rejects=self.rejects)
 
     def _reject_other_forms(self) -> None:
-        """Keep the first of the paths that differ only in their Unicode form."""
-        first: dict[str, str] = {}
-        for path, _ in self.images:
-            same = first.setdefault(unicodedata.normalize("NFC", path), path)
-            if same != path:
-                self.reject(path, "same name in another Unicode form", f"equal to {same!a}")
-        kept = set(first.values())
-        self.images = [file for file in self.images if file.path in kept]
+        """Sort the images by the composed form of their paths, and keep the first of those that differ only in their form."""
+        first: dict[str, WalkedFile] = {}
+        for file in sorted(self.images):
+            same = first.setdefault(unicodedata.normalize("NFC", file.path), file)
+            if same is not file:
+                self.reject(file.path, "same name in another Unicode form", f"equal to {same.path!a}")
+        self.images = [file for _, file in sorted(first.items())]
 
 
 class _LocalWalk(_Walk):

@@ -13,6 +13,7 @@ import pyarrow.fs as pafs
 from iptdata.files.backend import Sink
 from iptdata.files.locks import lock, sync_file, sync_folder
 
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _logger = logging.getLogger("iptdata.files")
 
 
@@ -35,11 +36,11 @@ class LocalBackend:
         return os.path.abspath(self._root)
 
     def exists(self, relative: str) -> bool:
-        return os.path.exists(self._path(relative))
+        return self._status(relative) is not None
 
     def size(self, relative: str) -> int | None:
-        path = self._path(relative)
-        return os.path.getsize(path) if os.path.isfile(path) else None
+        status = self._status(relative)
+        return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else None
 
     def sizes(self, relative: str) -> dict[str, int]:
         sizes = {}
@@ -97,7 +98,10 @@ class LocalBackend:
         folder = self.absolute_root
         while not os.path.exists(folder):
             folder = os.path.dirname(folder)
-        status = os.statvfs(folder)
+        try:
+            status = os.statvfs(folder)
+        except OSError:
+            return None
         if status.f_flag & os.ST_RDONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         return status.f_bavail * status.f_frsize if status.f_blocks else None
@@ -116,11 +120,20 @@ class LocalBackend:
         return local_path(self._root, relative)
 
     def _entries(self, relative: str) -> list["os.DirEntry[str]"]:
-        path = self._path(relative)
-        if not os.path.isdir(path):
+        status = self._status(relative)
+        if status is None or not stat.S_ISDIR(status.st_mode):
             return []
-        with os.scandir(path) as entries:
+        with os.scandir(self._path(relative)) as entries:
             return list(entries)
+
+    def _status(self, relative: str) -> os.stat_result | None:
+        """What the system knows about a file or folder, None if there is none."""
+        try:
+            return os.stat(self._path(relative))
+        except OSError as error:
+            if error.errno not in _MISSING:
+                raise
+            return None
 
 
 def local_path(root: str, relative: str) -> str:

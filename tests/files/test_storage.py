@@ -304,6 +304,16 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch:
             listing(Storage(str(tmp_path)))
 
 
+def test_what_cannot_be_looked_at_is_not_taken_for_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.stat", forbidden)
+    for look in (Storage.exists, Storage.size, Storage.sizes, Storage.names, Storage.folders):
+        with pytest.raises(StorageError, match=r"cannot use .*: Permission denied\. Check the owner"):
+            look(Storage(str(tmp_path)), "a")
+
+
 def test_a_lock_excludes_other_processes(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     with (

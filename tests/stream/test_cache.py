@@ -1,5 +1,6 @@
 """Remote shards: fetched once, checked, bounded, shared; a URL streams as a local path."""
 
+import errno
 import fcntl
 import multiprocessing
 import os
@@ -125,6 +126,20 @@ def test_forked_process_does_not_keep_the_cache_locked(tmp_path: Path) -> None:
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_a_file_system_without_locks(remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
+    """A shard that another process may be fetching at this moment is left alone."""
+
+    def fail(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    other = tmp_path / f".{entries[0].sha256}.abc.partial"
+    other.write_bytes(b"so far")
+    ShardCache(str(tmp_path)).fetch(remote, entries[0])
+    assert kept(tmp_path) == [f"{entries[0].sha256}.tar"]
+    assert other.exists()
 
 
 def test_remote_corpus_must_fit_into_the_cache_to_be_shuffled_globally(corpus: Path, tmp_path: Path) -> None:

@@ -68,35 +68,28 @@ class Fields:
     def whole(self, name: str, low: int = 0, high: int = MAX_COUNT) -> int:
         """A whole number from `low` to `high`."""
         value = self.content.get(name)
-        if type(value) is not int or not low <= value <= high:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise self.wrong(name, f"a whole number from {low:,} to {high:,}")
         return value
 
     def number(self, name: str, low: float, high: float) -> float:
         """A number from `low` to `high`."""
         value = self.content.get(name)
-        if type(value) not in (int, float) or not low <= value <= high:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
             raise self.wrong(name, f"a number from {low:g} to {high:g}")
         return float(value)
 
     def text(self, name: str, pattern: re.Pattern[str] | None = None, expected: str = "text") -> str:
         """A text that matches `pattern` in full; `expected` describes it."""
         value = self.content.get(name)
-        if type(value) is not str or (pattern is not None and pattern.fullmatch(value) is None):
+        if not isinstance(value, str) or (pattern is not None and pattern.fullmatch(value) is None):
             raise self.wrong(name, expected)
-        return value
-
-    def flag(self, name: str) -> bool:
-        """True or false."""
-        value = self.content.get(name)
-        if type(value) is not bool:
-            raise self.wrong(name, "true or false")
         return value
 
     def list(self, name: str) -> list[Any]:
         """An array."""
         value = self.content.get(name)
-        if type(value) is not list:
+        if not isinstance(value, list):
             raise self.wrong(name, "an array")
         return value
 

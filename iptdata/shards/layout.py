@@ -155,7 +155,7 @@ def checked_layout(clean: Sequence[int], corrupted: Sequence[int], json_size: in
         raise ValueError(
             f"json_size: found {shown(json_size)}, expected a multiple of {BLOCK} from {BLOCK} to {_MAX_JSON_BYTES:,}"
         )
-    return Layout(clean=tuple(clean), corrupted=tuple(corrupted), json_size=json_size)
+    return Layout(clean=(clean[0], clean[1], 3), corrupted=(corrupted[0], corrupted[1], 3), json_size=json_size)
 
 
 def round_up(size: int, multiple: int) -> int:

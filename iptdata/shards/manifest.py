@@ -15,6 +15,7 @@ from iptdata.errors import ShardError, one_line, shown
 from iptdata.files.storage import Storage
 from iptdata.image.psnr import PEAK_SQUARED
 from iptdata.recipe import Recipe
+from iptdata.shards.columns import COLUMNS
 from iptdata.shards.fields import IDENTIFIER, Fields, parse_json
 from iptdata.shards.layout import MAX_BYTES, Layout, checked_layout
 from iptdata.shards.parquet import PARQUET_ERRORS, read_footer
@@ -104,22 +105,10 @@ class ShardInfo:
 def schema_of(recipe: Recipe) -> pa.Schema:
     """Schema of a manifest of this recipe."""
     fields = [(name, pa.float64()) for _, name, _ in recipe.recorded]
+    columns = list(COLUMNS.items())
     params = [("params", pa.struct(fields))] if fields else []  # Parquet has no empty struct
-    box = [(side, pa.int32()) for side in ("top", "left", "height", "width")]
-    return pa.schema(
-        [
-            ("key", pa.string()),
-            ("source", pa.string()),
-            ("label", pa.string()),
-            ("patch", pa.int32()),
-            *box,
-            *params,
-            ("uid", pa.uint64()),
-            ("clean_std", pa.float64()),
-            ("mse", pa.float64()),
-            ("offset", pa.int64()),
-        ]
-    )
+    position = list(COLUMNS).index("uid")
+    return pa.schema([*columns[:position], *params, *columns[position:]])
 
 
 def write_manifest(storage: Storage, path: str, columns: dict[str, Any], recipe: Recipe, info: ShardInfo) -> None:
@@ -179,7 +168,8 @@ def read_info(storage: Storage, path: str) -> ShardInfo:
     except NewerSchema as error:
         raise ShardError(f"{storage.path(path)}: {error}", hint="Update iptdata") from error
     except ValueError as error:
-        raise ShardError(f"{storage.path(path)}: {one_line(error, _MAX_MESSAGE)}", hint="Remove it and build it again") from error
+        message = f"{storage.path(path)}: {one_line(error, _MAX_MESSAGE)}"
+        raise ShardError(message, hint="Remove it and build it again") from error
     return info
 
 

@@ -48,7 +48,7 @@ class IptDataError(Exception):
         prefix = "" if self.argument is None else f"{spelling(self.argument, None)}: "
         suffix = "" if self.hint is None else f". {self.hint}."
         text = prefix + _ARGUMENT.sub(lambda found: spelling(found[1], found[2]), self.message + suffix)
-        return without_secrets(text)
+        return printable(without_secrets(text))
 
     def __str__(self) -> str:
         return self.text()
@@ -165,9 +165,21 @@ def shown(value: object, max_length: int = 80) -> str:
     """
     form = _Shown()
     form.maxstring = form.maxother = max_length + 1
-    text = form.repr(value)
-    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
+    return printable(form.repr(value), max_length)
+
+
+def printable(text: str, max_length: int | None = None) -> str:
+    """A text from a file on one line: control, bidirectional and other characters that have no picture are escaped.
+
+    Args:
+        text: The text.
+        max_length: Characters of the result; a longer one is cut and ends in "...".
+    """
+    if max_length is not None:
+        text = text[: max_length + 1]
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return text if max_length is None or len(text) <= max_length else f"{text[: max_length - 3]}..."
 
 
 @contextmanager

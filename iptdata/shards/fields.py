@@ -39,7 +39,7 @@ def check_depth(content: object) -> None:
     Raises:
         ValueError: When they nest deeper.
     """
-    level = [content]
+    level: list[Any] = [content]
     for _ in range(_MAX_DEPTH):
         parents = [value.values() if type(value) is dict else value for value in level if type(value) in (dict, list)]
         level = [child for children in parents for child in children]

@@ -227,8 +227,8 @@ def _info(content: object, name: str) -> ShardInfo:
 
 def _identity(fields: Fields) -> dict[str, Any]:
     """Everything that the content depends on: the parts that iptdata uses are checked, the others only compared."""
-    for name in ("patches_per_image", "seed"):
-        fields.whole(name, high=2**63 - 1)
+    fields.whole("patches_per_image")
+    fields.whole("seed", high=2**63 - 1)
     fields.text("recipe_hash")
     recipe = fields.fields("recipe")
     recipe.text("task")

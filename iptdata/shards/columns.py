@@ -22,6 +22,7 @@ COLUMNS = {
 
 _MAX_PARAMS = 256
 _MAX_TEXT_BYTES = 1 << 15
+_MAX_COLUMN_BYTES = 1 << 30
 
 
 def known_columns(found: pa.Schema) -> pa.Schema:
@@ -107,6 +108,8 @@ def _check_values(name: str, values: pa.Array) -> None:
     if values.type == pa.int32() and (values.to_numpy() < 0).any():
         raise ValueError(f"column {name}: found {values.to_numpy().min()}, expected 0 or more")
     if pa.types.is_dictionary(values.type):
-        offsets = np.frombuffer(values.dictionary.cast(pa.large_binary()).buffers()[1], np.int64)
-        if (longest := np.diff(offsets).max(initial=0)) > _MAX_TEXT_BYTES:
+        lengths = np.diff(np.frombuffer(values.dictionary.cast(pa.large_binary()).buffers()[1], np.int64))
+        if (longest := lengths.max(initial=0)) > _MAX_TEXT_BYTES:
             raise ValueError(f"column {name}: found a text of {longest:,} bytes, expected at most {_MAX_TEXT_BYTES:,}")
+        if (total := lengths[values.indices.to_numpy()].sum()) > _MAX_COLUMN_BYTES:
+            raise ValueError(f"column {name}: found {total:,} bytes of text, expected at most {_MAX_COLUMN_BYTES:,}")

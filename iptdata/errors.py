@@ -7,6 +7,7 @@ Python names, in backticks: the command line turns them into flags, prints the e
 
 import errno
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -47,7 +48,7 @@ class IptDataError(Exception):
         prefix = "" if self.argument is None else f"{spelling(self.argument, None)}: "
         suffix = "" if self.hint is None else f". {self.hint}."
         text = prefix + _ARGUMENT.sub(lambda found: spelling(found[1], found[2]), self.message + suffix)
-        return printable(without_secrets(text), None)
+        return printable(without_secrets(text))
 
     def __str__(self) -> str:
         return self.text()
@@ -142,15 +143,47 @@ def one_line(error: Exception, max_length: int | None = None) -> str:
     return " ".join(str(error).split())[:max_length]
 
 
-def printable(text: str, max_length: int | None = 200) -> str:
-    r"""Text from outside, such as a file name, on one line of a terminal: other characters are written as escapes.
+class _Shown(reprlib.Repr):
+    """`repr` of a few elements of a value, at a cost that does not grow with the value."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < 256 else f"an integer of {x.bit_length():,} bits"
+
+    def repr_str(self, x: str, level: int) -> str:
+        return repr(_without_middle(x, self.maxstring))
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x[: self.maxstring])
+
+
+def shown(value: object, max_length: int = 80) -> str:
+    """A value from a file in a message: its `repr` on one line, without control characters.
+
+    Args:
+        value: Any value, of any size and depth.
+        max_length: Characters of the text; the middle of a longer one is replaced by "...".
+    """
+    form = _Shown()
+    form.maxstring = form.maxother = max_length + 1
+    return printable(form.repr(value), max_length)
+
+
+def printable(text: str, max_length: int | None = None) -> str:
+    r"""A text from outside, such as a file name, on one line of a terminal.
+
+    Control, bidirectional and other characters that have no picture are escaped.
 
     Args:
         text: Any text; bytes that are not UTF-8, which Python represents by surrogates, become `\xff`.
-        max_length: Characters of the result, None for all; the middle of a longer one is replaced by "...".
+        max_length: Characters of the result, all by default; the middle of a longer one is replaced by "...".
     """
+    text = _without_middle(text, max_length)
     if not text.isprintable():
         text = "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
+    return _without_middle(text, max_length)
+
+
+def _without_middle(text: str, max_length: int | None) -> str:
     if max_length is None or len(text) <= max_length:
         return text
     half = (max_length - 3) // 2
@@ -159,7 +192,7 @@ def printable(text: str, max_length: int | None = 200) -> str:
 
 def _escape(letter: str) -> str:
     byte = letter.encode("utf-8", "surrogateescape") if "\udc80" <= letter <= "\udcff" else b""
-    return f"\\x{byte[0]:02x}" if byte else letter.encode("unicode_escape").decode()
+    return f"\\x{byte[0]:02x}" if byte else ascii(letter)[1:-1]
 
 
 def storage_error(path: str, error: OSError, verb: str = "use") -> StorageError:

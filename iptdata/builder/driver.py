@@ -7,7 +7,7 @@ from typing import Any
 from iptdata.builder.plan import BuildPlan, Unit
 from iptdata.builder.rejects import RejectBudget
 from iptdata.builder.unit import ShardSpec, UnitJob, UnitReport, build_unit, layout_of
-from iptdata.errors import BuildFailed, ConflictError
+from iptdata.errors import BuildFailed, ConflictError, shown
 from iptdata.files.storage import Storage
 from iptdata.image.decode import decoder_versions
 from iptdata.recipe import Recipe
@@ -17,6 +17,7 @@ from iptdata.shards.manifest import read_info
 
 _NOT_CONTENT = ("recipe.description", "source.description", "source.option")
 _MANIFEST_BYTES_PER_PAIR = 150
+_MAX_CHANGES = 8
 
 UnitMap = Callable[[Callable[[UnitJob], UnitReport], Iterable[UnitJob]], Iterator[UnitReport]]
 
@@ -204,7 +205,9 @@ def _finished_stems(
 def _refuse_conflict(path: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
     keys = [key for key in sorted({*found, *expected}) if found.get(key) != expected.get(key)]
     keys = [key for key in keys if key != "recipe_hash"] or keys
-    changes = "; ".join(f"{key}: found {found.get(key)!r}, expected {expected.get(key)!r}" for key in keys)
+    changes = "; ".join(
+        f"{shown(key)[1:-1]}: found {shown(found.get(key))}, expected {shown(expected.get(key))}" for key in keys[:_MAX_CHANGES]
+    )
     raise ConflictError(
         f"{path} was built with different content ({changes})",
         hint="Choose another `out` or `split`, or pass `overwrite=True` to replace it",

@@ -13,10 +13,11 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+_CONTROLS |= {code: f"\\u{code:04x}" for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))}
 
 
 def plain(text: str) -> str:
-    """Escape control characters, except tabs and newlines."""
+    """Escape control characters, except tabs and newlines, and those that change the direction of the text after them."""
     return text.translate(_CONTROLS)
 
 
@@ -34,9 +35,9 @@ class _Console(Console):
 @lru_cache(maxsize=1)
 def console() -> Console:
     """The console for everything but results, on standard error."""
-    return _Console(stderr=True, highlight=False)
+    return _Console(stderr=True, highlight=False, emoji=False)
 
 
 def results() -> Console:
     """A new console for results, on the current standard output."""
-    return _Console(highlight=False)
+    return _Console(highlight=False, emoji=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from iptdata.errors import IptDataError
+from iptdata.errors import IptDataError, printable
 from iptdata.options import Option, from_text, options_of
 
 Completer = Callable[[click.Context, click.Parameter, str], Any]
@@ -138,9 +138,7 @@ class Refusal(click.ClickException):
         self.exit_code = exit_status  # pyright: ignore[reportAttributeAccessIssue] - click declares it for the class
 
     def show(self, file: Any = None) -> None:
-        from iptdata.cli.console import plain  # noqa: PLC0415
-
-        click.echo(f"iptdata: {plain(self.message)}", err=True)
+        click.echo(f"iptdata: {printable(self.message)}", err=True)
 
 
 class Command(click.Command):

@@ -10,9 +10,12 @@ import numpy as np
 from iptdata.errors import InspectError, ShardError, without_secrets
 from iptdata.inspection.pair import Pair
 from iptdata.inspection.rows import ManifestTable, UnknownColumn
+from iptdata.shards.fields import check_depth
 from iptdata.shards.find import ShardGroup
 from iptdata.shards.reader import Shard
 from iptdata.shards.tars import Sample, Tar
+
+_MAX_TEXT_BYTES = 1 << 20
 
 
 class PairSelection(NamedTuple):
@@ -105,11 +108,10 @@ def find_pair_by_key(groups: Sequence[ShardGroup], key: str) -> list[Pair]:
     Raises:
         InspectError: When there is none.
     """
-    condition = f"key = '{key.encode('utf-8', 'backslashreplace').decode().replace(chr(39), chr(39) * 2)}'"
     found = []
     for group in groups:
         if group.shards:
-            found += [read_pair(group, *row) for row in ManifestTable(group.shards).select(condition, "random", 1)]
+            found += [read_pair(group, *row) for row in ManifestTable(group.shards).find(key)]
         for tar in [] if group.shards else group.tars:
             found += [_of_sample(group, tar, sample) for sample in tar.contents.samples if sample.key == key]
     if not found:
@@ -183,13 +185,20 @@ def _record(tar: Tar, sample: Sample) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if "json" in sample.members:
         try:
-            found = json.loads(tar.read(sample, "json"))
+            found = json.loads(_text(tar, sample, "json"))
+            check_depth(found)
         except (ValueError, RecursionError):
             found = {"json": "unreadable"}
         facts = found if isinstance(found, dict) else {"json": found}
     if "cls" in sample.members:
-        facts.setdefault("label", tar.read(sample, "cls").decode("utf-8", "replace").strip())
+        facts.setdefault("label", _text(tar, sample, "cls").decode("utf-8", "replace").strip())
     return facts
+
+
+def _text(tar: Tar, sample: Sample, extension: str) -> bytes:
+    """A member that holds a text, empty when it is too long to be one."""
+    _, size = sample.members[extension]
+    return tar.read(sample, extension) if size <= _MAX_TEXT_BYTES else b""
 
 
 def _finite(value: object) -> float | None:

@@ -101,8 +101,12 @@ def _without_damaged(group: ShardGroup) -> ShardGroup:
 def _split_by_identity(group: ShardGroup) -> list[ShardGroup]:
     """One group per identity of the shards; the problems go to the first."""
     by_identity: dict[str, list[Shard]] = {}
+    previous, text = None, ""
     for shard in group.shards:
-        by_identity.setdefault(json.dumps(shard.info.identity, sort_keys=True), []).append(shard)
+        if shard.info.identity != previous:  # as most are equal, most need no text
+            previous = shard.info.identity
+            text = json.dumps(previous, sort_keys=True)
+        by_identity.setdefault(text, []).append(shard)
     if len(by_identity) < 2:
         return [group]
     groups = [group._replace(shards=shards, root=shards[0].storage.root) for shards in by_identity.values()]

@@ -8,6 +8,7 @@ removes. The least recently used files are evicted. On Linux and macOS a removed
 import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -64,15 +65,15 @@ class ShardCache:
             StorageError: When the shard cannot be read, or the cache cannot be written or is smaller than the shard.
         """
         path = os.path.join(self.folder, f"{entry.sha256}.tar")
-        if self._touch(path, entry.bytes):
-            return path
-        if entry.bytes > self.max_bytes:
-            raise StorageError(
-                f"{storage.path(entry.name)}.tar has {format_bytes(entry.bytes)}, the cache {self.folder} may hold "
-                f"{format_bytes(self.max_bytes)}",
-                hint=_LARGER,
-            )
         try:
+            if self._touch(path, entry.bytes):
+                return path
+            if entry.bytes > self.max_bytes:
+                raise StorageError(
+                    f"{storage.path(entry.name)}.tar has {format_bytes(entry.bytes)}, the cache {self.folder} may hold "
+                    f"{format_bytes(self.max_bytes)}",
+                    hint=_LARGER,
+                )
             os.makedirs(self.folder, exist_ok=True)
             with self._locked(entry.sha256[:2]) as locked:
                 if not self._touch(path, entry.bytes):
@@ -98,6 +99,8 @@ class ShardCache:
                 for chunk in storage.read_chunks(f"{entry.name}.tar", _CHUNK_BYTES):
                     hashed.update(chunk)
                     target.write(chunk)
+                    if target.tell() > entry.bytes:  # it would take more room than was made
+                        break
                 target.flush()
                 with contextlib.suppress(PermissionError):  # a file system without modes
                     os.fchmod(descriptor, 0o644)
@@ -147,11 +150,12 @@ class ShardCache:
 
     @staticmethod
     def _touch(path: str, size: int) -> bool:
-        """Mark a shard as just used; False if it is missing or incomplete."""
+        """Mark a shard as just used; False if it is missing, incomplete or not a file."""
         try:
-            if os.stat(path).st_size != size:
-                return False
+            status = os.stat(path)
         except FileNotFoundError:
+            return False
+        if status.st_size != size or not stat.S_ISREG(status.st_mode):
             return False
         with contextlib.suppress(PermissionError, FileNotFoundError):  # another user's file can still be read
             os.utime(path)

@@ -256,3 +256,28 @@ def test_remote_shard_that_changed(corpus: Path, tmp_path: Path) -> None:
     stream = PairStream(f"file://{tmp_path}", batch_size=8, cache_dir=str(tmp_path / "cache"), on_error="skip")
     list(stream)
     assert list(stream.skipped) == [f"file://{path}"]
+
+
+@pytest.mark.parametrize("extra", [b"", b"more"])
+def test_other_bytes_than_the_manifest_says_are_not_kept(
+    remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch, extra: bytes
+) -> None:
+    pieces = Storage.read_chunks
+    monkeypatch.setattr(Storage, "read_chunks", lambda *chosen: iter([*pieces(*chosen), extra or b"\0", b"x" * SHARD]))
+    with pytest.raises(ShardError, match="does not match the SHA-256"):
+        ShardCache(str(tmp_path)).fetch(remote, entries[0])
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_a_cache_that_is_no_folder_is_an_error(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot keep"):
+        ShardCache(str(tmp_path / "file" / "cache")).fetch(remote, entries[0])
+
+
+def test_something_else_under_the_name_of_a_shard_is_an_error(
+    remote: Storage, entries: list[IndexEntry], tmp_path: Path
+) -> None:
+    (tmp_path / f"{entries[0].sha256}.tar").mkdir()
+    with pytest.raises(StorageError, match="cannot keep"):
+        ShardCache(str(tmp_path)).fetch(remote, entries[0])

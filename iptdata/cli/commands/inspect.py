@@ -13,7 +13,7 @@ from iptdata.cli.console import console, results
 from iptdata.cli.json_output import JsonOption, print_json
 from iptdata.cli.options import Command, complete_paths, declared, given
 from iptdata.cli.views.pictures import PICTURES, check_suffix, save_picture, show_ladder, write_file
-from iptdata.errors import InspectError, without_secrets
+from iptdata.errors import InspectError, printable, without_secrets
 from iptdata.options import option, validate
 
 _VIEW, _PAIRS, _FILES = "What to show instead of the summary", "Which pairs", "Files to write"
@@ -201,7 +201,7 @@ def _write_page(groups: list[Any], arguments: InspectArguments, path: str, name:
     max_bytes = None if arguments.pairs else MAX_BYTES
     text = page(name, summarise_all(groups), chosen, notes, max_bytes, arguments.sort)
     write_file(path, text.encode("utf-8", "backslashreplace"))
-    console().print(f"{path}: {len(text) / 1e6:.1f} MB", markup=False)
+    console().print(f"{printable(path)}: {len(text) / 1e6:.1f} MB", markup=False)
 
 
 def inspect_ladder(paths: tuple[str, ...], arguments: InspectArguments) -> None:
@@ -230,7 +230,7 @@ def inspect_ladder(paths: tuple[str, ...], arguments: InspectArguments) -> None:
 
 def _print_notes(notes: list[str]) -> None:
     for note in notes:
-        console().print(f"! {note}", markup=False, soft_wrap=True)
+        console().print(f"! {printable(note)}", markup=False, soft_wrap=True)
 
 
 # Each mode with the options that select it, and the options that it accepts. The first mode that is selected runs.

@@ -4,6 +4,7 @@ Text, profiles and metadata, which may inflate to any size, never reach the deco
 default image is decoded.
 """
 
+import logging
 import struct
 import zlib
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 
 _MAX_CHUNKS = 1_000_000
 _MAX_RATIO = 1100  # of deflate, which reaches 1032
 _FEED = 1 << 12
+logging.getLogger("imagecodecs").setLevel(logging.CRITICAL)  # libpng's warnings are not for the user
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
 

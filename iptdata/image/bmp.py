@@ -31,12 +31,14 @@ def decode_bmp(data: bytes, request: Request) -> Decoded:
         raise Unusable("unreadable", f"found a BMP of {depth} bits per pixel, expected 1, 4, 8, 16, 24 or 32")
     if coding not in (_RGB, _RLE8, _RLE4, _BITFIELDS, _ALPHA_BITFIELDS) or (coding in (_RLE8, _RLE4) and top_down):
         raise Unusable("unreadable", f"found a BMP of compression {coding}, expected none, run lengths or bit fields")
-    request.check_size(height, width, 7)
+    request.check_size(height, width, height * width * 7)
+    if offset > len(data):
+        raise Unusable("unreadable", "a BMP whose pixels begin after its end")
     damage = None
     if coding not in (_RLE8, _RLE4):
         missing = offset + (width * depth + 31) // 32 * 4 * height - len(data)
         if missing > 0:
-            damage = f"truncated: {missing:,} bytes are missing"
+            damage = f"{missing:,} bytes are missing"
             request.check_damage(damage)
             data += bytes(missing)
     alpha_mask = struct.unpack_from("<I", data, 66)[0] if header_size >= 56 and coding in (_BITFIELDS, _ALPHA_BITFIELDS) else 0

@@ -70,7 +70,7 @@ def decode(data: bytes, *, max_pixels: int = 100_000_000, keep_damaged: bool = F
         decoded = _decoder(data)(data, request)
     except Unusable:
         raise
-    except Exception as error:  # noqa: BLE001 - Whatever a decoder raises is a reason
+    except Exception as error:  # Whatever a decoder raises is a reason.
         raise Unusable("unreadable", f"{type(error).__name__}: {error}") from error
     request.check_size(*decoded.pixels.shape[:2])
     return decoded

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _DETAIL_CHARACTERS = 200
-_TRUNCATION_MARKERS = ("premature end", "truncated", "not enough", "too small", "incomplete")
+_TRUNCATION_MARKERS = ("premature end", "not enough", "missing", "ends", "are left")
+_HELD_BYTES = 9  # per pixel of `max_pixels`
 
 
 class Unusable(Exception):
@@ -58,23 +59,25 @@ class Request:
     keep_damaged: bool
     with_alpha: bool
 
-    def check_size(self, height: int, width: int, bytes_per_pixel: int = 3) -> None:
+    def check_size(self, height: int, width: int, held: int = 0) -> None:
         """Check the size of an image before it is decoded.
 
         Args:
             height: Rows.
             width: Columns.
-            bytes_per_pixel: What the decoder holds for a pixel before it is converted to RGB; above 6, fewer pixels are allowed.
+            held: Bytes that are held while it is decoded, result included. At most 9 for each of `max_pixels` are allowed: enough
+                for all but deep images with alpha and the like, for which `max_pixels` is lower by that.
 
         Raises:
             Unusable: When it is empty or has too many pixels.
         """
         if height < 1 or width < 1:
             raise Unusable("unreadable", f"found {width}x{height} pixels, expected at least one")
-        limit = self.max_pixels * 6 // max(6, bytes_per_pixel)
-        if height * width > limit:
-            depth = f" at {bytes_per_pixel} bytes each" if limit < self.max_pixels else ""
-            raise Unusable("too many pixels", f"{width}x{height}{depth}, more than {limit:,}")
+        if height * width > self.max_pixels:
+            raise Unusable("too many pixels", f"{width}x{height}, more than {self.max_pixels:,}")
+        if held > self.max_pixels * _HELD_BYTES:
+            most = f"{self.max_pixels:,} pixels of {_HELD_BYTES} bytes"
+            raise Unusable("too many pixels", f"{width}x{height} takes {held:,} bytes to decode, more than {most}")
 
     def check_damage(self, damage: str | None) -> None:
         """Refuse a damaged image, unless it is to be kept.

@@ -15,8 +15,9 @@ MAX_SCANS = 100
 have a few bytes."""
 
 _MAX_SCANNED_PIXELS = 2_000_000_000
-_NEXT_MARKER = re.compile(rb"\xff+([^\x00\xff])")
-_NEXT_MARKER_IN_SCAN = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_MAX_MARKERS = 10_000
+_NEXT_MARKER = re.compile(rb"\xff([^\x00\xff])")
+_NEXT_MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
 _RESTARTS = range(0xD0, 0xD8)
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
@@ -53,7 +54,10 @@ def read_frame(data: bytes) -> JpegFrame:
     """
     position, scans, frame = 2, 0, None
     pattern = _NEXT_MARKER
-    while match := pattern.search(data, position):
+    for _ in range(_MAX_MARKERS):
+        match = pattern.search(data, position)
+        if match is None:
+            break
         marker, position = match[1][0], match.end()
         pattern = _NEXT_MARKER
         if marker == _EOI:
@@ -74,6 +78,8 @@ def read_frame(data: bytes) -> JpegFrame:
                 break
             pattern = _NEXT_MARKER_IN_SCAN
         position += max(2, length)
+    else:
+        raise Unusable("unreadable", f"found a JPEG of more than {_MAX_MARKERS:,} markers")
     if frame is None:
         raise Unusable("unreadable", "a JPEG without a frame header")
     return JpegFrame(
@@ -81,8 +87,12 @@ def read_frame(data: bytes) -> JpegFrame:
     )
 
 
-def check_frame(frame: JpegFrame) -> None:
+def check_frame(frame: JpegFrame, count: int = 1) -> None:
     """Check that a frame can be decoded, and at what cost.
+
+    Args:
+        frame: The frame.
+        count: Number of frames like this one in the image.
 
     Raises:
         Unusable: When it cannot.
@@ -95,7 +105,7 @@ def check_frame(frame: JpegFrame) -> None:
         raise Unusable("unreadable", f"found a JPEG of {frame.components} components, expected 1, 3 or 4")
     if frame.scans > MAX_SCANS:
         raise Unusable("unreadable", f"found a JPEG of more than {MAX_SCANS} scans")
-    if frame.scans * frame.height * frame.width > _MAX_SCANNED_PIXELS:
+    if count * frame.scans * frame.height * frame.width > _MAX_SCANNED_PIXELS:
         raise Unusable("unreadable", f"found a JPEG of {frame.width}x{frame.height} pixels in {frame.scans} scans")
 
 
@@ -109,8 +119,8 @@ def decode_jpeg(data: bytes, request: Request) -> Decoded:
     check_frame(frame)
     height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     cmyk = space in ("CMYK", "YCCK")
-    # The coefficients of all scans, of two bytes each, are held until the last one.
-    request.check_size(height, width, 2 * frame.components if frame.scans > 1 else 3 + 4 * cmyk)
+    coefficients = 2 * frame.components if frame.scans > 1 else 0  # of two bytes, held until the last scan
+    request.check_size(height, width, height * width * (coefficients + 3 + 4 * cmyk))
     wanted = "CMYK" if cmyk else "RGB"
     damage = None
     try:

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 
 import imagecodecs
+import numpy as np
 
 from iptdata.image.decoded import Decoded, Request, Unusable
 from iptdata.image.samples import from_samples
@@ -20,7 +21,9 @@ _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 
 _MAX_CHUNKS = 1_000_000
 _MAX_RATIO = 1100  # of deflate, which reaches 1032
 _FEED = 1 << 12
+_LAST_FILTER = 4
 logging.getLogger("imagecodecs").setLevel(logging.CRITICAL)  # libpng's warnings are not for the user
+_ONE_PASS = ((0, 0, 1, 1),)
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
 
@@ -33,17 +36,19 @@ class _Header:
     palette: bool
     interlaced: bool
 
+    def passes(self) -> list[tuple[int, int]]:
+        """Number of rows and bytes of a row, with its filter, of each pass over the image."""
+        sizes = [
+            (-(-(self.height - top) // down), -(-(self.width - left) // right))
+            for top, left, down, right in (_PASSES if self.interlaced else _ONE_PASS)
+        ]
+        bits = self.depth * self.channels
+        return [(rows, 1 + (columns * bits + 7) // 8) for rows, columns in sizes if rows > 0 and columns > 0]
+
     @property
     def raw_bytes(self) -> int:
-        """Bytes of all rows, with their filters, before compression."""
-        bits = self.depth * self.channels
-        if not self.interlaced:
-            return self.height * (1 + (self.width * bits + 7) // 8)
-        total = 0
-        for top, left, down, right in _PASSES:
-            rows, columns = -(-(self.height - top) // down), -(-(self.width - left) // right)
-            total += rows * (1 + (columns * bits + 7) // 8) if rows > 0 and columns > 0 else 0
-        return total
+        """Bytes of all rows before compression."""
+        return sum(rows * length for rows, length in self.passes())
 
 
 def decode_png(data: bytes, request: Request) -> Decoded:
@@ -54,7 +59,8 @@ def decode_png(data: bytes, request: Request) -> Decoded:
     """
     header = _read_header(data)
     expanded = 4 if header.palette else min(4, header.channels + 1)  # with transparency
-    request.check_size(header.height, header.width, expanded * max(1, header.depth // 8))
+    held = expanded * max(1, header.depth // 8) + (3 if expanded != 3 or header.depth == 16 else 0)
+    request.check_size(header.height, header.width, header.height * header.width * held)
     before, pixels, damage = _chunks(data, header)
     try:
         if damage is None:
@@ -63,7 +69,7 @@ def decode_png(data: bytes, request: Request) -> Decoded:
     except imagecodecs.PngError as error:
         damage = str(error)
     request.check_damage(damage)
-    rows = _recovered_rows(pixels, header.raw_bytes)
+    rows = _recovered_rows(pixels, header)
     samples = imagecodecs.png_decode(b"".join([*before, _chunk(b"IDAT", zlib.compress(rows, 1)), _chunk(b"IEND", b"")]))
     return from_samples(samples, damage, with_alpha=request.with_alpha)
 
@@ -100,7 +106,7 @@ def _chunks(data: bytes, header: _Header) -> tuple[list[bytes], list[bytes], str
     position, seen = 33, set()
     for _ in range(_MAX_CHUNKS):
         if position + 8 > len(data):
-            return before, pixels, "truncated: the file ends before its end chunk"
+            return before, pixels, "the file ends before its end chunk"
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if kind == b"IDAT":
@@ -113,7 +119,7 @@ def _chunks(data: bytes, header: _Header) -> tuple[list[bytes], list[bytes], str
             seen.add(kind)
         if end > len(data):
             kind_text = kind.decode("ascii", "backslashreplace")
-            return before, pixels, f"truncated: chunk {kind_text} of {length:,} bytes, {len(data) - position - 8:,} are left"
+            return before, pixels, f"chunk {kind_text} of {length:,} bytes, {len(data) - position - 8:,} are left"
         if kind == b"IEND":
             break
         position = end
@@ -128,7 +134,7 @@ def _missing_end(data: bytes, position: int) -> str | None:
     """What is wrong with the chunks after the pixels; they are skipped, not read."""
     for _ in range(_MAX_CHUNKS):
         if position + 8 > len(data):
-            return "truncated: the file ends before its end chunk"
+            return "the file ends before its end chunk"
         length, kind = struct.unpack_from(">I4s", data, position)
         if kind == b"IEND":
             return None
@@ -136,8 +142,9 @@ def _missing_end(data: bytes, position: int) -> str | None:
     return f"found a PNG of more than {_MAX_CHUNKS:,} chunks"
 
 
-def _recovered_rows(chunks: list[bytes], size: int) -> bytes:
-    """What inflates of the chunks of pixels, then black rows: `size` bytes."""
+def _recovered_rows(chunks: list[bytes], header: _Header) -> bytearray:
+    """What inflates of the chunks of pixels, then black rows; where a row's filter does not exist, none is applied."""
+    size = header.raw_bytes
     rows, inflate = bytearray(), zlib.decompressobj()
     compressed = b"".join(chunk[8 : 8 + int.from_bytes(chunk[:4], "big")] for chunk in chunks)
     try:
@@ -147,7 +154,13 @@ def _recovered_rows(chunks: list[bytes], size: int) -> bytes:
                 break
     except zlib.error:
         pass
-    return bytes(rows[:size]) + bytes(max(0, size - len(rows)))
+    rows += bytes(size - len(rows))
+    start = 0
+    for number, length in header.passes():
+        filters = np.frombuffer(rows, np.uint8)[start : start + number * length : length]
+        filters[filters > _LAST_FILTER] = 0
+        start += number * length
+    return rows
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

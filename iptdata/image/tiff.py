@@ -67,11 +67,11 @@ def decode_tiff(data: bytes, request: Request) -> Decoded:
 def _read_image(data: bytes, directory: Directory, request: Request) -> _Image:
     """Check the directory: sizes, sample types, colours, and the cost of the strips or tiles."""
     height, width = directory.one(tags.HEIGHT), directory.one(tags.WIDTH)
+    request.check_size(height, width)
     samples = directory.one(tags.SAMPLES, 1)
     bits = _sample_bits(directory)
     photometric = directory.one(tags.PHOTOMETRIC)
     _check_colours(directory, photometric, samples, bits)
-    request.check_size(height, width, 3 + samples * (2 if bits == 16 else 1))
     if directory.one(tags.DEPTH, 1) != 1:
         raise Unusable("unreadable", "found a TIFF of several slices, expected an image")
     planar = directory.one(tags.PLANAR, 1) == 2 and samples > 1
@@ -86,6 +86,9 @@ def _read_image(data: bytes, directory: Directory, request: Request) -> _Image:
     if rows * columns * count > 4 * height * width + _SPARE_TILE_PIXELS:
         raise Unusable("too many pixels", f"tiles of {columns}x{rows} for an image of {width}x{height}")
     planes = samples if planar else 1
+    depth = 2 if bits == 16 else 1
+    part = rows * columns * depth * (1 if planar else samples)  # held twice, packed and unpacked
+    request.check_size(height, width, height * width * (samples * depth + 3) + 2 * part)
     offsets, sizes = _positions(data, directory, tiled, count * planes)
     segments = Segments(
         compression=directory.one(tags.COMPRESSION, 1),
@@ -100,6 +103,7 @@ def _read_image(data: bytes, directory: Directory, request: Request) -> _Image:
         t4_options=directory.one(tags.T4_OPTIONS, 0),
         jpeg_tables=bytes(directory.tags.get(tags.JPEG_TABLES, ())),
         ycbcr=photometric == _YCBCR,
+        count=count * planes,
     )
     segments.check()
     return _Image(
@@ -155,7 +159,7 @@ def _positions(data: bytes, directory: Directory, tiled: bool, count: int) -> tu
 
 def _fill(pixels: np.ndarray, data: bytes, image: _Image, request: Request) -> Iterator[str | None]:
     """Decode all strips or tiles into `pixels`, and yield what is wrong with each."""
-    segments = image.segments
+    segments, view = image.segments, memoryview(data)
     across = -(-image.width // segments.columns)
     per_plane = across * -(-image.height // segments.rows)
     for index, (offset, size) in enumerate(zip(image.offsets, image.sizes, strict=True)):
@@ -164,10 +168,10 @@ def _fill(pixels: np.ndarray, data: bytes, image: _Image, request: Request) -> I
         rows = segments.rows if segments.tiled else min(segments.rows, image.height - top)
         damage = None
         if size == 0 or offset + size > len(data):
-            damage = f"truncated: strip or tile {index} of {size:,} bytes ends outside the file"
+            damage = f"strip or tile {index} of {size:,} bytes ends outside the file"
             request.check_damage(damage)
         try:
-            part, problem = decode_segment(data[offset : offset + size], rows, segments, request)
+            part, problem = decode_segment(view[offset : offset + size], rows, segments, request)
         except CODEC_ERRORS as error:
             part, problem = None, f"{type(error).__name__}: {error}"
         problem = damage or (problem and f"strip or tile {index}: {problem}")

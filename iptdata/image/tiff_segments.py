@@ -31,7 +31,7 @@ _OTHERS = {
 }
 CODEC_ERRORS = (RuntimeError, ValueError, EOFError, zlib.error, lzma.LZMAError)
 _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
-_LZMA_MEMORY = 256 << 20
+_LZMA_MEMORY = 80 << 20  # the highest preset takes 65 MB
 _NO_PREDICTOR, _HORIZONTAL = 1, 2
 
 
@@ -52,6 +52,7 @@ class Segments:
         t4_options: Options of CCITT group 3.
         jpeg_tables: Tables shared by all JPEG strips or tiles, b"" if there are none.
         ycbcr: Whether JPEG holds YCbCr.
+        count: Number of strips or tiles.
     """
 
     compression: int
@@ -66,6 +67,7 @@ class Segments:
     t4_options: int
     jpeg_tables: bytes
     ycbcr: bool
+    count: int
 
     @property
     def row_bytes(self) -> int:
@@ -93,7 +95,7 @@ class Segments:
             raise Unusable("unreadable", f"found a TIFF of predictor {self.predictor} with {self.bits} bits per sample")
 
 
-def decode_segment(data: bytes, rows: int, segments: Segments, request: Request) -> tuple[np.ndarray, str | None]:
+def decode_segment(data: memoryview, rows: int, segments: Segments, request: Request) -> tuple[np.ndarray, str | None]:
     """Decode a strip or tile.
 
     Args:
@@ -110,11 +112,11 @@ def decode_segment(data: bytes, rows: int, segments: Segments, request: Request)
         CODEC_ERRORS: When a codec fails.
     """
     if segments.compression == JPEG:
-        return _jpeg(data, rows, segments)
+        return _jpeg(bytes(data), rows, segments)
     if segments.compression == WEBP:
-        return _webp(data, rows, segments, request)
+        return _webp(bytes(data), rows, segments, request)
     if segments.reversed_bits:
-        data = data.translate(_REVERSED)
+        data = memoryview(bytes(data).translate(_REVERSED))
     if segments.compression in _CCITT:
         return _ccitt(data, rows, segments).reshape(rows, segments.columns, 1), None
     size = rows * segments.row_bytes
@@ -122,13 +124,14 @@ def decode_segment(data: bytes, rows: int, segments: Segments, request: Request)
     missing = size - len(content)
     damage = f"not enough data: {missing:,} of {size:,} bytes are missing" if missing > 0 else None
     request.check_damage(damage)
-    samples = _unpacked(bytes(content[:size]) + bytes(max(0, missing)), rows, segments)
+    content = bytes(content) + bytes(missing) if missing > 0 else memoryview(content)[:size]
+    samples = _unpacked(content, rows, segments)
     if segments.predictor == _HORIZONTAL:
         samples = np.add.accumulate(samples, axis=1, dtype=samples.dtype)
     return samples, damage
 
 
-def _decompressed(data: bytes, size: int, compression: int) -> bytes:
+def _decompressed(data: memoryview, size: int, compression: int) -> bytes | memoryview:
     """At most `size` bytes, or a few more."""
     match compression:
         case 8 | 32946:
@@ -144,7 +147,7 @@ def _decompressed(data: bytes, size: int, compression: int) -> bytes:
     return data
 
 
-def _unpacked(content: bytes, rows: int, segments: Segments) -> np.ndarray:
+def _unpacked(content: bytes | memoryview, rows: int, segments: Segments) -> np.ndarray:
     """Samples from rows that begin at whole bytes."""
     shape = (rows, segments.columns, segments.samples)
     if segments.bits == 8:
@@ -157,7 +160,7 @@ def _unpacked(content: bytes, rows: int, segments: Segments) -> np.ndarray:
     return values.reshape(rows, -1)[:, : segments.columns * segments.samples].reshape(shape)
 
 
-def _ccitt(data: bytes, rows: int, segments: Segments) -> np.ndarray:
+def _ccitt(data: memoryview, rows: int, segments: Segments) -> np.ndarray:
     match segments.compression:
         case 2:
             return imagecodecs.ccittrle_decode(data, rows, segments.columns)
@@ -172,7 +175,7 @@ def _jpeg(data: bytes, rows: int, segments: Segments) -> tuple[np.ndarray, str |
     tables = segments.jpeg_tables.removeprefix(b"\xff\xd8").removesuffix(b"\xff\xd9")
     whole = b"\xff\xd8" + (adobe if segments.samples >= 3 else b"") + tables + data.removeprefix(b"\xff\xd8")
     frame = read_frame(whole)
-    check_frame(frame)
+    check_frame(frame, segments.count)
     if frame.components != segments.samples or frame.width != segments.columns or not rows <= frame.height <= segments.rows:
         found = f"{frame.width}x{frame.height} pixels of {frame.components} components"
         raise Unusable("damaged", f"a JPEG of {found} in a TIFF, expected {segments.columns}x{rows} of {segments.samples}")

@@ -40,7 +40,7 @@ def decode_webp(data: bytes, request: Request) -> Decoded:
     """
     height, width = webp_size(data)
     animated = data[12:16] == b"VP8X" and data[20] & _ANIMATED
-    request.check_size(height, width, 12 if animated else 7)  # an animation has two canvases of its own
+    request.check_size(height, width, height * width * (15 if animated else 7))  # an animation has two canvases of its own
     flags = cv2.IMREAD_UNCHANGED if request.with_alpha else cv2.IMREAD_COLOR
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:

@@ -183,7 +183,9 @@ def ccitt(part: np.ndarray, compression: int) -> bytes:
     lines = []
     for row in part[..., 0]:
         edges = [0, *(np.flatnonzero(np.diff(row)) + 1).tolist(), len(row)]
-        runs = [(BLACK_RUNS if index % 2 else WHITE_RUNS)[end - start] for index, (start, end) in enumerate(zip(edges, edges[1:]))]
+        runs = [
+            (BLACK_RUNS if index % 2 else WHITE_RUNS)[end - start] for index, (start, end) in enumerate(zip(edges, edges[1:]))
+        ]
         if compression == 4:
             runs += [WHITE_RUNS[0], BLACK_RUNS[0]][len(runs) % 2 :] if len(runs) % 2 else []
             lines.append("".join("001" + first + second for first, second in zip(runs[::2], runs[1::2])))
@@ -267,7 +269,9 @@ class Tiff:
         tags |= {324: (4, offsets), 325: (4, sizes)} if self.tile else {273: (4, offsets), 279: (4, sizes)}
         tags |= {317: (3, [self.predictor])} if self.predictor != 1 else {}
         tags |= {266: (3, [2])} if self.reverse else {}
-        return write_tiff(b"".join(segments), [(tag, *value) for tag, value in (tags | self.tags).items()], self.order, self.big)
+        return write_tiff(
+            b"".join(segments), [(tag, *value) for tag, value in (tags | self.tags).items()], self.order, self.big
+        )
 
 
 def write_tiff(content: bytes, entries: Sequence[tuple[int, int, Sequence[int]]], order: str = "<", big: bool = False) -> bytes:
@@ -347,7 +351,9 @@ def tiffs() -> dict[str, Sample]:
     )
     for bits in (1, 4, 8):
         table = np.random.default_rng(2).integers(0, 256, (3, 1 << bits))
-        data = Tiff(samples=photo(bits, 1), bits=bits, photometric=3, tags={320: (3, (table * 257).reshape(-1).tolist())}).bytes()
+        data = Tiff(
+            samples=photo(bits, 1), bits=bits, photometric=3, tags={320: (3, (table * 257).reshape(-1).tolist())}
+        ).bytes()
         found[f"tiff palette {bits}"] = Sample(data=data, pixels=table.T[photo(bits, 1)[..., 0]].astype(np.uint8))
     inks = photo(8, 4)
     light = 255 - inks[..., 3:]
@@ -361,9 +367,7 @@ def tiffs() -> dict[str, Sample]:
     found["tiff jpeg ycbcr tiles"] = Sample(
         data=Tiff(samples=rgb, compression=7, photometric=6, tile=(16, 16), encode=jpeg_part).bytes()
     )
-    found["tiff jpeg grey"] = Sample(
-        data=Tiff(samples=grey, compression=7, photometric=1, encode=jpeg_part).bytes(), grey=True
-    )
+    found["tiff jpeg grey"] = Sample(data=Tiff(samples=grey, compression=7, photometric=1, encode=jpeg_part).bytes(), grey=True)
     found["tiff jpeg cmyk"] = Sample(
         data=Tiff(
             samples=inks,
@@ -384,7 +388,11 @@ def tiffs() -> dict[str, Sample]:
     stripes = short_runs()
     for compression in (2, 3, 4):
         data = Tiff(
-            samples=stripes, bits=1, photometric=0, compression=compression, encode=lambda part, kind=compression: ccitt(part, kind)
+            samples=stripes,
+            bits=1,
+            photometric=0,
+            compression=compression,
+            encode=lambda part, kind=compression: ccitt(part, kind),
         ).bytes()
         found[f"tiff ccitt {compression}"] = sample(data, 1 - stripes, 1)
     for compression in (1, 5, 8):
@@ -392,7 +400,14 @@ def tiffs() -> dict[str, Sample]:
         assert good
         found[f"tiff by OpenCV {compression}"] = sample(data.tobytes(), rgb, 8)
     for number, (kind, bits, words) in enumerate(
-        ((3, 32, "float32"), (3, 16, "float16"), (3, 64, "float64"), (2, 8, "signed 8-bit"), (1, 32, "32-bit integer"), (2, 16, "signed 16-bit"))
+        (
+            (3, 32, "float32"),
+            (3, 16, "float16"),
+            (3, 64, "float64"),
+            (2, 8, "signed 8-bit"),
+            (1, 32, "32-bit integer"),
+            (2, 16, "signed 16-bit"),
+        )
     ):
         wide = np.zeros((HEIGHT, WIDTH, 1), np.int64)
         found[f"tiff refused {number}"] = refused_tiff(words, wide, bits=bits, tags={339: (3, [kind])})
@@ -462,12 +477,16 @@ def webps() -> dict[str, Sample]:
         "webp exif": sample(b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body, photo(), 8),
         "webp animated": Sample(data=animated.tobytes()),
         "webp lossless alpha": sample(
-            cv2.imencode(".webp", rgba[..., [2, 1, 0, 3]], [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes(), rgba.astype(np.int64), 8
+            cv2.imencode(".webp", rgba[..., [2, 1, 0, 3]], [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes(),
+            rgba.astype(np.int64),
+            8,
         ),
     }
 
 
-def bmp(rows: bytes, depth: int, *, coding: int = 0, palette: bytes = b"", masks: Sequence[int] = (), height: int = HEIGHT) -> bytes:
+def bmp(
+    rows: bytes, depth: int, *, coding: int = 0, palette: bytes = b"", masks: Sequence[int] = (), height: int = HEIGHT
+) -> bytes:
     """A BMP with a header of 40 bytes and masks behind it, or of 108 bytes where there are four masks."""
     extra = struct.pack(f"<{len(masks)}I", *masks)
     size = 108 if len(masks) == 4 else 40

@@ -143,7 +143,9 @@ def _tiff(data: bytes, draw: random.Random) -> bytes:
         return data
     action = draw.choice(("tag", "type", "count", "value", "value", "short"))
     if action == "tag":
-        struct.pack_into(f"{order}H", changed, at, draw.choice((256, 257, 258, 259, 262, 273, 277, 279, 317, 320, 322, 338, 339)))
+        struct.pack_into(
+            f"{order}H", changed, at, draw.choice((256, 257, 258, 259, 262, 273, 277, 279, 317, 320, 322, 338, 339))
+        )
     elif action == "type":
         struct.pack_into(f"{order}H", changed, at + 2, draw.randrange(20))
     elif action == "count":

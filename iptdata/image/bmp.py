@@ -47,8 +47,8 @@ def decode_bmp(data: bytes, request: Request) -> Decoded:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None:
         raise Unusable("damaged", "OpenCV cannot decode it")
-    alpha = pixels[..., 3].copy() if pixels.shape[2] == 4 else None
-    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if alpha is None else cv2.COLOR_BGRA2RGB)
+    alpha = pixels[..., 3].copy() if transparent else None
+    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB) if transparent else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
     return Decoded(pixels, damage, alpha=alpha, grey=depth <= 8 and _grey_palette(data, header_size, offset))
 
 

@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,15 +12,16 @@ from iptdata.image.decoded import Decoded, Request, Unusable
 from iptdata.image.samples import cmyk_to_rgb
 
 MAX_SCANS = 100
-"""Scans of a progressive JPEG. Encoders write about 10, Skia stops at 100 as well: a scan costs a pass over all pixels, and may
-have a few bytes."""
+"""Scans of a progressive JPEG. Encoders write about 10, and Skia stops at 100 as well: a scan of a few bytes costs a pass over
+all pixels."""
 
-_MAX_SCANNED_PIXELS = 2_000_000_000
+_SCANS_AT_FULL_SIZE = 15  # of an image of `max_pixels`
 _MAX_MARKERS = 10_000
 _NEXT_MARKER = re.compile(rb"\xff([^\x00\xff])")
 _NEXT_MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
-_SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
-_RESTARTS = range(0xD0, 0xD8)
+_EOI, _SOS = 0xD9, 0xDA
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+_SEQUENTIAL = (0xC0, 0xC1)
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _ARITHMETIC = range(0xC9, 0xD0)
 
@@ -47,51 +49,50 @@ class JpegFrame:
 
 
 def read_frame(data: bytes) -> JpegFrame:
-    """Read the frame header and count the scans, with libjpeg's rules for what lies between markers.
+    """Read the frame header and count the scans.
 
     Raises:
-        Unusable: When there is no frame before the first scan.
+        Unusable: When there is no frame before the first scan, or there are too many markers.
     """
-    position, scans, frame = 2, 0, None
-    pattern = _NEXT_MARKER
-    for _ in range(_MAX_MARKERS):
-        match = pattern.search(data, position)
-        if match is None:
-            break
-        marker, position = match[1][0], match.end()
-        pattern = _NEXT_MARKER
-        if marker == _EOI:
-            break
-        if marker in _RESTARTS or marker == _TEM:
-            continue
-        if position + 2 > len(data):
-            break
-        (length,) = struct.unpack_from(">H", data, position)
-        if marker in _FRAMES and frame is None and position + 8 <= len(data):
+    frame, scans = (), 0
+    for marker, position in _markers(data):
+        if marker in _FRAMES and not frame and position + 8 <= len(data):
             frame = (marker, *struct.unpack_from(">BHHB", data, position + 2))
-        if marker == _SOS:
+        elif marker == _SOS:
             scans += 1
-            if frame is None or position + 3 > len(data):
+            one_scan = frame and frame[0] in _SEQUENTIAL and data[position + 2 : position + 3] == bytes([frame[4]])
+            if not frame or one_scan or scans > MAX_SCANS:
                 break
-            single = frame[0] in (0xC0, 0xC1) and data[position + 2] == frame[4]
-            if scans > MAX_SCANS or (scans == 1 and single):
-                break
-            pattern = _NEXT_MARKER_IN_SCAN
-        position += max(2, length)
-    else:
-        raise Unusable("unreadable", f"found a JPEG of more than {_MAX_MARKERS:,} markers")
-    if frame is None:
+    if not frame:
         raise Unusable("unreadable", "a JPEG without a frame header")
+    marker, precision, height, width, components = frame
     return JpegFrame(
-        marker=frame[0], precision=frame[1], height=frame[2], width=frame[3], components=frame[4], scans=max(1, scans)
+        marker=marker, precision=precision, height=height, width=width, components=components, scans=max(1, scans)
     )
 
 
-def check_frame(frame: JpegFrame, count: int = 1) -> None:
+def _markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """Markers that have a length, and the position of that length, by libjpeg's rules for what lies between them."""
+    position, pattern = 2, _NEXT_MARKER
+    for _ in range(_MAX_MARKERS):
+        match = pattern.search(data, position)
+        if match is None or match[1][0] == _EOI or match.end() + 2 > len(data):
+            return
+        marker, position, pattern = match[1][0], match.end(), _NEXT_MARKER
+        if marker in _WITHOUT_LENGTH:
+            continue
+        yield marker, position
+        position += max(2, *struct.unpack_from(">H", data, position))
+        pattern = _NEXT_MARKER_IN_SCAN if marker == _SOS else _NEXT_MARKER
+    raise Unusable("unreadable", f"found a JPEG of more than {_MAX_MARKERS:,} markers")
+
+
+def check_frame(frame: JpegFrame, request: Request, count: int = 1) -> None:
     """Check that a frame can be decoded, and at what cost.
 
     Args:
         frame: The frame.
+        request: How to decode.
         count: Number of frames like this one in the image.
 
     Raises:
@@ -105,8 +106,9 @@ def check_frame(frame: JpegFrame, count: int = 1) -> None:
         raise Unusable("unreadable", f"found a JPEG of {frame.components} components, expected 1, 3 or 4")
     if frame.scans > MAX_SCANS:
         raise Unusable("unreadable", f"found a JPEG of more than {MAX_SCANS} scans")
-    if count * frame.scans * frame.height * frame.width > _MAX_SCANNED_PIXELS:
-        raise Unusable("unreadable", f"found a JPEG of {frame.width}x{frame.height} pixels in {frame.scans} scans")
+    if frame.scans > 1 and count * frame.scans * frame.height * frame.width > _SCANS_AT_FULL_SIZE * request.max_pixels:
+        size = f"{frame.width}x{frame.height} in {frame.scans} scans"
+        raise Unusable("too many pixels", f"{size}, more than {_SCANS_AT_FULL_SIZE} of {request.max_pixels:,}")
 
 
 def decode_jpeg(data: bytes, request: Request) -> Decoded:
@@ -116,11 +118,11 @@ def decode_jpeg(data: bytes, request: Request) -> Decoded:
         Unusable: See `iptdata.image.decode.decode`.
     """
     frame = read_frame(data)
-    check_frame(frame)
     height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     cmyk = space in ("CMYK", "YCCK")
     coefficients = 2 * frame.components if frame.scans > 1 else 0  # of two bytes, held until the last scan
     request.check_size(height, width, height * width * (coefficients + 3 + 4 * cmyk))
+    check_frame(frame, request)
     wanted = "CMYK" if cmyk else "RGB"
     damage = None
     try:

@@ -21,6 +21,8 @@ _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 
 _MAX_CHUNKS = 1_000_000
 _MAX_RATIO = 1100  # of deflate, which reaches 1032
 _FEED = 1 << 12
+_PIECE = 1 << 15
+_SPARE_BYTES = 1 << 28
 _LAST_FILTER = 4
 logging.getLogger("imagecodecs").setLevel(logging.CRITICAL)  # libpng's warnings are not for the user
 _ONE_PASS = ((0, 0, 1, 1),)
@@ -58,10 +60,13 @@ def decode_png(data: bytes, request: Request) -> Decoded:
         Unusable: See `iptdata.image.decode.decode`.
     """
     header = _read_header(data)
-    expanded = 4 if header.palette else min(4, header.channels + 1)  # with transparency
-    held = expanded * max(1, header.depth // 8) + (3 if expanded != 3 or header.depth == 16 else 0)
-    request.check_size(header.height, header.width, header.height * header.width * held)
+    request.check_size(header.height, header.width)
     before, pixels, damage = _chunks(data, header)
+    channels = (3 if header.palette else header.channels) + any(chunk[4:8] == b"tRNS" for chunk in before)
+    held = channels * max(1, header.depth // 8) + (3 if channels != 3 or header.depth == 16 else 0)
+    request.check_size(header.height, header.width, header.height * header.width * held)
+    if damage is None and _inflates_beyond(pixels, header.raw_bytes):
+        raise Unusable("unreadable", f"a PNG that inflates to more than {header.width}x{header.height} pixels")
     try:
         if damage is None:
             samples = imagecodecs.png_decode(b"".join([*before, *pixels, _chunk(b"IEND", b"")]))
@@ -69,6 +74,7 @@ def decode_png(data: bytes, request: Request) -> Decoded:
     except imagecodecs.PngError as error:
         damage = str(error)
     request.check_damage(damage)
+    request.check_size(header.height, header.width, header.height * header.width * held + header.raw_bytes)
     rows = _recovered_rows(pixels, header)
     samples = imagecodecs.png_decode(b"".join([*before, _chunk(b"IDAT", zlib.compress(rows, 1)), _chunk(b"IEND", b"")]))
     return from_samples(samples, damage, with_alpha=request.with_alpha)
@@ -140,6 +146,22 @@ def _missing_end(data: bytes, position: int) -> str | None:
             return None
         position += 12 + length
     return f"found a PNG of more than {_MAX_CHUNKS:,} chunks"
+
+
+def _inflates_beyond(chunks: list[bytes], size: int) -> bool:
+    """Whether the chunks of pixels inflate to much more than `size` bytes, all of which libpng would inflate."""
+    if sum(map(len, chunks)) * _MAX_RATIO < size + _SPARE_BYTES:
+        return False
+    found, inflate = 0, zlib.decompressobj()
+    try:
+        for chunk in chunks:
+            for start in range(8, len(chunk) - 4, _PIECE):
+                found += len(inflate.decompress(chunk[start : min(start + _PIECE, len(chunk) - 4)]))
+                if found > size + _SPARE_BYTES:
+                    return True
+    except zlib.error:  # libpng names it
+        return False
+    return False
 
 
 def _recovered_rows(chunks: list[bytes], header: _Header) -> bytearray:

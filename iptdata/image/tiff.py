@@ -86,9 +86,6 @@ def _read_image(data: bytes, directory: Directory, request: Request) -> _Image:
     if rows * columns * count > 4 * height * width + _SPARE_TILE_PIXELS:
         raise Unusable("too many pixels", f"tiles of {columns}x{rows} for an image of {width}x{height}")
     planes = samples if planar else 1
-    depth = 2 if bits == 16 else 1
-    part = rows * columns * depth * (1 if planar else samples)  # held twice, packed and unpacked
-    request.check_size(height, width, height * width * (samples * depth + 3) + 2 * part)
     offsets, sizes = _positions(data, directory, tiled, count * planes)
     segments = Segments(
         compression=directory.one(tags.COMPRESSION, 1),
@@ -106,6 +103,8 @@ def _read_image(data: bytes, directory: Directory, request: Request) -> _Image:
         count=count * planes,
     )
     segments.check()
+    converted = 0 if (photometric, samples, bits) == (_RGB, 3, 8) else 3
+    request.check_size(height, width, height * width * (samples * (2 if bits == 16 else 1) + converted) + segments.held)
     return _Image(
         height=height,
         width=width,

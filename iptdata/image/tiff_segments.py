@@ -70,6 +70,12 @@ class Segments:
     count: int
 
     @property
+    def held(self) -> int:
+        """Bytes held while a strip or tile is decoded: as it is after decompression, and its samples."""
+        size = self.rows * self.columns * self.samples * (2 if self.bits == 16 else 1)
+        return size * ((self.compression != RAW) + (self.predictor != _NO_PREDICTOR or self.bits != 8))
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of a row."""
         return (self.columns * self.samples * self.bits + 7) // 8
@@ -112,13 +118,14 @@ def decode_segment(data: memoryview, rows: int, segments: Segments, request: Req
         CODEC_ERRORS: When a codec fails.
     """
     if segments.compression == JPEG:
-        return _jpeg(bytes(data), rows, segments)
+        return _jpeg(bytes(data), rows, segments, request)
     if segments.compression == WEBP:
         return _webp(bytes(data), rows, segments, request)
     if segments.reversed_bits:
         data = memoryview(bytes(data).translate(_REVERSED))
     if segments.compression in _CCITT:
-        return _ccitt(data, rows, segments).reshape(rows, segments.columns, 1), None
+        damage = "not enough data" if rows > 8 * len(data) else None  # a row takes a bit at least
+        return _ccitt(data, rows, segments).reshape(rows, segments.columns, 1), damage
     size = rows * segments.row_bytes
     content = _decompressed(data, size, segments.compression)
     missing = size - len(content)
@@ -153,7 +160,7 @@ def _unpacked(content: bytes | memoryview, rows: int, segments: Segments) -> np.
     if segments.bits == 8:
         return np.frombuffer(content, np.uint8).reshape(shape)
     if segments.bits == 16:
-        return np.frombuffer(content, segments.byte_order + "u2").astype(np.uint16).reshape(shape)
+        return np.frombuffer(content, segments.byte_order + "u2").astype(np.uint16, copy=False).reshape(shape)
     packed = np.frombuffer(content, np.uint8).reshape(rows, segments.row_bytes, 1)
     shifts = np.arange(8 - segments.bits, -1, -segments.bits, dtype=np.uint8)
     values = (packed >> shifts) & np.uint8((1 << segments.bits) - 1)
@@ -169,13 +176,13 @@ def _ccitt(data: memoryview, rows: int, segments: Segments) -> np.ndarray:
     return imagecodecs.ccittfax4_decode(data, rows, segments.columns)
 
 
-def _jpeg(data: bytes, rows: int, segments: Segments) -> tuple[np.ndarray, str | None]:
+def _jpeg(data: bytes, rows: int, segments: Segments, request: Request) -> tuple[np.ndarray, str | None]:
     """A JPEG whose tables may lie elsewhere, and whose colours are those of the TIFF."""
     adobe = b"\xff\xee" + struct.pack(">H5sHHHB", 14, b"Adobe", 100, 0, 0, int(segments.ycbcr))
     tables = segments.jpeg_tables.removeprefix(b"\xff\xd8").removesuffix(b"\xff\xd9")
     whole = b"\xff\xd8" + (adobe if segments.samples >= 3 else b"") + tables + data.removeprefix(b"\xff\xd8")
     frame = read_frame(whole)
-    check_frame(frame, segments.count)
+    check_frame(frame, request, segments.count)
     if frame.components != segments.samples or frame.width != segments.columns or not rows <= frame.height <= segments.rows:
         found = f"{frame.width}x{frame.height} pixels of {frame.components} components"
         raise Unusable("damaged", f"a JPEG of {found} in a TIFF, expected {segments.columns}x{rows} of {segments.samples}")

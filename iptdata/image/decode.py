@@ -44,8 +44,8 @@ def decoder_versions() -> dict[str, str]:
 def decode(data: bytes, *, max_pixels: int = 100_000_000, keep_damaged: bool = False, with_alpha: bool = False) -> Decoded:
     """Decode a JPEG, PNG, WebP, BMP or TIFF; the format is detected from the bytes, not from a name.
 
-    Grey is stacked, colours are taken as they are (not multiplied by alpha), CMYK is converted without a profile, 16-bit samples
-    are scaled with rounding, and of several pages or frames the first is decoded. Orientation and profiles are ignored.
+    Grey is stacked, colours are taken as they are (not multiplied by alpha), CMYK is converted without a profile, and 16-bit
+    samples are scaled with rounding. Of several pages or frames the first is decoded. Orientation and profiles are ignored.
 
     What a file can cost is bounded before it is decoded:
 

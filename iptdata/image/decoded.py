@@ -65,8 +65,8 @@ class Request:
         Args:
             height: Rows.
             width: Columns.
-            held: Bytes that are held while it is decoded, result included. At most 9 for each of `max_pixels` are allowed: enough
-                for all but deep images with alpha and the like, for which `max_pixels` is lower by that.
+            held: Bytes that are held while it is decoded, result included. At most 9 for each of `max_pixels` are allowed:
+                enough for all but deep images with alpha and the like, which must be smaller.
 
         Raises:
             Unusable: When it is empty or has too many pixels.

@@ -66,9 +66,7 @@ def read_frame(data: bytes) -> JpegFrame:
     if not frame:
         raise Unusable("unreadable", "a JPEG without a frame header")
     marker, precision, height, width, components = frame
-    return JpegFrame(
-        marker=marker, precision=precision, height=height, width=width, components=components, scans=max(1, scans)
-    )
+    return JpegFrame(marker=marker, precision=precision, height=height, width=width, components=components, scans=max(1, scans))
 
 
 def _markers(data: bytes) -> Iterator[tuple[int, int]]:

@@ -117,28 +117,29 @@ def decode_segment(data: memoryview, rows: int, segments: Segments, request: Req
         Unusable: When it cannot be decoded.
         CODEC_ERRORS: When a codec fails.
     """
-    if segments.compression == JPEG:
-        return _jpeg(bytes(data), rows, segments, request)
-    if segments.compression == WEBP:
-        return _webp(bytes(data), rows, segments, request)
+    match segments.compression:
+        case 7:
+            return _jpeg(bytes(data), rows, segments, request)
+        case 50001:
+            return _webp(bytes(data), rows, segments, request)
     if segments.reversed_bits:
         data = memoryview(bytes(data).translate(_REVERSED))
     if segments.compression in _CCITT:
         damage = "not enough data" if rows > 8 * len(data) else None  # a row takes a bit at least
-        return _ccitt(data, rows, segments).reshape(rows, segments.columns, 1), damage
+        return _ccitt(bytes(data), rows, segments).reshape(rows, segments.columns, 1), damage
     size = rows * segments.row_bytes
-    content = _decompressed(data, size, segments.compression)
+    content = data if segments.compression == RAW else memoryview(_decompressed(bytes(data), size, segments.compression))
     missing = size - len(content)
     damage = f"not enough data: {missing:,} of {size:,} bytes are missing" if missing > 0 else None
     request.check_damage(damage)
-    content = bytes(content) + bytes(missing) if missing > 0 else memoryview(content)[:size]
-    samples = _unpacked(content, rows, segments)
+    whole = memoryview(bytes(content) + bytes(missing)) if missing > 0 else content[:size]
+    samples = _unpacked(whole, rows, segments)
     if segments.predictor == _HORIZONTAL:
         samples = np.add.accumulate(samples, axis=1, dtype=samples.dtype)
     return samples, damage
 
 
-def _decompressed(data: memoryview, size: int, compression: int) -> bytes | memoryview:
+def _decompressed(data: bytes, size: int, compression: int) -> bytes | bytearray:
     """At most `size` bytes, or a few more."""
     match compression:
         case 8 | 32946:
@@ -151,10 +152,10 @@ def _decompressed(data: memoryview, size: int, compression: int) -> bytes | memo
             return imagecodecs.packbits_decode(data, out=size)
         case 50000:
             return imagecodecs.zstd_decode(data, out=size)
-    return data
+    raise ValueError(f"compression {compression}")
 
 
-def _unpacked(content: bytes | memoryview, rows: int, segments: Segments) -> np.ndarray:
+def _unpacked(content: memoryview, rows: int, segments: Segments) -> np.ndarray:
     """Samples from rows that begin at whole bytes."""
     shape = (rows, segments.columns, segments.samples)
     if segments.bits == 8:
@@ -167,7 +168,7 @@ def _unpacked(content: bytes | memoryview, rows: int, segments: Segments) -> np.
     return values.reshape(rows, -1)[:, : segments.columns * segments.samples].reshape(shape)
 
 
-def _ccitt(data: memoryview, rows: int, segments: Segments) -> np.ndarray:
+def _ccitt(data: bytes, rows: int, segments: Segments) -> np.ndarray:
     match segments.compression:
         case 2:
             return imagecodecs.ccittrle_decode(data, rows, segments.columns)

@@ -22,7 +22,7 @@ def mutated(data: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
     return data
 
 
-def _flip(data: bytes, _: Sequence[bytes], draw: random.Random) -> bytes:
+def _flip(data: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
     """Flip some bits, in the first 200 bytes in half of the cases."""
     changed, end = bytearray(data), min(200, len(data)) if draw.random() < 0.5 else len(data)
     for _ in range(draw.choice((1, 1, 2, 8, 30))):
@@ -52,7 +52,7 @@ def _splice(data: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
 
 
 def _lie(data: bytes, _: Sequence[bytes], draw: random.Random) -> bytes:
-    """Write another number over two or four bytes, in the first 300 bytes or, where TIFFs have their directory, the last 600."""
+    """Write another number over two or four bytes, often in the first 300 or the last 600."""
     changed = bytearray(data)
     start, end = draw.choice(((0, 300), (max(0, len(data) - 600), len(data)), (0, len(data))))
     at = draw.randrange(start, min(end, len(data)))

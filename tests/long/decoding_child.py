@@ -1,4 +1,4 @@
-"""Decode the files that arrive on standard input, each in at most 1 GB above what the libraries take; one line of JSON for each.
+"""Decode the files that arrive on standard input, in at most 1 GB above what the libraries take; a line of JSON for each.
 
 A file is preceded by its length in 4 bytes and by a byte of flags: 1 keeps damaged files, 2 asks for alpha.
 """

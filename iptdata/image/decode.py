@@ -13,7 +13,7 @@ from iptdata.image.webp import decode_webp
 
 __all__ = ["Decoded", "Unusable", "decode", "decoder_versions"]
 
-_FOUND_BYTES = 8
+_FOUND_BYTES = 12
 
 cv2.utils.logging.setLogLevel(
     cv2.utils.logging.LOG_LEVEL_SILENT

@@ -15,7 +15,6 @@ import numpy as np
 from iptdata.image.decoded import Decoded, Request, Unusable
 from iptdata.image.samples import from_samples
 
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _MAX_CHUNKS = 1_000_000
@@ -78,16 +77,6 @@ def decode_png(data: bytes, request: Request) -> Decoded:
     rows = _recovered_rows(pixels, header)
     samples = imagecodecs.png_decode(b"".join([*before, _chunk(b"IDAT", zlib.compress(rows, 1)), _chunk(b"IEND", b"")]))
     return from_samples(samples, damage, with_alpha=request.with_alpha)
-
-
-def png_size(data: bytes) -> tuple[int, int]:
-    """Height and width.
-
-    Raises:
-        Unusable: When there is no valid header.
-    """
-    header = _read_header(data)
-    return header.height, header.width
 
 
 def _read_header(data: bytes) -> _Header:

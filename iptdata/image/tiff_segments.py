@@ -3,6 +3,7 @@
 import lzma
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import imagecodecs
@@ -16,7 +17,23 @@ from iptdata.image.webp import decode_webp, webp_size
 RAW, CCITT_RLE, CCITT_3, CCITT_4, LZW, OLD_JPEG, JPEG, DEFLATE = 1, 2, 3, 4, 5, 6, 7, 8
 PACKBITS, OLD_DEFLATE, LZMA, ZSTD, WEBP = 32773, 32946, 34925, 50000, 50001
 _CCITT = (CCITT_RLE, CCITT_3, CCITT_4)
-_SUPPORTED = (RAW, *_CCITT, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTD, WEBP)
+_LZMA_MEMORY = 80 << 20  # the highest preset takes 65 MB
+
+
+def _inflate(data: bytes, size: int) -> bytes:
+    return zlib.decompressobj().decompress(data, size)
+
+
+# None of them writes more than the given number of bytes.
+_CODECS: dict[int, Callable[[bytes, int], bytes | bytearray]] = {
+    LZW: lambda data, size: imagecodecs.lzw_decode(data, out=size),
+    PACKBITS: lambda data, size: imagecodecs.packbits_decode(data, out=size),
+    DEFLATE: _inflate,
+    OLD_DEFLATE: _inflate,
+    LZMA: lambda data, size: lzma.LZMADecompressor(memlimit=_LZMA_MEMORY).decompress(data, size),
+    ZSTD: lambda data, size: imagecodecs.zstd_decode(data, out=size),
+}
+_SUPPORTED = (RAW, JPEG, WEBP, *_CCITT, *_CODECS)
 _OTHERS = {
     OLD_JPEG: "old-style JPEG",
     32809: "ThunderScan",
@@ -31,7 +48,6 @@ _OTHERS = {
 }
 CODEC_ERRORS = (RuntimeError, ValueError, EOFError, zlib.error, lzma.LZMAError)
 _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
-_LZMA_MEMORY = 80 << 20  # the highest preset takes 65 MB
 _NO_PREDICTOR, _HORIZONTAL = 1, 2
 
 
@@ -117,18 +133,17 @@ def decode_segment(data: memoryview, rows: int, segments: Segments, request: Req
         Unusable: When it cannot be decoded.
         CODEC_ERRORS: When a codec fails.
     """
-    match segments.compression:
-        case 7:
-            return _jpeg(bytes(data), rows, segments, request)
-        case 50001:
-            return _webp(bytes(data), rows, segments, request)
+    if segments.compression == JPEG:
+        return _jpeg(bytes(data), rows, segments, request)
+    if segments.compression == WEBP:
+        return _webp(bytes(data), rows, segments, request)
     if segments.reversed_bits:
         data = memoryview(bytes(data).translate(_REVERSED))
     if segments.compression in _CCITT:
         damage = "not enough data" if rows > 8 * len(data) else None  # a row takes a bit at least
         return _ccitt(bytes(data), rows, segments).reshape(rows, segments.columns, 1), damage
     size = rows * segments.row_bytes
-    content = data if segments.compression == RAW else memoryview(_decompressed(bytes(data), size, segments.compression))
+    content = data if segments.compression == RAW else memoryview(_CODECS[segments.compression](bytes(data), size))
     missing = size - len(content)
     damage = f"not enough data: {missing:,} of {size:,} bytes are missing" if missing > 0 else None
     request.check_damage(damage)
@@ -137,22 +152,6 @@ def decode_segment(data: memoryview, rows: int, segments: Segments, request: Req
     if segments.predictor == _HORIZONTAL:
         samples = np.add.accumulate(samples, axis=1, dtype=samples.dtype)
     return samples, damage
-
-
-def _decompressed(data: bytes, size: int, compression: int) -> bytes | bytearray:
-    """At most `size` bytes, or a few more."""
-    match compression:
-        case 8 | 32946:
-            return zlib.decompressobj().decompress(data, size)
-        case 34925:
-            return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY).decompress(data, size)
-        case 5:
-            return imagecodecs.lzw_decode(data, out=size)
-        case 32773:
-            return imagecodecs.packbits_decode(data, out=size)
-        case 50000:
-            return imagecodecs.zstd_decode(data, out=size)
-    raise ValueError(f"compression {compression}")
 
 
 def _unpacked(content: memoryview, rows: int, segments: Segments) -> np.ndarray:
@@ -169,12 +168,10 @@ def _unpacked(content: memoryview, rows: int, segments: Segments) -> np.ndarray:
 
 
 def _ccitt(data: bytes, rows: int, segments: Segments) -> np.ndarray:
-    match segments.compression:
-        case 2:
-            return imagecodecs.ccittrle_decode(data, rows, segments.columns)
-        case 3:
-            return imagecodecs.ccittfax3_decode(data, rows, segments.columns, t4options=segments.t4_options)
-    return imagecodecs.ccittfax4_decode(data, rows, segments.columns)
+    if segments.compression == CCITT_3:
+        return imagecodecs.ccittfax3_decode(data, rows, segments.columns, t4options=segments.t4_options)
+    decoder = imagecodecs.ccittrle_decode if segments.compression == CCITT_RLE else imagecodecs.ccittfax4_decode
+    return decoder(data, rows, segments.columns)
 
 
 def _jpeg(data: bytes, rows: int, segments: Segments, request: Request) -> tuple[np.ndarray, str | None]:

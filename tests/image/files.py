@@ -139,8 +139,8 @@ def webps() -> dict[str, Sample]:
     vp8x = b"VP8X" + struct.pack("<IB3xHBHB", 10, 0x08, WIDTH - 1, 0, HEIGHT - 1, 0)
     body = vp8x + lossless[12:] + b"EXIF" + struct.pack("<I", 26) + b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"
     return {
-        "webp lossy": Sample(data=coded(imagecodecs.webp_encode, rgb, level=80)),
-        "webp lossy alpha": Sample(data=coded(imagecodecs.webp_encode, rgba, level=80)),
+        "webp lossy": Sample(data=coded(imagecodecs.webp_encode, rgb, level=80, lossless=False)),
+        "webp lossy alpha": Sample(data=coded(imagecodecs.webp_encode, rgba, level=80, lossless=False), alpha=rgba[..., 3]),
         "webp lossless": sample(lossless, photo(), 8),
         "webp exif": sample(b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body, photo(), 8),
         "webp animated": Sample(data=animated.tobytes()),

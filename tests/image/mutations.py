@@ -68,7 +68,7 @@ def _structure(data: bytes, others: Sequence[bytes], draw: random.Random) -> byt
         return _png(data, draw)
     if data.startswith(b"\xff\xd8"):
         return _jpeg(data, draw)
-    if data[:4] in (b"II*\0", b"MM\0*"):
+    if data[:4] in (b"II*\0", b"MM\0*") and len(data) >= 8:
         return _tiff(data, draw)
     return _lie(data, others, draw)
 

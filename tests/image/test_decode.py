@@ -103,7 +103,7 @@ def test_orientation_is_ignored() -> None:
     assert decode(by_pillow(Image.fromarray(PHOTO), "PNG", exif=exif)).pixels.shape == PHOTO.shape
 
 
-def test_cmyk_jpeg_goes_through_pillow() -> None:
+def test_cmyk_jpeg_has_the_pixels_of_pillow() -> None:
     data = by_pillow(Image.fromarray(PHOTO).convert("CMYK"), "JPEG")
     with Image.open(io.BytesIO(data)) as picture:
         assert np.array_equal(decode(data).pixels, np.array(picture.convert("RGB")))

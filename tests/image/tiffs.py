@@ -101,7 +101,7 @@ REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 @dataclass(frozen=True, kw_only=True)
 class Tiff:
-    """How to write a TIFF; further tags replace or add to those computed."""
+    """How to write a TIFF; further tags replace or add to those computed, those without values are left out."""
 
     samples: np.ndarray
     bits: int = 8
@@ -158,7 +158,7 @@ class Tiff:
         tags |= {317: (3, [self.predictor])} if self.predictor != 1 else {}
         tags |= {266: (3, [2])} if self.reverse else {}
         return write_tiff(
-            b"".join(segments), [(tag, *value) for tag, value in (tags | self.tags).items()], self.order, self.big
+            b"".join(segments), [(tag, *value) for tag, value in (tags | self.tags).items() if value[1]], self.order, self.big
         )
 
 
@@ -232,7 +232,7 @@ def tiffs() -> dict[str, Sample]:
     found["tiff grey and alpha"] = tiff(photo(8, 2), tags={338: (3, [2])})
     found["tiff rgba without tag"] = tiff(rgba)
     found["tiff reversed bits"] = tiff(photo(1, 1), 1, reverse=True)
-    found["tiff one strip without size"] = tiff(rgb, rows=HEIGHT)
+    found["tiff one strip without size"] = tiff(rgb, rows=HEIGHT, tags={279: (4, [])})
     opaque = sample(b"", rgb, 8)
     dropped = Tiff(samples=rgba, tags={338: (3, [0])}).bytes()
     found["tiff unspecified extra sample"] = Sample(data=dropped, pixels=opaque.pixels)

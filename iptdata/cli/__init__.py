@@ -28,7 +28,7 @@ _COMMANDS = {
 }
 
 _REPORTED = (
-    *("numpy", "opencv-python-headless", "pillow-simd", "pillow", "simplejpeg", "pyarrow", "duckdb"),
+    *("numpy", "opencv-python-headless", "pillow-simd", "pillow", "simplejpeg", "imagecodecs", "pyarrow", "duckdb"),
     *("ray", "torch", "webdataset", "safetensors", "click", "rich"),
 )
 

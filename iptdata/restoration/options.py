@@ -6,6 +6,8 @@ from typing import Literal
 from iptdata.errors import EvaluateError
 from iptdata.options import option, validate
 
+MAX_PIXELS = 300_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class RestorerOptions:
@@ -51,8 +53,8 @@ class RestoreOptions(RestorerOptions):
     """
 
     max_pixels: int = option(
-        300_000_000,
-        help="Report photos with more pixels as failed. A pixel of the photo takes about 3 bytes of memory, one of the result 10.",
+        MAX_PIXELS,
+        help="Report photos with more pixels as failed. A pixel takes about 3 bytes of memory, one of the result about 10.",
         min=1,
         max=2**40,
         group="Inputs and outputs",

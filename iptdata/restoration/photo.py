@@ -17,9 +17,9 @@ from iptdata.errors import EvaluateError, StorageError, one_line, storage_errors
 from iptdata.files.storage import split_file_path
 from iptdata.image.decode import Unusable, decode
 from iptdata.restoration.metadata import Metadata, read_metadata
+from iptdata.restoration.options import MAX_PIXELS
 from iptdata.restoration.tags import ORIENTATION, RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION, Tags
 
-MAX_PIXELS = 300_000_000
 _JPEG_QUALITY = 95
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
 _MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}

@@ -13,8 +13,8 @@ from iptdata.errors import DiskFull, EvaluateError, EvaluateFailed, IptDataError
 from iptdata.files import Paths, Storage, path_list
 from iptdata.files.walk import is_hidden, is_image_name, walk_images
 from iptdata.options import from_arguments, options_of
-from iptdata.restoration.options import RestoreOptions, RestorerOptions
-from iptdata.restoration.photo import MAX_PIXELS, Photo, check_target, read_photo, restored_photo, write_photo, write_png
+from iptdata.restoration.options import MAX_PIXELS, RestoreOptions, RestorerOptions
+from iptdata.restoration.photo import Photo, check_target, read_photo, restored_photo, write_photo, write_png
 from iptdata.restoration.restorer import Restorer
 from iptdata.units import format_bytes
 

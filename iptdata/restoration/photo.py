@@ -180,7 +180,7 @@ def _settings(kind: str, metadata: Metadata) -> dict[str, Any]:
         found["exif"] = b"Exif\0\0" + metadata.exif
     if kind == "TIFF":
         tags = Tags(metadata.exif)
-        found["tiffinfo"] = {**tags.texts(), ORIENTATION: tags.orientation}
+        found["tiffinfo"] = tags.texts() | ({ORIENTATION: tags.orientation} if tags.orientation > 1 else {})
         if metadata.dpi is None:  # readers take a missing resolution for 1 dpi, unless it has no unit
             found["tiffinfo"] |= {X_RESOLUTION: 1.0, Y_RESOLUTION: 1.0, RESOLUTION_UNIT: 1}
     if kind == "BMP":

@@ -8,11 +8,12 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.fs as pafs
 
 from iptdata.errors import printable, storage_errors
+from iptdata.files.arrow import arrow_errors, is_of_this_machine
 from iptdata.files.storage import Storage
+from iptdata.files.urls import is_utf8
 
 EXTENSIONS = (".jpg", ".jpeg", ".JPEG", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _SUFFIXES = tuple(sorted({extension.lower() for extension in EXTENSIONS}))
@@ -114,9 +115,9 @@ def _local_root(storage: Storage) -> str | None:
     if storage.is_local:
         return storage.root
     filesystem = storage.for_arrow([])[0]
-    if isinstance(filesystem, pafs.SubTreeFileSystem) and isinstance(filesystem.base_fs, pafs.LocalFileSystem):
-        return filesystem.base_path.rstrip("/") or "/"
-    return None
+    if not is_of_this_machine(filesystem):
+        return None
+    return filesystem.base_path.rstrip("/") or "/"
 
 
 class _Walk:
@@ -280,17 +281,6 @@ class _RemoteWalk(_Walk):
                     self.reject(path, "not a regular file")
         return folders
 
+    @arrow_errors()
     def _list(self, folder: str, *, recursive: bool) -> list[pafs.FileInfo]:
-        try:
-            return self._filesystem.get_file_info(pafs.FileSelector(folder, recursive=recursive))
-        except pa.ArrowException as error:
-            raise OSError(errno.EIO, str(error)) from error
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a file name is valid UTF-8; Python represents other bytes by surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return self._filesystem.get_file_info(pafs.FileSelector(folder, recursive=recursive))

@@ -21,6 +21,7 @@ from iptdata.restoration.options import MAX_PIXELS
 from iptdata.restoration.tags import ORIENTATION, RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION, Tags
 
 _JPEG_QUALITY = 95
+_CONVERT = "Convert it to 8 bits per channel, as PNG or JPEG, first"
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
 _MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 _MAX_BYTES = {"BMP": 2**32 - 2**16, "TIFF": 2**32 - 2**26}  # of the pixels; 32-bit offsets, with room for the rest
@@ -69,9 +70,11 @@ def read_photo(path: str, max_pixels: int = MAX_PIXELS) -> Photo:
         decoded = decode(data, max_pixels=max_pixels, with_alpha=True)
     except Unusable as error:
         hint = "Raise `max_pixels`" if error.reason == "too many pixels" else None
+        if data and error.detail.startswith("found"):  # an image, but of a kind that is not supported
+            hint = _CONVERT
         raise EvaluateError(f"{path} cannot be read as an image: {error.detail}", hint=hint) from error
     if decoded.bits > 8:
-        raise EvaluateError(f"{path} has more than 8 bits per channel, expected 8", hint="Convert it first")
+        raise EvaluateError(f"{path} has more than 8 bits per channel, expected 8", hint=_CONVERT)
     metadata = read_metadata(data)
     if metadata.frames > 1:
         raise EvaluateError(f"{path} has {metadata.frames} frames, expected one", hint="Save one of them as a file of its own")
@@ -109,7 +112,19 @@ def restored_photo(photo: Photo, pixels: np.ndarray) -> Photo:
     return Photo(pixels, alpha, photo.grey, photo.metadata.scaled(scale))
 
 
-def check_target(path: str, photo: Photo, scale: int = 1) -> str:
+def format_of(path: str) -> str:
+    """Pillow's name of the format for the extension of a result.
+
+    Raises:
+        EvaluateError: When the extension is not supported.
+    """
+    kind = _FORMATS.get(os.path.splitext(path)[1].lower())
+    if kind is None:
+        raise EvaluateError(f"{path}: expected a file name that ends in {', '.join(_FORMATS)}")
+    return kind
+
+
+def check_target(path: str, photo: Photo, scale: int = 1) -> None:
     """Check that the result of a photo can be written, before the work of restoring it.
 
     Args:
@@ -117,16 +132,11 @@ def check_target(path: str, photo: Photo, scale: int = 1) -> str:
         photo: The photo.
         scale: Factor by which the result is larger.
 
-    Returns:
-        Pillow's name of the format for the file extension.
-
     Raises:
         EvaluateError: When the extension is not supported, or the format cannot store the transparency or the size.
         StorageError: When the path is that of a folder, or cannot be a path on this disk.
     """
-    kind = _FORMATS.get(os.path.splitext(path)[1].lower())
-    if kind is None:
-        raise EvaluateError(f"{path}: expected a file name that ends in {', '.join(_FORMATS)}")
+    kind = format_of(path)
     if photo.alpha is not None and kind in ("JPEG", "BMP"):
         raise EvaluateError(f"{path}: the photo has transparency, {kind} does not support it", hint="Use .png")
     height, width = (side * scale for side in photo.pixels.shape[:2])
@@ -136,7 +146,6 @@ def check_target(path: str, photo: Photo, scale: int = 1) -> str:
     with storage_errors(path), suppress(FileNotFoundError):
         if stat.S_ISDIR(os.lstat(path).st_mode):
             raise StorageError(f"{path} is a folder, expected a file", hint="Choose another `out`")
-    return kind
 
 
 def write_photo(path: str, photo: Photo) -> None:
@@ -146,7 +155,8 @@ def write_photo(path: str, photo: Photo) -> None:
         EvaluateError: See `check_target`; or when the format cannot store the photo.
         StorageError: When the file cannot be written.
     """
-    kind = check_target(path, photo)
+    check_target(path, photo)
+    kind = format_of(path)
     try:
         data = _webp(photo) if kind == "WEBP" else _encoded(kind, photo)
     except (OSError, ValueError, KeyError, OverflowError, SystemError, struct.error, cv2.error) as error:  # Pillow raises all

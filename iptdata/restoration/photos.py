@@ -14,7 +14,7 @@ from iptdata.files import Paths, Storage, path_list
 from iptdata.files.walk import is_hidden, is_image_name, walk_images
 from iptdata.options import from_arguments, options_of
 from iptdata.restoration.options import MAX_PIXELS, RestoreOptions, RestorerOptions
-from iptdata.restoration.photo import Photo, check_target, read_photo, restored_photo, write_photo, write_png
+from iptdata.restoration.photo import Photo, check_target, format_of, read_photo, restored_photo, write_photo, write_png
 from iptdata.restoration.restorer import Restorer
 from iptdata.units import format_bytes
 
@@ -262,6 +262,7 @@ def restore_photo(
         EvaluateError: When the photo cannot be read or restored, or its result cannot be stored in the format of its name.
         EvaluateFailed: When memory is too small.
     """
+    format_of(job.target)
     photo, scale = read_photo(job.path, max_pixels), restorer.scale
     check_target(job.target, photo, scale)
     _check_memory(job.target, photo, scale, _RESULT_BYTES)

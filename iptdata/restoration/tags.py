@@ -31,21 +31,21 @@ class _Field:
 
 
 class Tags:
-    """The tags of the first directory that is not a thumbnail or a mask.
+    """The tags of the first directory.
 
     Args:
         data: A TIFF, a BigTIFF or EXIF without its prefix.
 
     Attributes:
-        pages: Number of directories that are neither a thumbnail nor a mask.
+        pages: Number of directories, without the thumbnails and masks that follow the first.
     """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
-        found = [fields for fields in self._directories() if not self._is_secondary(fields)]
+        found = list(self._directories())
         self._fields: dict[int, _Field] = found[0] if found else {}
-        self.pages = len(found)
+        self.pages: int = len(found[:1]) + sum(not self._is_secondary(fields) for fields in found[1:])
 
     def raw(self, tag: int) -> bytes:
         """The bytes of a tag's values, empty if the tag is missing or its end is beyond the data."""

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from iptdata.errors import EvaluateError
@@ -68,14 +70,42 @@ def test_transparency_is_enlarged_with_the_photo(folder: Path, edsr_file: str) -
     assert restored_photo(Photo(natural_image(3, 3)), natural_image(6, 6)).alpha is None
 
 
-def test_more_than_eight_bits_are_rejected(folder: Path) -> None:
-    import cv2  # noqa: PLC0415
+DEEP = natural_image(20, 20).astype(np.uint16) * 257
 
-    deep = natural_image(20, 20).astype(np.uint16) * 257
-    for name, image in (("a.png", deep), ("b.png", deep[..., 0]), ("c.tif", deep[..., 0])):
-        cv2.imwrite(str(folder / name), image)
-        with pytest.raises(EvaluateError, match=f"{name} has more than 8 bits per channel, expected 8. Convert it first"):
-            read_photo(str(folder / name))
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "jpeg-by-name.jpg"])
+def test_sixteen_bits_are_refused(folder: Path, name: str, channels: int) -> None:
+    deep = np.dstack([DEEP, DEEP[..., :1]])[..., :channels]
+    encoded = cv2.imencode(".png" if name == "a.png" else ".tif", deep)[1]
+    (folder / name).write_bytes(encoded.tobytes())
+    with pytest.raises(EvaluateError, match=f"{name} has more than 8 bits per channel, expected 8. Convert it to 8 bits"):
+        read_photo(str(folder / name))
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int16", "uint32", "int8"])
+def test_other_samples_are_refused(folder: Path, dtype: str, compression: str | None) -> None:
+    tifffile.imwrite(folder / "a.tif", (DEEP[..., 0] // 4).astype(dtype), compression=compression)
+    samples = dtype if dtype.startswith("f") else r"(signed )?\d+-bit integer"
+    with pytest.raises(
+        EvaluateError, match=rf"a\.tif cannot be read as an image: found {samples} samples, .* Convert it to 8 bits"
+    ):
+        read_photo(str(folder / "a.tif"))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib", "packbits", "zstd", "lzma"])
+def test_compressed_tiffs(folder: Path, ipt_file: str, compression: str | None, channels: int) -> None:
+    image = np.dstack([natural_image(50, 40), natural_image(50, 40, 1)[..., 0]])[..., :channels].squeeze()
+    photometric = "minisblack" if channels == 1 else "rgb"
+    extra = ["unassalpha"] if channels == 4 else None
+    tifffile.imwrite(
+        folder / "a.tif", image, compression=compression, photometric=photometric, rowsperstrip=7, extrasamples=extra
+    )
+    (job,) = find_photos([str(folder / "a.tif")], str(folder / "out"))
+    restore_photo(job, Restorer(ipt_file, "rain"))
+    assert np.array_equal(tifffile.imread(job.target), image)
 
 
 def test_files_that_are_not_photos(folder: Path) -> None:
@@ -86,6 +116,9 @@ def test_files_that_are_not_photos(folder: Path) -> None:
     (folder / "b.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(EvaluateError, match=r"b\.png cannot be read as an image"):
         read_photo(str(folder / "b.png"))
+    Image.fromarray(natural_image(8, 8)).save(folder / "d.png", "GIF")
+    with pytest.raises(EvaluateError, match=r"d\.png cannot be read as an image: found b'GIF.* Convert it"):
+        read_photo(str(folder / "d.png"))
     frames = [Image.fromarray(natural_image(8, 8, seed)) for seed in (0, 1)]
     frames[0].save(folder / "c.tif", save_all=True, append_images=frames[1:])
     with pytest.raises(EvaluateError, match="has 2 frames, expected one"):

@@ -23,6 +23,7 @@ _RESULT_BYTES, _COMPARE_BYTES = 7, 17  # a pixel of the result: array and Pillow
 _SMALL = 2**30  # bytes that every machine that runs a network has
 
 OnTiles = Callable[[str, int, int], object]
+_Owners = dict[str, tuple[str, str]]  # file and photo, by the file's name without differences of case and Unicode form
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def restore(
     chosen: RestoreOptions = from_arguments(RestoreOptions, options, EvaluateError)
     jobs = find_photos(inputs, out, compare=chosen.compare)
     restorer = Restorer(checkpoint, task, **{name: getattr(chosen, name) for name in options_of(RestorerOptions)})
-    results, owners = [], {}
+    results: list[PhotoResult] = []
+    owners: _Owners = {}
     for job in jobs:
         results.append(_result(job, restorer, chosen, owners, on_tiles))
         if on_photo is not None:
@@ -131,28 +133,22 @@ def find_photos(inputs: Paths, out: str | os.PathLike[str], *, compare: bool = F
         A job for each photo, and one with a `problem` for each entry of a folder that cannot be used.
 
     Raises:
-        EvaluateError: When an input matches no image, two results have the same path, a result would replace its photo, or
-            `out` is a file.
+        EvaluateError: When an input matches no image, a result would replace its photo, or `out` is a file.
         StorageError: When an input folder cannot be listed.
     """
     if os.path.isfile(out):
         raise EvaluateError(f"{os.fspath(out)} is a file, expected a folder", argument="out")
-    jobs: dict[str, PhotoJob] = {}
-    owners: dict[str, str] = {}
+    jobs: dict[str, list[PhotoJob]] = {}
     for text in [os.fspath(path) for path in path_list(inputs)]:
         for path, relative, problem in _matches(text, os.fspath(out)):
             target = os.path.join(out, relative)
-            job = PhotoJob(path, target, os.path.splitext(target)[0] + "-compare.png" if compare else None, problem)
             if _same_file(path, target):
                 raise EvaluateError(f"{path} would be replaced by its result", hint="Choose another `out`")
-            for file in job.targets:
-                owner = owners.setdefault(file, path)
-                if owner != path and not _same_file(owner, path):
-                    raise EvaluateError(
-                        f"{owner} and {path} would both be written to {file}", hint="Restore them into different folders"
-                    )
-            jobs.setdefault(target, job)
-    return list(jobs.values())
+            same = jobs.setdefault(target, [])
+            if not any(path == job.path or _same_file(path, job.path) for job in same):
+                compare_target = os.path.splitext(target)[0] + "-compare.png" if compare else None
+                same.append(PhotoJob(path, target, compare_target, problem))
+    return [job for same in jobs.values() for job in same]
 
 
 def _matches(text: str, out: str) -> list[tuple[str, str, str]]:
@@ -198,7 +194,7 @@ def _same_file(first: str, second: str) -> bool:
 
 
 def _result(
-    job: PhotoJob, restorer: Restorer, options: RestoreOptions, owners: dict[str, str], on_tiles: OnTiles | None
+    job: PhotoJob, restorer: Restorer, options: RestoreOptions, owners: _Owners, on_tiles: OnTiles | None
 ) -> PhotoResult:
     """Restore a photo, or note why that is not possible.
 
@@ -206,7 +202,7 @@ def _result(
         job: The photo.
         restorer: The network.
         options: How to restore.
-        owners: Files written for earlier photos by `_folded` name; this photo's are added.
+        owners: The files of earlier photos; this photo's are added.
         on_tiles: See `restore`.
     """
     try:
@@ -228,19 +224,19 @@ def _result(
     return PhotoResult(status="failed", path=job.path, target=job.target, error=failure)
 
 
-def _check_owners(job: PhotoJob, owners: dict[str, str]) -> None:
-    """Refuse a photo whose files are those of an earlier one on a disk that ignores the case or the Unicode form of names.
+def _check_owners(job: PhotoJob, owners: _Owners) -> None:
+    """Refuse a photo that would be written to a file of an earlier one.
+
+    That is one of the same name, one whose NAME-compare.png it is, or one whose name the disk takes for the same.
 
     Raises:
-        EvaluateError: When they are.
+        EvaluateError: When it would.
     """
     for file in job.targets:
-        other = owners.setdefault(unicodedata.normalize("NFC", file).casefold(), file)
-        if other != file and _same_file(other, file):
-            raise EvaluateError(
-                f"{job.path} cannot be restored: its result {file} and that of another photo, {other}, are the same file",
-                hint="Restore it into another folder",
-            )
+        other, photo = owners.setdefault(unicodedata.normalize("NFC", file).casefold(), (file, job.path))
+        if photo != job.path and (other == file or _same_file(other, file)):
+            found = f"{photo} and {job.path} would both be written to {file}"
+            raise EvaluateError(found, hint="Restore them into different folders")
 
 
 def restore_photo(

@@ -32,8 +32,6 @@ def test_photos_of_inputs(folder: Path) -> None:
     with pytest.raises(EvaluateError, match="matches no image, expected a photo, a folder of photos or a glob"):
         find_photos([str(folder / "*.gif")], out)
     save(folder.parent / "other" / "a.png", natural_image(8, 8))
-    with pytest.raises(EvaluateError, match=r"would both be written to .*a\.png\. Restore them into different folders"):
-        find_photos([str(folder), str(folder.parent / "other")], out)
     with pytest.raises(EvaluateError, match=r"would be replaced by its result\. Choose another out"):
         find_photos([str(folder / "a.png")], str(folder))
     save(folder / "a.jpg", natural_image(8, 8))
@@ -41,8 +39,6 @@ def test_photos_of_inputs(folder: Path) -> None:
     assert len(find_photos([str(folder)], str(folder.parent))) == 4
     with pytest.raises(EvaluateError, match="would be replaced by its result"):
         find_photos([str(folder)], str(folder))
-    with pytest.raises(EvaluateError, match=r"would both be written to .*a-compare\.png"):
-        find_photos([str(folder)], out, compare=True)
 
 
 def test_results_below_the_photos_are_not_restored_again(folder: Path, ipt_file: str) -> None:
@@ -138,6 +134,27 @@ def test_a_bad_photo_does_not_stop_the_others(folder: Path, edsr_file: str, make
     found = restored(inputs, folder.parent / "out", edsr_file, max_pixels=10_000)
     assert {name: result.status for name, result in found.items()} == {"a.png": "done", "b.png": "failed", "c.png": "done"}
     assert str(folder / "b.png") in found["b.png"].problem
+
+
+@pytest.mark.parametrize("compare", [False, True])
+def test_photos_with_the_same_result(folder: Path, edsr_file: str, compare: bool) -> None:
+    for number, name in enumerate(
+        ("one/a.png", "one/b-compare.png", "one/b.png", "one/c.jpg", "one/c.png", "two/a.png", "two/d.png")
+    ):
+        save(folder / name, natural_image(8, 8, number))
+    out = folder.parent / "out"
+    for again in (False, True):
+        results = restore([folder / "one", folder / "two"], out, edsr_file, compare=compare)
+        problems = {os.path.relpath(result.path, folder): result.problem for result in results if result.problem}
+        assert problems.keys() == ({"one/b.png", "one/c.png", "two/a.png"} if compare else {"two/a.png"})
+        assert problems["two/a.png"] == (
+            f"{folder}/one/a.png and {folder}/two/a.png would both be written to {out}/a.png. "
+            "Restore them into different folders."
+        )
+        others = {result.status for result in results if not result.problem}
+        assert others == {"skipped" if again else "done"}
+    assert np.array_equal(np.asarray(Image.open(out / "a.png")), natural_image(8, 8, 0))
+    assert Image.open(out / "b-compare.png").size == (8, 8), "the photo of this name, not the two of b.png"
 
 
 def test_targets_that_cannot_be_written(folder: Path, edsr_file: str) -> None:
@@ -305,7 +322,7 @@ def test_a_disk_that_ignores_case(folder: Path, edsr_file: str, compare: bool) -
     inputs = [folder / "one", folder / "two"]
     results = restore(inputs, out, edsr_file, on_photo=link, compare=compare)
     assert [result.status for result in results] == ["done", "failed"]
-    assert "and that of another photo" in results[1].problem
+    assert "one/photo.png and " in results[1].problem
     assert np.array_equal(np.asarray(Image.open(out / "photo.png")), natural_image(8, 8, 0))
     again = restore(inputs, out, edsr_file, compare=compare, overwrite=True)
     assert [result.status for result in again] == ["done", "failed"], "neither replaced nor skipped"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from iptdata.errors import EvaluateError, EvaluateFailed, nearest
+from iptdata.errors import EvaluateError, EvaluateFailed, nearest, one_line
 from iptdata.model.checkpoint import load_checkpoint
 from iptdata.options import from_arguments
 from iptdata.restoration.options import RestorerOptions
@@ -95,7 +95,7 @@ class Restorer:
 
         Raises:
             EvaluateError: When the array has another shape or dtype.
-            EvaluateFailed: When the GPU runs out of memory.
+            EvaluateFailed: When the network fails, as without enough memory.
         """
         if not isinstance(image, np.ndarray):
             raise EvaluateError(f"found {type(image).__name__}, expected an array (H, W, 3)", argument="image")
@@ -128,6 +128,8 @@ class Restorer:
             raise EvaluateFailed(
                 f"CUDA out of memory with {len(patches)} tiles per batch", hint="Try a smaller `batch_size`"
             ) from error
+        except RuntimeError as error:  # the CPU's allocator, cuDNN and failed kernels have no class of their own
+            raise EvaluateFailed(f"the network failed: {one_line(error, 200)}", hint="Try a smaller `batch_size`") from error
         return y.permute(0, 2, 3, 1).cpu().numpy()
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -170,6 +170,24 @@ def shown(value: object, max_length: int = 80) -> str:
     return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
 
 
+def printable(text: str, max_length: int = 200) -> str:
+    r"""Text from outside, such as a file name, on one line of a terminal: other characters are written as escapes.
+
+    Args:
+        text: Any text; bytes that are not UTF-8, which Python represents by surrogates, become `\xff`.
+        max_length: Characters of the result; the middle of a longer one is replaced by "...".
+    """
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else _escape(letter) for letter in text[: 2 * max_length])
+    half = (max_length - 3) // 2
+    return text if len(text) <= max_length else f"{text[:half]}...{text[-half:]}"
+
+
+def _escape(letter: str) -> str:
+    byte = letter.encode("utf-8", "surrogateescape") if "\udc80" <= letter <= "\udcff" else b""
+    return f"\\x{byte[0]:02x}" if byte else letter.encode("unicode_escape").decode()
+
+
 @contextmanager
 def storage_errors(path: str) -> Iterator[None]:
     """Turn an OSError of the block into a StorageError that names the path.

@@ -14,7 +14,7 @@ from iptdata.stream.catalog import TaskShards
 from iptdata.stream.options import StreamOptions
 from iptdata.stream.reader import Jobs, TaskReader
 from iptdata.stream.shuffle import Shuffle
-from iptdata.stream.webdataset_reader import WebDatasetReader
+from iptdata.stream.tar_reader import TarReader
 
 Allocate = Callable[[int, int], torch.Tensor]
 
@@ -63,9 +63,7 @@ def open_readers(
     }
     for name, patterns in external.items():
         if options.tasks is None or name in options.tasks:
-            readers[name] = WebDatasetReader(
-                name, patterns, options, seed=options.seed, skip_unreadable=options.skip_unreadable
-            )
+            readers[name] = TarReader(name, patterns, options, seed=options.seed, skip_unreadable=options.skip_unreadable)
     if not readers:
         raise StreamError("found no task to stream: `tasks` is empty, or no shard can be read")
     return readers

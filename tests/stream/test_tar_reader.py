@@ -86,7 +86,7 @@ def test_external_task_alongside_iptdata_shards(corpus: Path, tmp_path: Path) ->
     ("samples", "message"),
     [
         ([{"jpg": png(np.zeros((8, 8, 3), np.uint8))}], r"blur: .*a.tar: 0000 has jpg; expected one of clean, target, gt"),
-        ([{"clean.npy": npy(np.zeros((8, 8, 3))), "lq.npy": npy(np.zeros((8, 8, 3)))}], r"0000 has float64 .*, expected uint8"),
+        ([{"clean.npy": npy(np.zeros((8, 8, 3))), "lq.npy": npy(np.zeros((8, 8, 3)))}], r"0000\.clean\.npy cannot be used: found float64 .*, expected uint8"),
         (
             [sample(0), sample(1) | {"gt.png": png(np.zeros((4, 4, 3), np.uint8))}],
             r"000\d has shapes .*, expected .* as in the samples before",

@@ -45,7 +45,7 @@ def open_readers(
     """A reader per task: tasks of iptdata's shards first, then those given as `TASK=PATH`.
 
     Raises:
-        ShardError: When a path of a task matches nothing.
+        ShardError: When a path of a task matches nothing, or a manifest does not fit its shard.
         StreamError: When there is no task, or a batch is larger than a task.
     """
     readers: dict[str, Reader] = {
@@ -56,6 +56,7 @@ def open_readers(
             seed=options.seed,
             remainder=options.remainder,
             on_error=options.on_error,
+            verify=options.verify,
             cache=cache,
             max_mapped=max_mappings() // len(shards),
         )

@@ -6,11 +6,12 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import braceexpand
 
-from iptdata.errors import ShardError
+from iptdata.errors import ShardError, printable
 from iptdata.files.paths import Paths, path_list
 from iptdata.files.storage import Storage, split_file_path
 from iptdata.files.urls import check_url, split_query
@@ -19,6 +20,8 @@ from iptdata.shards.manifest import is_manifest, is_tar
 from iptdata.shards.tars import Tar
 
 _WILDCARD = re.compile(r"[*?\[]")
+_RANGE = re.compile(r"\{(-?\d{1,30})\.\.(-?\d{1,30})")
+_MAX_PATHS = 1_000_000
 _FOREIGN = (".tar", ".tar.gz", ".tgz")
 _TASK_PATH = re.compile(r"(\w[\w.-]*)=(.+)")
 
@@ -153,12 +156,18 @@ def expand_braces(pattern: str) -> list[str]:
     """Expand `a{0..2}.tar` to three paths.
 
     Raises:
-        ShardError: When a brace is not closed.
+        ShardError: When a brace is not closed, or the pattern stands for more than a million paths.
     """
+    too_many = ShardError(f"{printable(pattern)} stands for more than {_MAX_PATHS:,} paths", hint="Use a glob")
     try:
-        return list(braceexpand.braceexpand(pattern))
+        if any(abs(int(stop) - int(start)) >= _MAX_PATHS for start, stop in _RANGE.findall(pattern)):
+            raise too_many
+        found = list(islice(braceexpand.braceexpand(pattern), _MAX_PATHS + 1))
     except ValueError as error:
-        raise ShardError(f"{pattern}: a brace is not closed") from error
+        raise ShardError(f"{printable(pattern)}: a brace is not closed") from error
+    if len(found) > _MAX_PATHS:
+        raise too_many
+    return found
 
 
 def _tars(pattern: str) -> Iterator[Location]:
@@ -194,8 +203,9 @@ def _folders(path: str, split: str | None, tasks: Container[str] | None) -> Iter
     if _has_shards(sizes):
         yield Location(storage, sizes)
         return
-    names = storage.folders()
-    task_of_folder = {f"{name}/{inner}": name for name in names for inner in storage.folders(name)} | dict.fromkeys(names)
+    names = _visible_folders(storage)
+    task_of_folder = {f"{name}/{inner}": name for name in names for inner in _visible_folders(storage, name)}
+    task_of_folder |= dict.fromkeys(names)
     of_split = {folder: task for folder, task in task_of_folder.items() if split in (None, _split_of(folder))}
     of_tasks = {folder: task for folder, task in of_split.items() if tasks is None or task is None or task in tasks}
     found = list(_with_shards(storage, of_tasks)) or list(_with_shards(storage, of_split))
@@ -206,6 +216,10 @@ def _folders(path: str, split: str | None, tasks: Container[str] | None) -> Iter
         splits = sorted({_split_of(folder) for folder in task_of_folder if _has_shards(storage.names(folder))})
         raise ShardError(f"{path} has no shards of the split {split}; splits in it: {', '.join(splits) or 'none'}")
     yield from found
+
+
+def _visible_folders(storage: Storage, folder: str = "") -> list[str]:
+    return [name for name in storage.folders(folder) if not is_hidden(name)]
 
 
 def _split_of(folder: str) -> str:

@@ -61,7 +61,7 @@ def tar_members(file: IO[bytes] | Any, length: int) -> Iterator[TarMember]:
             data = _extension(file, size)
             name, records = (data.rstrip(b"\0"), records) if kind == _LONG_NAME else (name, _pax_records(data))
         elif kind == _SPARSE or any(key.startswith(_SPARSE_KEY) for key in records):
-            raise ShardError("a sparse member", hint="Pack it again without `tar --sparse`")
+            raise ShardError("a sparse member", hint="Pack it again with whole files")
         elif kind not in (_LONG_LINK, _GLOBAL_PAX):
             full = records.get(b"path") or name or _name_in(header)
             if kind in _FILES and not full.endswith(b"/"):

@@ -181,7 +181,7 @@ HUGE = b"\x80" + b"\0" * 6 + b"\xff" * 5  # a terabyte
         (pax(b"99 path=x\n") + MEMBER, "damaged PAX records"),
         (pax(b"0 path=x\n") + MEMBER, "damaged PAX records"),
         (pax(b"x" * 90) + MEMBER, "damaged PAX records"),
-        (pax(b"22 GNU.sparse.major=1\n") + MEMBER, r"a sparse member\. Pack it again without `tar --sparse`"),
+        (pax(b"22 GNU.sparse.major=1\n") + MEMBER, r"a sparse member\. Pack it again with whole files"),
         (header(b"1.gt.npy", SIZE, b"S") + MEMBER, r"a sparse member"),
         (MEMBER, "the end-of-archive blocks are missing"),
         (MEMBER[:600], "does not fit"),

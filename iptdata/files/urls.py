@@ -1,4 +1,4 @@
-"""The parts of a URL, and which URLs are opened at all."""
+"""The parts of a URL, which URLs are opened at all, and the text of a path."""
 
 import os
 import re
@@ -33,3 +33,12 @@ def split_query(path: str) -> tuple[str, str]:
     """
     found = re.fullmatch(r"(\w+://.*?)(\?\w+=.*)?", path)
     return (found[1], found[2] or "") if found else (path, "")
+
+
+def is_utf8(path: str) -> bool:
+    """Whether a path is valid UTF-8; Python represents other bytes by surrogates."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

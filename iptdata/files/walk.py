@@ -8,11 +8,13 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.fs as pafs
 
 from iptdata.errors import printable, storage_errors
+from iptdata.files.arrow import arrow_errors, is_of_this_machine
+from iptdata.files.local import local_path
 from iptdata.files.storage import Storage
+from iptdata.files.urls import is_utf8
 
 EXTENSIONS = (".jpg", ".jpeg", ".JPEG", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _SUFFIXES = tuple(sorted({extension.lower() for extension in EXTENSIONS}))
@@ -114,9 +116,9 @@ def _local_root(storage: Storage) -> str | None:
     if storage.is_local:
         return storage.root
     filesystem = storage.for_arrow([])[0]
-    if isinstance(filesystem, pafs.SubTreeFileSystem) and isinstance(filesystem.base_fs, pafs.LocalFileSystem):
-        return filesystem.base_path.rstrip("/") or "/"
-    return None
+    if not is_of_this_machine(filesystem):
+        return None
+    return filesystem.base_path.rstrip("/") or "/"
 
 
 class _Walk:
@@ -184,7 +186,7 @@ class _LocalWalk(_Walk):
 
     def _enter(self, folder: str) -> list[str]:
         """List a folder; returns the folders in it that are no links, the first by name at the end."""
-        location = self._path(folder)
+        location = local_path(self._root, folder)
         status = os.stat(location)
         identity = (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(location)
         if identity in self._seen:
@@ -201,21 +203,25 @@ class _LocalWalk(_Walk):
                 if is_hidden(name):
                     continue
                 path = prefix + name
+                is_image = name.lower().endswith(_SUFFIXES)
                 try:
-                    if entry.is_symlink():
-                        self._follow(path)
+                    if is_image and entry.is_file(follow_symlinks=False):
+                        self.add(path, entry.stat(follow_symlinks=False).st_size)
                     elif entry.is_dir(follow_symlinks=False):
                         folders.append(path)
-                    elif name.lower().endswith(_SUFFIXES):
-                        self._add_file(path, entry.stat(follow_symlinks=False))
+                    elif is_image or entry.is_symlink():
+                        self._follow(path)
                 except OSError as error:
                     self.reject(path, "unreadable", error.strerror or str(error))
         return sorted(folders, reverse=True)
 
     def _follow(self, path: str) -> None:
-        """Add what a link leads to. One that leads nowhere is a reject whatever its name is: it may be that of a folder."""
+        """Add what a link leads to, or a special file with the name of an image.
+
+        A link that leads nowhere is a reject whatever its name is: it may be that of a folder.
+        """
         try:
-            status = os.stat(self._path(path))
+            status = os.stat(local_path(self._root, path))
         except OSError as error:
             reasons = {errno.ENOENT: "dangling link", errno.ELOOP: "link loop"}
             self.reject(path, reasons.get(error.errno or 0, "unreadable"), error.strerror or str(error))
@@ -223,16 +229,10 @@ class _LocalWalk(_Walk):
         if stat.S_ISDIR(status.st_mode):
             heapq.heappush(self._links, path)
         elif path.lower().endswith(_SUFFIXES):
-            self._add_file(path, status)
-
-    def _add_file(self, path: str, status: os.stat_result) -> None:
-        if stat.S_ISREG(status.st_mode):
-            self.add(path, status.st_size)
-        else:
-            self.reject(path, "not a regular file", _SPECIAL.get(stat.S_IFMT(status.st_mode), ""))
-
-    def _path(self, relative: str) -> str:
-        return f"{self._root}/{relative}" if relative else self._root
+            if stat.S_ISREG(status.st_mode):
+                self.add(path, status.st_size)
+            else:
+                self.reject(path, "not a regular file", _SPECIAL.get(stat.S_IFMT(status.st_mode), ""))
 
 
 class _RemoteWalk(_Walk):
@@ -280,17 +280,6 @@ class _RemoteWalk(_Walk):
                     self.reject(path, "not a regular file")
         return folders
 
+    @arrow_errors()
     def _list(self, folder: str, *, recursive: bool) -> list[pafs.FileInfo]:
-        try:
-            return self._filesystem.get_file_info(pafs.FileSelector(folder, recursive=recursive))
-        except pa.ArrowException as error:
-            raise OSError(errno.EIO, str(error)) from error
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a file name is valid UTF-8; Python represents other bytes by surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return self._filesystem.get_file_info(pafs.FileSelector(folder, recursive=recursive))

@@ -150,6 +150,6 @@ def _size_in(records: dict[bytes, bytes]) -> int:
 def _visible(name: bytes) -> str:
     """A name without `.` and empty parts, as text; "" if any part of it is hidden."""
     text = name.decode("utf-8", "surrogateescape")
-    text = text if text.isprintable() else printable(text, 10 * len(text))
+    text = text if text.isprintable() else printable(text, None)
     parts = [part for part in text.split("/") if part not in ("", ".")]
     return "" if any(is_hidden(part) for part in parts if part != "..") else "/".join(parts)

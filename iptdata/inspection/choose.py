@@ -15,8 +15,6 @@ from iptdata.shards.reader import Shard
 from iptdata.shards.tar_samples import Sample
 from iptdata.shards.tars import Tar
 
-_MAX_RECORD_BYTES = 1_000_000
-
 
 class PairSelection(NamedTuple):
     """Selected pairs of a recipe and split.
@@ -184,14 +182,13 @@ def _of_sample(group: ShardGroup, tar: Tar, sample: Sample) -> Pair:
 def _record(tar: Tar, sample: Sample) -> dict[str, Any]:
     """The json member of a sample, with its class as `label`; empty when it has neither."""
     facts: dict[str, Any] = {}
-    sizes = {name: size for name, (_, size) in sample.members.items() if name in ("json", "cls")}
-    if "json" in sizes:
+    if "json" in sample.members:
         try:
-            found = json.loads(tar.read(sample, "json")) if sizes["json"] <= _MAX_RECORD_BYTES else {"json": "too large"}
+            found = json.loads(tar.read(sample, "json"))
         except (ValueError, RecursionError):
             found = {"json": "unreadable"}
         facts = found if isinstance(found, dict) else {"json": found}
-    if sizes.get("cls", _MAX_RECORD_BYTES) < _MAX_RECORD_BYTES:
+    if "cls" in sample.members:
         facts.setdefault("label", tar.read(sample, "cls").decode("utf-8", "replace").strip())
     return facts
 

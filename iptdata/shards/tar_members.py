@@ -130,10 +130,10 @@ def _pax_records(data: bytes) -> dict[bytes, bytes]:
     records, start = {}, 0
     while start < len(data) and data[start]:
         space = data.find(b" ", start, start + _MAX_DIGITS)
-        digits = data[start:space] if space > 0 else b""
-        stop = start + int(digits) if digits.isdigit() else 0
+        digits = data[start:space] if space > start else b""
+        stop = start + int(digits) if digits.isdigit() else start
         key, equals, value = data[space + 1 : stop - 1].partition(b"=")
-        if not space < stop <= len(data) or not equals:
+        if not start < space < stop <= len(data) or not equals:
             raise ShardError("a header has damaged PAX records")
         records[key] = value
         start = stop

@@ -180,7 +180,10 @@ HUGE = b"\x80" + b"\0" * 6 + b"\xff" * 5  # a terabyte
         (pax(b"11 size=-1\n") + MEMBER, "a header has the size b'-1'"),
         (pax(b"99 path=x\n") + MEMBER, "damaged PAX records"),
         (pax(b"0 path=x\n") + MEMBER, "damaged PAX records"),
-        (pax(b"x" * 90) + MEMBER, "damaged PAX records"),
+        *(
+            (pax(records * 90) + MEMBER, "damaged PAX records")
+            for records in (b"x", b"a=b", b" a=b\n", b"-9 a=b\n", b"3 a=b\n")
+        ),
         (pax(b"22 GNU.sparse.major=1\n") + MEMBER, r"a sparse member\. Pack it again with whole files"),
         (header(b"1.gt.npy", SIZE, b"S") + MEMBER, r"a sparse member"),
         (MEMBER, "the end-of-archive blocks are missing"),

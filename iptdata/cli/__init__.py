@@ -29,7 +29,7 @@ _COMMANDS = {
 
 _REPORTED = (
     *("numpy", "opencv-python-headless", "pillow-simd", "pillow", "simplejpeg", "imagecodecs", "pyarrow", "duckdb"),
-    *("ray", "torch", "webdataset", "safetensors", "click", "rich"),
+    *("ray", "torch", "safetensors", "click", "rich"),
 )
 
 

@@ -17,7 +17,7 @@ from iptdata.errors import StorageError, storage_error, storage_errors
 from iptdata.files.arrow import ArrowBackend
 from iptdata.files.backend import Backend, Sink
 from iptdata.files.local import LocalBackend
-from iptdata.files.urls import is_utf8, split_query
+from iptdata.files.urls import check_url, is_utf8, split_query
 
 TEMPORARY_SUFFIX = ".partial"
 
@@ -35,9 +35,13 @@ class Storage:
 
     Args:
         root: A local path or a URL, optionally with options of `pyarrow.fs` after a `?`.
+
+    Raises:
+        StorageError: When it has a scheme that is never opened, see `check_url`.
     """
 
     def __init__(self, root: str) -> None:
+        check_url(root)
         base, self._query = split_query(root)
         self._base = base.rstrip("/") or "/"
         self.root: str = self._base + self._query

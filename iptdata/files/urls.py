@@ -1,6 +1,27 @@
-"""The parts of a URL, and the text of a path."""
+"""The parts of a URL, which URLs are opened at all, and the text of a path."""
 
+import os
 import re
+
+from iptdata.errors import StorageError, printable
+
+SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file")
+
+
+def check_url(path: str) -> None:
+    """Refuse whatever is neither a local path nor a URL of a file system, such as `https://...` and `pipe:COMMAND`.
+
+    `pyarrow.fs` would pass other schemes to whichever library is installed.
+
+    Raises:
+        StorageError: When the path has another scheme.
+    """
+    scheme, separator, _ = path.partition("://")
+    command = path.startswith("pipe:") and not os.path.exists(path)
+    if not command and (not separator or scheme in SCHEMES):
+        return
+    expected = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+    raise StorageError(f"cannot open {printable(path)}: expected a local path or a URL of {expected}")
 
 
 def split_query(path: str) -> tuple[str, str]:

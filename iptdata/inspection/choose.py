@@ -13,7 +13,8 @@ from iptdata.inspection.rows import ManifestTable, UnknownColumn
 from iptdata.shards.fields import check_depth
 from iptdata.shards.find import ShardGroup
 from iptdata.shards.reader import Shard
-from iptdata.shards.tars import Sample, Tar
+from iptdata.shards.tar_samples import Sample
+from iptdata.shards.tars import Tar
 
 _MAX_TEXT_BYTES = 1 << 20
 

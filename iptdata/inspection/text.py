@@ -72,7 +72,7 @@ def _tar_facts(summary: TarsSummary) -> list[str]:
     shapes = ", ".join(f"{shape} ({count:,})" for shape, count in list(summary.shapes.items())[:_LISTED])
     found = [f"{pluralize(summary.tars, 'tar')}, {format_bytes(summary.bytes)}", samples, f"members {members or 'none'}"]
     if summary.sampled:
-        found.append(f"{pluralize(summary.sampled, 'pair')} sampled: {shapes}")
+        found.append(f"{pluralize(summary.sampled, 'pair')} looked at: {shapes}")
     return found
 
 

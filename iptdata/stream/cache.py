@@ -40,6 +40,10 @@ class ShardCache:
         self.folder: str = folder or os.path.join(home, "iptdata", "shards")
         self.max_bytes: int = _DEFAULT_BYTES if max_bytes is None else max_bytes
 
+    def path(self, entry: IndexEntry) -> str:
+        """Path of a shard in the cache, whether or not it is there."""
+        return os.path.join(self.folder, f"{entry.sha256}.tar")
+
     def open(self, storage: Storage, entry: IndexEntry) -> int:
         """Open a shard in the cache; the descriptor stays valid when another process evicts the shard.
 
@@ -64,7 +68,7 @@ class ShardCache:
             ShardError: When the fetched bytes do not match the manifest.
             StorageError: When the shard cannot be read, or the cache cannot be written or is smaller than the shard.
         """
-        path = os.path.join(self.folder, f"{entry.sha256}.tar")
+        path = self.path(entry)
         try:
             if self._touch(path, entry.bytes):
                 return path

@@ -14,6 +14,7 @@ from iptdata.units import format_bytes
 
 _MEMORY_FRACTION = 0.6
 _MAX_WINDOW = 16
+MODES = ("global", "window", "none")
 
 
 @dataclass(frozen=True, kw_only=True)

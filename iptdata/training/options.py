@@ -92,6 +92,12 @@ class TrainOptions:
             "none": "keep the order of the shards",
         },
     )
+    verify: Literal["size", "sha256"] = option(
+        "size",
+        help="How to check a shard against its manifest when it is first used.",
+        group=_DATA,
+        choices={"size": "its size", "sha256": "also its SHA-256, which reads the whole shard"},
+    )
     augment: Literal["all", "flips", "none"] = option(
         "all",
         help="How to augment pairs.",

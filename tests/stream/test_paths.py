@@ -138,3 +138,12 @@ def test_no_readable_shard_is_left(corpus: Path, tmp_path: Path) -> None:
         manifest.write_bytes(b"no manifest")
     with pytest.raises(StreamError, match="no shard can be read"):
         open_stream(str(tmp_path), on_error="skip")
+
+
+def test_hidden_folders_are_left_out(corpus: Path, tmp_path: Path) -> None:
+    """Deleted shards in a trash folder, and a folder that may not be read."""
+    shutil.copytree(corpus / "rain", tmp_path / "rain")
+    for folder in (".Trash-1000/files", "lost+found/train", "rain/.ipynb_checkpoints", "rain/@eaDir", "__MACOSX/train"):
+        shutil.copytree(corpus / "sr2" / "train", tmp_path / folder)
+    stream = open_stream(str(tmp_path))
+    assert (stream.tasks, len(stream)) == (["rain"], PAIRS)

@@ -47,7 +47,7 @@ class IptDataError(Exception):
         prefix = "" if self.argument is None else f"{spelling(self.argument, None)}: "
         suffix = "" if self.hint is None else f". {self.hint}."
         text = prefix + _ARGUMENT.sub(lambda found: spelling(found[1], found[2]), self.message + suffix)
-        return printable(without_secrets(text), None)
+        return printable(without_secrets(text))
 
     def __str__(self) -> str:
         return self.text()
@@ -142,7 +142,7 @@ def one_line(error: Exception, max_length: int | None = None) -> str:
     return " ".join(str(error).split())[:max_length]
 
 
-def printable(text: str, max_length: int | None = 200) -> str:
+def printable(text: str, max_length: int | None = None) -> str:
     r"""Text from outside, such as a file name, on one line of a terminal: other characters are written as escapes.
 
     Args:

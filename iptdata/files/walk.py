@@ -26,6 +26,7 @@ _LEFT_BY_SYSTEMS = frozenset(
         *("@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "~snapshot", "lost+found"),
     )
 )
+_LINE = 200  # characters of a text of a reject
 _SPECIAL = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -140,7 +141,7 @@ class _Walk:
 
     def reject(self, path: str, reason: str, detail: str = "") -> None:
         """Add a reject."""
-        self.rejects.append(WalkReject(printable(path), reason, printable(detail or reason)))
+        self.rejects.append(WalkReject(printable(path, _LINE), reason, printable(detail or reason, _LINE)))
 
     def result(self) -> Walked:
         """All that was found, in sorted order."""

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -60,7 +61,7 @@ def junk(photos: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("options", [{}, {"images_per_shard": 5}, {"holdout": 0.4, "images_per_shard": 2}])
 def test_pairs_do_not_depend_on_what_lies_beside_the_images(
-    photos: Path, junk: Path, tmp_path: Path, options: dict[str, object]
+    photos: Path, junk: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     build(photos, tmp_path / "clean", **options)
     totals = build(junk, tmp_path / "out", max_rejects="60%", **options)
@@ -90,7 +91,7 @@ def test_rejects_count_against_the_limit(junk: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"holdout": 0.2}, {"limit": 6}, {"images_per_shard": 4}])
 def test_one_bad_entry_among_twelve_images_is_within_the_default_limit(
-    photos: Path, tmp_path: Path, options: dict[str, object]
+    photos: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     (photos / "n00/loop.jpg").symlink_to("loop.jpg")
     assert sum(total.pairs for total in build(photos, tmp_path / "out", **options)) == 8 * (options.get("limit") or 12)

@@ -15,6 +15,7 @@ from iptdata.shards.columns import TEXTS
 from iptdata.shards.reader import Shard
 
 _PSNR = psnr_sql("mse")
+_UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 _LOCKED = ("SET python_enable_replacements = false", "SET enable_external_access = false", "SET lock_configuration = true")
 
 
@@ -88,7 +89,7 @@ class ManifestTable:
         """
         try:
             found = self._dataset.to_table({"column": pads.field(*name)})["column"]
-        except (pa.ArrowException, OSError) as error:
+        except _UNREADABLE as error:
             raise self._unreadable(error) from error
         if found.null_count and name != ("mse",):
             raise self._invalid(f"found no {'.'.join(name)} in {found.null_count:,} rows, expected one in each")
@@ -125,7 +126,7 @@ class ManifestTable:
             if where is None or isinstance(error, duckdb.IOException) or "stream" in str(error):
                 raise self._unreadable(error) from error
             raise InspectError(self._invalid_condition(where, error), argument="where") from error
-        except (pa.ArrowException, OSError) as error:
+        except _UNREADABLE as error:
             raise self._unreadable(error) from error
         return self._locate(found)
 
@@ -162,10 +163,13 @@ class ManifestTable:
             owners = dict.fromkeys(found, self._shards[0])
         elif found:
             wanted = pads.field("key").isin([key for key, _ in found])
-            for dataset, shards in self._parts:
-                table = dataset.scanner(columns=["key", "offset", "__filename"], filter=wanted).to_table()
-                for key, offset, path in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                    owners[key, offset] = shards[path]
+            try:
+                for dataset, shards in self._parts:
+                    table = dataset.scanner(columns=["key", "offset", "__filename"], filter=wanted).to_table()
+                    for key, offset, path in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                        owners[key, offset] = shards[path]
+            except _UNREADABLE as error:
+                raise self._unreadable(error) from error
         placed = []
         for key, offset in found:
             shard = owners.get((key, offset))
@@ -218,7 +222,7 @@ class ManifestTable:
     def _query(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(query, list(values)).fetchall()
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
+        except (duckdb.Error, *_UNREADABLE) as error:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> ShardError:

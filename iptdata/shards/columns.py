@@ -81,6 +81,7 @@ def check_rows(rows: pa.Table, pairs: int, stride: int) -> None:
 
     Raises:
         ValueError: When a value is missing or cannot be; the message names the column.
+        pyarrow.ArrowInvalid: When a text is not UTF-8.
     """
     if len(rows) != pairs:
         raise ValueError(f"found {len(rows):,} rows, expected {pairs:,}")
@@ -108,6 +109,7 @@ def _check_values(name: str, values: pa.Array) -> None:
     if values.type == pa.int32() and (values.to_numpy() < 0).any():
         raise ValueError(f"column {name}: found {values.to_numpy().min()}, expected 0 or more")
     if pa.types.is_dictionary(values.type):
+        values.dictionary.validate(full=True)  # texts need not be UTF-8 in a file
         lengths = np.diff(np.frombuffer(values.dictionary.cast(pa.large_binary()).buffers()[1], np.int64))
         if (longest := lengths.max(initial=0)) > _MAX_TEXT_BYTES:
             raise ValueError(f"column {name}: found a text of {longest:,} bytes, expected at most {_MAX_TEXT_BYTES:,}")

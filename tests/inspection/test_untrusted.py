@@ -188,6 +188,15 @@ def test_an_offset_beyond_the_tar_is_an_error(shards: Path, offset: int | None) 
         ManifestTable(groups[0].shards).select(None, "random", 1)
 
 
+@pytest.mark.parametrize("name", ["key", "label"])
+def test_texts_that_are_not_utf8_are_an_error(shards: Path, name: str) -> None:
+    for path in manifests(shards):
+        edit_rows(path, set_column(name, lambda table: pa.array([b"\xff\xfe"] * len(table)).view(pa.string())))
+    with pytest.raises(IptDataError) as caught:
+        choose(find_groups([str(shards)]), count=2)
+    assert str(caught.value).isprintable()
+
+
 def test_missing_units_are_counted_without_listing_them(shards: Path) -> None:
     set_field(manifests(shards)[0], "unit", 2**40)
     start = time.perf_counter()

@@ -199,6 +199,15 @@ def test_columns_and_rows_that_cannot_be_are_refused(manifest: Path, change, mes
     assert str(caught.value).isprintable()
 
 
+def test_a_text_that_is_not_utf8_is_refused(manifest: Path) -> None:
+    def invalid(table: pa.Table) -> pa.Array:
+        return pa.array([b"\xff\xfe"] * len(table)).view(pa.string())
+
+    edit_rows(manifest, set_column("label", invalid))
+    with pytest.raises(ShardError, match="is damaged: Invalid UTF8 sequence"):
+        Shard(Storage(str(manifest.parent)), manifest.stem).row(0)
+
+
 def test_a_text_that_is_repeated_in_all_rows_is_not_copied_to_each(manifest: Path) -> None:
     """200,000 rows with one text of 30,000 bytes would take 6 GB as plain strings."""
     rows = 200_000

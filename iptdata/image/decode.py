@@ -49,12 +49,13 @@ def decode(data: bytes, *, max_pixels: int = 100_000_000, keep_damaged: bool = F
 
     What a file can cost is bounded before it is decoded:
 
-    - every format: `max_pixels`, in the header and again in the result; 6 bytes a pixel for what the decoder holds besides RGB,
-      so that of deep images with alpha fewer pixels are allowed;
-    - JPEG: 100 scans, and 2e9 pixels in all scans together;
-    - PNG: chunks within the file, a million of them, and nothing read but header, palette, transparency and pixels;
-    - TIFF: 100,000 strips or tiles within the file, none decompressed beyond the size of its rows, tiles that together are
-      at most 4 times the image, and no tag read but those of the pixels, none of which may be there twice.
+    - every format: `max_pixels`, in the header and again in the result, and 9 bytes for each of them while it is decoded, so
+      that deep images with alpha, progressive CMYK and the like must be smaller;
+    - JPEG: 10,000 markers, 100 scans, and as many that their pixels together are 15 times `max_pixels`;
+    - PNG: a million chunks, all within the file; nothing is read but header, palette, transparency and pixels, which must not
+      inflate to much more than their rows;
+    - TIFF: 100,000 strips or tiles, none decompressed beyond the size of its rows, tiles that together are at most 4 times
+      the image; nothing is read but the tags of the pixels of the first image, none of which may be there twice.
 
     Args:
         data: Content of the file.

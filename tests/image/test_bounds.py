@@ -1,5 +1,6 @@
 """What a file can cost is bounded before it is decoded: none of these takes more than its image, nor long."""
 
+import random
 import re
 import struct
 import subprocess
@@ -15,8 +16,9 @@ import pytest
 from PIL import Image
 
 from iptdata.image.decode import Unusable, decode
-from iptdata.image.jpeg import MAX_SCANS
+from iptdata.image.jpeg import MAX_SCANS, is_plain, read_frame
 from tests.image.files import by_pillow, files, png, png_chunk
+from tests.image.mutations import mutated
 from tests.image.samples import HEIGHT, WIDTH, photo
 from tests.image.test_formats import outcome
 from tests.image.tiffs import Tiff, write_tiff
@@ -260,3 +262,15 @@ def test_whatever_a_decoder_raises_is_a_reason(error: Exception, monkeypatch: py
 
     monkeypatch.setattr("iptdata.image.jpeg.simplejpeg.decode_jpeg", fail)
     assert refusal(files()["jpeg 420"].data).startswith(f"unreadable: {type(error).__name__}")
+
+
+@pytest.mark.parametrize("name", [name for name in files() if name.startswith("jpeg")])
+def test_plain_jpegs_are_those_that_the_frame_allows(name: str) -> None:
+    sample, others = files()[name], [other.data for other in files().values()]
+    for number in range(100):
+        data = mutated(sample.data, others, random.Random(f"plain/{name}/{number}")) if number else sample.data
+        if is_plain(data):
+            frame = read_frame(data)
+            assert (frame.marker, frame.precision, frame.scans) == (0xC0, 8, 1)
+            assert frame.components in (1, 3)
+    assert is_plain(sample.data) or name not in ("jpeg 420", "jpeg grey", "jpeg rgb", "jpeg exif and profile")

@@ -30,6 +30,7 @@ class Child:
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
+        self.written = ""
 
     def decode(self, data: bytes, flags: int) -> dict[str, Any]:
         """Outcome, detail, seconds and bytes of a file; a child that dies or takes too long is an outcome, too."""
@@ -42,7 +43,6 @@ class Child:
         child = self.process
         assert child.stdin
         assert child.stdout
-        assert child.stderr
         child.stdin.write(len(data).to_bytes(4, "big") + bytes([flags]) + data)
         child.stdin.flush()
         ready, _, _ = select.select([child.stdout], [], [], SECONDS)
@@ -50,14 +50,13 @@ class Child:
         if line:
             return json.loads(line)
         self.stop()
-        text = child.stderr.read().decode(errors="replace")[-500:]
-        return {"outcome": "killed" if ready else "hung", "detail": text, "seconds": SECONDS, "bytes": 0}
+        return {"outcome": "killed" if ready else "hung", "detail": self.written, "seconds": SECONDS, "bytes": 0}
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, and keep the end of what it wrote to the terminal."""
         if self.process:
             self.process.kill()
-            self.process.wait()
+            self.written += self.process.communicate()[1].decode(errors="replace")[-500:]
             self.process = None
 
 
@@ -71,19 +70,22 @@ def campaign(seed: int) -> Iterator[tuple[str, int, bytes, int]]:
             yield name, number, mutated(sample.data, others, draw), draw.randrange(4)
 
 
-def run(jobs: Sequence[tuple[str, int, bytes, int]]) -> list[tuple[str, int, dict[str, Any]]]:
+def run(jobs: Sequence[tuple[str, int, bytes, int]]) -> tuple[list[tuple[str, int, dict[str, Any]]], str]:
+    """Results of some files, and what a child wrote to the terminal."""
     child = Child()
     try:
-        return [(name, number, child.decode(data, flags)) for name, number, data, flags in jobs]
+        results = [(name, number, child.decode(data, flags)) for name, number, data, flags in jobs]
     finally:
         child.stop()
+    return results, child.written
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_damaged_file_kills_or_hangs_a_decoder(seed: int, tmp_path: Path) -> None:
     jobs = list(campaign(seed))
     with ThreadPoolExecutor(CHILDREN) as pool:
-        found = [line for lines in pool.map(run, [jobs[start::CHILDREN] for start in range(CHILDREN)]) for line in lines]
+        done = list(pool.map(run, [jobs[start::CHILDREN] for start in range(CHILDREN)]))
+    found = [result for results, _ in done for result in results]
     outcomes = Counter(result["outcome"] for _, _, result in found)
     slowest = max(found, key=lambda line: line[2]["seconds"])
     largest = max(found, key=lambda line: line[2]["bytes"])
@@ -101,5 +103,6 @@ def test_no_damaged_file_kills_or_hangs_a_decoder(seed: int, tmp_path: Path) -> 
     assert len(found) >= 10_000
     assert len(files()) >= 60
     assert not figures["lost"]
+    assert "".join(written for _, written in done) == ""
     assert outcomes["decoded"] + outcomes["damaged, kept"] > len(found) / 4
     assert outcomes["unreadable"] + outcomes["truncated"] + outcomes["damaged"] > len(found) / 4

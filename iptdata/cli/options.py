@@ -161,9 +161,9 @@ class Command(click.Command):
             raise self._refusal(error) from error
 
     def _refusal(self, error: IptDataError) -> Refusal:
-        return Refusal(error.text(self._spelling), error.exit_status)
+        return Refusal(error.text(self.spelling), error.exit_status)
 
-    def _spelling(self, name: str, value: str | None) -> str:
+    def spelling(self, name: str, value: str | None) -> str:
         """An argument as it is typed: `--batch-size 8`, or the placeholder of a positional one."""
         for parameter in self.params:
             if parameter.name == name and isinstance(parameter, click.Option):

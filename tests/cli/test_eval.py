@@ -155,7 +155,7 @@ def test_each_problem_of_a_batch_is_one_line(edsr_file: str, tmp_path: Path) -> 
     lines = [line.replace(f"{tmp_path}/", "") for line in result.stderr.splitlines()]
     assert lines == [
         r"! photos/b\n\x1b[31m.png cannot be read as an image: found an empty file, expected JPEG, PNG, WebP, BMP or TIFF",
-        "! photos/c.png cannot be read as an image: 40x31, more than 1,200. Raise max_pixels.",
+        "! photos/c.png cannot be read as an image: 40x31, more than 1,200. Raise --max-pixels.",
         "! photos/d.png is restored without its EXIF, damaged or too large",
         "2 of 4 restored into out",
     ]

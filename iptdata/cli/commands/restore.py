@@ -79,7 +79,7 @@ def _restore(inputs: tuple[str, ...], out: str, checkpoint: str, task: str, opti
             progress.update(bar, completed=restored)
 
         def on_photo(result: "PhotoResult") -> None:
-            problem = result.problem
+            problem = "" if result.error is None else result.error.text(command.spelling)
             if result.lost:
                 problem = f"{result.path} is restored without its {' and '.join(result.lost)}, damaged or too large"
             if problem:

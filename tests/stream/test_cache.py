@@ -3,6 +3,7 @@
 import fcntl
 import multiprocessing
 import os
+import pwd
 import shutil
 import signal
 import threading
@@ -241,3 +242,19 @@ def test_remote_shard_that_changed(corpus: Path, tmp_path: Path) -> None:
     stream = PairStream(f"file://{tmp_path}", batch_size=8, cache_dir=str(tmp_path / "cache"), on_error="skip")
     list(stream)
     assert list(stream.skipped) == [f"file://{path}"]
+
+
+def test_a_user_without_a_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No folder called `~` is made in the working directory."""
+
+    def no_entry(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
+    with pytest.raises(StorageError, match=r"no home folder\. Pass cache_dir or set HOME"):
+        ShardCache()
+    assert ShardCache(str(tmp_path)).folder == str(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert ShardCache().folder == f"{tmp_path}/iptdata/shards"

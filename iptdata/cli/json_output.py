@@ -3,12 +3,16 @@
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
 from iptdata.options import option
+
+# Characters that JSON allows in text and a terminal does not show as text
+_CONTROLS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,8 @@ class JsonOption:
 
 def print_json(value: Any) -> None:
     """Print a result: dataclasses as objects, numbers that are not finite as null."""
-    click.echo(json.dumps(to_plain(value), indent=2, ensure_ascii=False))
+    text = json.dumps(to_plain(value), indent=2, ensure_ascii=False)
+    click.echo(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def to_plain(value: Any) -> Any:

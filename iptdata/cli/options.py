@@ -138,9 +138,9 @@ class Refusal(click.ClickException):
         self.exit_code = exit_status  # pyright: ignore[reportAttributeAccessIssue] - click declares it for the class
 
     def show(self, file: Any = None) -> None:
-        from iptdata.cli.console import plain  # noqa: PLC0415
+        from iptdata.cli.console import line  # noqa: PLC0415
 
-        click.echo(f"iptdata: {plain(self.message)}", err=True)
+        click.echo(f"iptdata: {line(self.message)}", err=True)
 
 
 class Command(click.Command):

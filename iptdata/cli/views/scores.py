@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from iptdata.cli.console import plain
 from iptdata.cli.json_output import print_json
 from iptdata.cli.views.pictures import write_file
 from iptdata.evaluation.score import ImageScore, Score
@@ -40,10 +41,10 @@ def print_scores(out: Console, scores: Sequence[Score], images: bool) -> None:
 
 def print_markdown(scores: Sequence[Score]) -> None:
     """Print the table of means for a README."""
-    click.echo(table(_COLUMNS, map(_cells, scores), len(_NAMES)))
+    click.echo(plain(table(_COLUMNS, map(_cells, scores), len(_NAMES))))
     click.echo()
     for caption in _captions(scores):
-        click.echo(f"- {caption}")
+        click.echo(plain(f"- {caption}"))
 
 
 def print_scores_as_json(scores: Sequence[Score]) -> None:

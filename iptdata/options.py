@@ -14,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from iptdata.errors import IptDataError, nearest
+from iptdata.values import expanded, shown, without_numpy
 
 _KEY = "option"
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -38,7 +39,7 @@ class Option:
         group: Heading under which help and docs list it.
         flag: Name on the command line without dashes, "" for the field's name.
         metavar: Placeholder of the value in help.
-        path: Whether the value is a path, a glob or a URL; an `os.PathLike` is accepted too.
+        path: Whether the value is a path, a glob or a URL; an `os.PathLike` is accepted too, and `~` is expanded.
         name: Name of the field.
         kind: Type of a value: bool, int, float, str, tuple, Mapping, or a class with `parse` and `bounds`.
         optional: Whether None is allowed; it means a default that is determined later.
@@ -103,7 +104,7 @@ class Option:
 
     def refusal(self, found: object, error: type[IptDataError]) -> IptDataError:
         """The error for a value that is not allowed."""
-        return error(f"found {found!r}, expected {self.expected}", argument=self.name)
+        return error(f"found {shown(found)}, expected {self.expected}", argument=self.name)
 
 
 def _figure(bound: float) -> str:
@@ -185,6 +186,7 @@ def checked(item: Option, value: Any, error: type[IptDataError] = IptDataError) 
 
 def _converted(item: Option, value: Any, error: type[IptDataError]) -> Any:
     """Convert a value to the option's type, without checking its range."""
+    value = without_numpy(value)
     if item.kind is tuple:
         return _names(item, value, error)
     if hasattr(item.kind, "parse"):
@@ -200,7 +202,8 @@ def _converted(item: Option, value: Any, error: type[IptDataError]) -> Any:
     if not good[item.kind]:
         raise item.refusal(value, error)
     convert: dict[Any, Callable[[Any], Any]] = {bool: bool, int: int, float: float, str: os.fspath, Mapping: dict}
-    return convert[item.kind](value)
+    converted = convert[item.kind](value)
+    return expanded(converted) if item.path else converted
 
 
 def _is_finite(value: Any) -> bool:
@@ -216,7 +219,8 @@ def _names(item: Option, value: Any, error: type[IptDataError]) -> tuple[str, ..
     entries = [value] if isinstance(value, single) else value
     if not isinstance(entries, Sequence) or not all(isinstance(entry, single) and os.fspath(entry) for entry in entries):
         raise item.refusal(value, error)
-    return tuple(os.fspath(entry) for entry in entries)
+    names = (str(os.fspath(entry)) for entry in entries)
+    return tuple(map(expanded, names) if item.path else names)
 
 
 def _parsed(item: Option, value: Any, error: type[IptDataError]) -> Any:
@@ -248,7 +252,7 @@ def from_text(item: Option, text: str, error: type[IptDataError] = IptDataError)
 
 def split_list(text: str) -> list[str]:
     """Split names or paths at commas, except within braces or brackets, or in the name of an existing file."""
-    if os.path.exists(text):
+    if os.path.exists(expanded(text)):
         return [text]
     parts, depth = [""], 0
     for character in text:

@@ -1,0 +1,35 @@
+"""Values that callers give: as Python's own types, as paths, and as text in messages."""
+
+import os
+import sys
+from typing import Any
+
+_LONGEST = 120
+
+
+def shown(value: object) -> str:
+    """A value in a message: on one line, and no longer than a line."""
+    try:
+        text = " ".join(repr(value).split()) if not isinstance(value, str) else repr(value)
+    except ValueError:  # an int with more digits than Python prints
+        return f"a number of type {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def without_numpy(value: Any) -> Any:
+    """A number, text or truth value of numpy as Python's own; arrays are no values."""
+    numpy = sys.modules.get("numpy")
+    return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
+
+
+def expanded(path: str) -> str:
+    """A path with `~` or `~user` at its start replaced by the home folder.
+
+    An existing file of that name, and a user that does not exist, stay as they are; so does `~` where there is no home folder.
+    """
+    if path.startswith("~") and (path.startswith("~/") or not os.path.lexists(path)):
+        return os.path.expanduser(path)
+    name, equals, location = path.partition("=")  # a task's name before its path
+    if equals and location.startswith("~") and "/" not in name and not os.path.lexists(path):
+        return f"{name}={os.path.expanduser(location)}"
+    return path

@@ -47,7 +47,7 @@ class IptDataError(Exception):
         prefix = "" if self.argument is None else f"{spelling(self.argument, None)}: "
         suffix = "" if self.hint is None else f". {self.hint}."
         text = prefix + _ARGUMENT.sub(lambda found: spelling(found[1], found[2]), self.message + suffix)
-        return without_secrets(text)
+        return printable(without_secrets(text), None)
 
     def __str__(self) -> str:
         return self.text()
@@ -142,6 +142,53 @@ def one_line(error: Exception, max_length: int | None = None) -> str:
     return " ".join(str(error).split())[:max_length]
 
 
+def printable(text: str, max_length: int | None = 200) -> str:
+    r"""Text from outside, such as a file name, on one line of a terminal: other characters are written as escapes.
+
+    Args:
+        text: Any text; bytes that are not UTF-8, which Python represents by surrogates, become `\xff`.
+        max_length: Characters of the result, None for all; the middle of a longer one is replaced by "...".
+    """
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
+    if max_length is None or len(text) <= max_length:
+        return text
+    half = (max_length - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
+
+
+def _escape(letter: str) -> str:
+    byte = letter.encode("utf-8", "surrogateescape") if "\udc80" <= letter <= "\udcff" else b""
+    return f"\\x{byte[0]:02x}" if byte else letter.encode("unicode_escape").decode()
+
+
+def storage_error(path: str, error: OSError, verb: str = "use") -> StorageError:
+    """The StorageError for an OSError.
+
+    Args:
+        path: The path that was used.
+        error: What the operating system answered.
+        verb: What could not be done with the path.
+    """
+    reason = error.strerror or one_line(error, 200)
+    match error.errno:
+        case errno.ENOSPC:
+            return DiskFull(f"the disk is full: cannot write {path}", hint="Free some space and run it again")
+        case errno.EDQUOT:
+            return DiskFull(f"the disk quota is used up: cannot write {path}", hint="Free some space and run it again")
+        case errno.EROFS:
+            return StorageError(f"cannot write {path}: the file system is read-only", hint="Choose a path that can be written")
+        case errno.EACCES | errno.EPERM:
+            hint = "Check the owner and the permissions, or choose another path"
+        case errno.EFBIG:
+            hint = "Choose a path on a file system that can store files of this size"
+        case errno.ENAMETOOLONG:
+            hint = "Use shorter names"
+        case _:
+            hint = None
+    return StorageError(f"cannot {verb} {path}: {reason}", hint=hint)
+
+
 @contextmanager
 def storage_errors(path: str) -> Iterator[None]:
     """Turn an OSError of the block into a StorageError that names the path.
@@ -153,6 +200,4 @@ def storage_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"the disk is full: cannot write {path}", hint="Free some space and run it again") from error
-        raise StorageError(f"cannot use {path}: {error.strerror or one_line(error)}") from error
+        raise storage_error(path, error) from error

@@ -11,8 +11,8 @@ from iptdata.degradations.bicubic import imresize
 from iptdata.errors import EvaluateError, StorageError
 from iptdata.evaluation.protocol import Protocol
 from iptdata.files.storage import Storage
+from iptdata.files.walk import EXTENSIONS, is_image_name
 from iptdata.image.decode import Unusable, decode
-from iptdata.source.folder import EXTENSIONS, is_image_name
 
 _PAIRED_FOLDERS = (("rain", "norain"), ("input", "target"), ("lq", "gt"), ("LQ", "GT"), ("noisy", "clean"))
 

@@ -1,4 +1,4 @@
-"""The parts of a URL."""
+"""The parts of a URL, and the text of a path."""
 
 import re
 
@@ -12,3 +12,12 @@ def split_query(path: str) -> tuple[str, str]:
     """
     found = re.fullmatch(r"(\w+://.*?)(\?\w+=.*)?", path)
     return (found[1], found[2] or "") if found else (path, "")
+
+
+def is_utf8(path: str) -> bool:
+    """Whether a path is valid UTF-8; Python represents other bytes by surrogates."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -11,11 +11,11 @@ import numpy as np
 
 from iptdata.errors import EvaluateError
 from iptdata.files import Paths, path_list
+from iptdata.files.walk import is_image_name
 from iptdata.options import from_arguments, options_of
 from iptdata.restoration.options import RestoreOptions, RestorerOptions
 from iptdata.restoration.photo import format_for, read_photo, restored_photo, write_photo, write_png
 from iptdata.restoration.restorer import Restorer
-from iptdata.source.folder import is_image_name
 
 _COMPARE_GAP = 8
 

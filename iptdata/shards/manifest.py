@@ -24,7 +24,7 @@ class Reject:
     """An image that yielded no pairs, or fewer than requested.
 
     Attributes:
-        source: Key of the image in its source.
+        source: Key of the image in its source; for what has no key, such as a dangling link, its path as printable text.
         reason: Reason in a few words, the same for all images with this problem.
         detail: What was found in this image.
         patches: Number of patches that were dropped.
@@ -53,7 +53,7 @@ class ShardInfo:
         identity: Everything that the content depends on (recipe in full, seed, source, decoders, options). Two shards of one
             recipe and split belong together if their identities are equal.
         unit: Index of the unit.
-        images: Number of images that the unit read.
+        images: Number of images that the unit read, and of other entries of the source that it lists as rejects.
         damaged_kept: Number of damaged images that were used.
         compared: Number of pairs with a mean squared error above 0.
         identical: Number of pairs with a mean squared error of 0.

@@ -6,7 +6,6 @@ removes. The least recently used files are evicted. On Linux and macOS a removed
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import tempfile
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from iptdata.errors import ShardError, StorageError
+from iptdata.files.locks import lock, sync_file, unlock
 from iptdata.files.storage import TEMPORARY_SUFFIX, Storage
 from iptdata.shards.index import IndexEntry
 from iptdata.units import format_bytes
@@ -76,8 +76,10 @@ class ShardCache:
             )
         try:
             os.makedirs(self.folder, exist_ok=True)
-            with self._locked(entry.sha256[:2]):
+            with self._locked(entry.sha256[:2]) as locked:
                 if not self._touch(path, entry.bytes):
+                    if locked:
+                        self._remove_leftovers(entry)
                     self._download(storage, entry, path)
         except OSError as error:
             raise StorageError(
@@ -88,8 +90,6 @@ class ShardCache:
         return path
 
     def _download(self, storage: Storage, entry: IndexEntry, path: str) -> None:
-        for leftover in Path(self.folder).glob(f".{entry.sha256}.*{TEMPORARY_SUFFIX}"):
-            leftover.unlink(missing_ok=True)
         hashed = hashlib.sha256()
         with self._locked("room"):
             self._make_room(entry.bytes)
@@ -101,8 +101,9 @@ class ShardCache:
                     hashed.update(chunk)
                     target.write(chunk)
                 target.flush()
-                os.fchmod(descriptor, 0o644)
-                os.fsync(descriptor)
+                with contextlib.suppress(PermissionError):  # a file system without modes
+                    os.fchmod(descriptor, 0o644)
+                sync_file(descriptor)
             if hashed.hexdigest() != entry.sha256:
                 raise ShardError(
                     f"{storage.path(entry.name)}.tar does not match the SHA-256 in its manifest", hint="Build it again"
@@ -113,6 +114,11 @@ class ShardCache:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
+
+    def _remove_leftovers(self, entry: IndexEntry) -> None:
+        """Remove what a process left that died while it fetched the shard; no other process may be fetching it."""
+        for leftover in Path(self.folder).glob(f".{entry.sha256}.*{TEMPORARY_SUFFIX}"):
+            leftover.unlink(missing_ok=True)
 
     def _make_room(self, needed: int) -> None:
         """Evict the least recently used shards until `needed` more bytes fit."""
@@ -154,14 +160,13 @@ class ShardCache:
         return True
 
     @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        """Hold the lock of that name; the operating system releases it when the process dies."""
+    def _locked(self, name: str) -> Iterator[bool]:
+        """Hold the lock of that name, see `iptdata.files.locks`; False if the file system has no locks."""
         descriptor = os.open(os.path.join(self.folder, f".{name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            yield lock(descriptor, wait=True)
         finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile holds the descriptor too
+            unlock(descriptor)  # a child forked meanwhile holds the descriptor too
             os.close(descriptor)
 
 

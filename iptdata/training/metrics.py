@@ -16,6 +16,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
 from iptdata.errors import storage_errors
+from iptdata.files.locks import sync_file
 from iptdata.training.events import Observer, RunInfo, StepRecord
 from iptdata.training.run_folder import METRICS, RunFolder
 
@@ -43,7 +44,7 @@ class MetricsFile(Observer):
 
     def on_before_save(self, step: int) -> None:
         with storage_errors(self._path):
-            os.fsync(self._descriptor)
+            sync_file(self._descriptor)
 
     def on_end(self) -> None:
         if self._descriptor >= 0:

@@ -19,6 +19,7 @@ from iptdata.shards.corpus import SplitTotals
 from iptdata.units import format_bytes, format_duration, pluralize
 
 _LINE_EVERY_SECONDS = 10.0
+_SHOWN_REJECTS = 20
 
 
 class SurveyPrinter(BuildObserver):
@@ -31,8 +32,10 @@ class SurveyPrinter(BuildObserver):
         console().print(f"[bold]{escape(plan.source.description)}[/]: {images}, {splits}; seed {plan.options.seed}")
         if listing.ambiguous:
             console().print(f"{listing.ambiguous:,} images share label and file name; their keys include more of their path")
-        for name, reason in listing.unusable:
-            console().print(f"skipped: {name} ({reason})", markup=False)
+        for reject in listing.rejects[:_SHOWN_REJECTS]:
+            console().print(f"skipped: {reject.path} ({reject.reason})", markup=False)
+        if (more := len(listing.rejects) - _SHOWN_REJECTS) > 0:
+            console().print(f"skipped: {more:,} more, see rejects.parquet")
         if survey.shards_done:
             console().print(f"{pluralize(survey.shards_done, 'shard')} already complete")
 

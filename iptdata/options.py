@@ -201,9 +201,8 @@ def _converted(item: Option, value: Any, error: type[IptDataError]) -> Any:
     }
     if not good[item.kind]:
         raise item.refusal(value, error)
-    convert: dict[Any, Callable[[Any], Any]] = {bool: bool, int: int, float: float, str: os.fspath, Mapping: dict}
-    converted = convert[item.kind](value)
-    return expanded(converted) if item.path else converted
+    convert: dict[Any, Callable[[Any], Any]] = {str: expanded if item.path else str, Mapping: dict}
+    return convert.get(item.kind, item.kind)(value)
 
 
 def _is_finite(value: Any) -> bool:
@@ -219,8 +218,7 @@ def _names(item: Option, value: Any, error: type[IptDataError]) -> tuple[str, ..
     entries = [value] if isinstance(value, single) else value
     if not isinstance(entries, Sequence) or not all(isinstance(entry, single) and os.fspath(entry) for entry in entries):
         raise item.refusal(value, error)
-    names = (str(os.fspath(entry)) for entry in entries)
-    return tuple(map(expanded, names) if item.path else names)
+    return tuple(expanded(entry) if item.path else str(entry) for entry in entries)
 
 
 def _parsed(item: Option, value: Any, error: type[IptDataError]) -> Any:
@@ -229,9 +227,9 @@ def _parsed(item: Option, value: Any, error: type[IptDataError]) -> Any:
         parsed = item.kind.parse(value)
     except IptDataError as cause:
         raise error(cause.message, argument=item.name, hint=cause.hint) from cause
-    if not item.contains(*parsed.bounds):
-        raise item.refusal(value, error)
-    return parsed
+    if item.contains(*parsed.bounds):
+        return parsed
+    raise item.refusal(value, error)
 
 
 def from_text(item: Option, text: str, error: type[IptDataError] = IptDataError) -> Any:

@@ -22,11 +22,12 @@ def without_numpy(value: Any) -> Any:
     return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
 
 
-def expanded(path: str) -> str:
+def expanded(path: str | os.PathLike[str]) -> str:
     """A path with `~` or `~user` at its start replaced by the home folder.
 
     An existing file of that name, and a user that does not exist, stay as they are; so does `~` where there is no home folder.
     """
+    path = str(os.fspath(path))
     if path.startswith("~") and (path.startswith("~/") or not os.path.lexists(path)):
         return os.path.expanduser(path)
     name, equals, location = path.partition("=")  # a task's name before its path

@@ -9,6 +9,6 @@ Path = str | os.PathLike[str]
 Paths = Path | Sequence[Path]
 
 
-def path_list(paths: Paths) -> list[Path]:
+def path_list(paths: Paths) -> list[str]:
     """The paths, or the single one, as a list, with `~` expanded."""
-    return [expanded(os.fspath(path)) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    return [expanded(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]

@@ -42,7 +42,7 @@ class Restorer:
 
     def __init__(self, checkpoint: str | os.PathLike[str], task: str | None = None, **options: Any) -> None:
         chosen: RestorerOptions = from_arguments(RestorerOptions, options, EvaluateError)
-        loaded = load_checkpoint(expanded(os.fspath(checkpoint)))
+        loaded = load_checkpoint(expanded(checkpoint))
         self._device = _device(chosen.device)
         self._self_ensemble = chosen.self_ensemble
         self.name: str = os.fspath(checkpoint)

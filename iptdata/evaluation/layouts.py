@@ -46,11 +46,12 @@ LAYOUTS: dict[str, tuple[Rule, ...]] = {
     "denoising": (),
 }
 CLEAN_FOLDERS = ("HR", "HR/x{s}", "{set}_HR", "GTmod12", "")
-_ENLARGED: tuple[Rule, ...] = (("*x{s}", "*"), ("*_SRF_{s}_LR", "*_SRF_{s}_HR"), ("*_LR", "*_HR"))
+_ENLARGED: tuple[Rule, ...] = (("*x{s}", "*"), ("*_LR", "*_HR"))
 _CLEANED: tuple[Rule, ...] = (
     *(("*", "no*"), ("*x2", "*"), ("rain-*", "*"), ("*", "norain-*")),
     *(("*_rain", "*_clean"), ("*_rain", "*_gt")),
 )
+_SELFEXSR = ("*_SRF_{s}_LR", "*_SRF_{s}_HR")  # before all others, since `*_LR` fits its images of every scale
 # The rule that fits most images is taken, of several the first.
 NAMES: dict[str, tuple[Rule, ...]] = {
     "super-resolution": (("*", "*"), *_ENLARGED),
@@ -156,9 +157,8 @@ def match(corrupted: Listed, clean: Listed, kind: str, scale: int, *, same: bool
         scale: Scale of the task.
         same: Whether both are the same folder.
     """
-    best = max(
-        (_by_rule(rule, corrupted.files, clean.files, scale, same) for rule in NAMES[kind]), key=lambda found: len(found.names)
-    )
+    fits = [_by_rule(rule, corrupted.files, clean.files, scale, same) for rule in (_SELFEXSR, *NAMES[kind])]
+    best = fits[0] if fits[0].names else max(fits, key=lambda found: len(found.names))
     if not best.names:
         return None
     problems = dict.fromkeys((*corrupted.problems, *clean.problems))
@@ -172,7 +172,7 @@ def pair_among_clean(files: Mapping[str, str]) -> tuple[str, str] | None:
         if found is not None:
             return found.corrupted[found.names[0]], found.clean[found.names[0]]
     for scale in SCALES:
-        for corrupted, _ in NAMES["denoising"]:
+        for corrupted, _ in (_SELFEXSR, *NAMES["denoising"]):
             names = [name for name in files if _key(corrupted, scale, name)]
             if corrupted != "*" and len(names) == len(files) > 1:
                 return files[names[0]], files[names[1]]

@@ -151,8 +151,7 @@ def _kind_of(annotation: Any) -> tuple[Any, bool]:
         members = [member for member in get_args(annotation) if member is not NoneType]
         assert len(members) == 1, f"an option has one type, found {annotation}"
         annotation, optional = members[0], True
-    origin = get_origin(annotation)
-    return (origin if origin in (tuple, Mapping) else annotation), optional
+    return (origin if (origin := get_origin(annotation)) in (tuple, Mapping) else annotation), optional
 
 
 def validate(instance: Any, error: type[IptDataError] = IptDataError) -> None:
@@ -191,7 +190,7 @@ def _converted(item: Option, value: Any, error: type[IptDataError]) -> Any:
         return _names(item, value, error)
     if hasattr(item.kind, "parse"):
         return _parsed(item, value, error)
-    is_number = not isinstance(value, bool)  # a bool is an int in Python
+    is_number = not isinstance(value, bool)  # which is an int in Python
     good: dict[Any, bool] = {
         bool: isinstance(value, bool),
         int: is_number and isinstance(value, numbers.Integral),
@@ -201,8 +200,9 @@ def _converted(item: Option, value: Any, error: type[IptDataError]) -> Any:
     }
     if not good[item.kind]:
         raise item.refusal(value, error)
-    convert: dict[Any, Callable[[Any], Any]] = {str: expanded if item.path else str, Mapping: dict}
-    return convert.get(item.kind, item.kind)(value)
+    text = expanded if item.path else str
+    convert: dict[Any, Callable[[Any], Any]] = {bool: bool, int: int, float: float, str: text, Mapping: dict}
+    return convert[item.kind](value)
 
 
 def _is_finite(value: Any) -> bool:
@@ -214,8 +214,7 @@ def _is_finite(value: Any) -> bool:
 
 def _names(item: Option, value: Any, error: type[IptDataError]) -> tuple[str, ...]:
     """Convert a list of names or paths, or a single one."""
-    single = (str, os.PathLike) if item.path else str
-    entries = [value] if isinstance(value, single) else value
+    entries = [value] if isinstance(value, single := (str, os.PathLike) if item.path else str) else value
     if not isinstance(entries, Sequence) or not all(isinstance(entry, single) and os.fspath(entry) for entry in entries):
         raise item.refusal(value, error)
     return tuple(expanded(entry) if item.path else str(entry) for entry in entries)

@@ -64,14 +64,14 @@ def problems(benchmark: Benchmark, task: str) -> list[str]:
 def test_published_layouts(tmp_path: Path, name: str) -> None:
     task, corrupted, clean = PUBLISHED[name]
     write(tmp_path, task, corrupted, clean, {1: 1, 2: 2})
-    folders = [str(tmp_path / os.path.dirname(pattern)) for pattern in (corrupted, clean)]
-    for found in (open_benchmark(str(tmp_path), protocol(task)), pair_of_folders(*folders, protocol(task))):
+    low_folder, high_folder = (str(tmp_path / os.path.dirname(pattern)) for pattern in (corrupted, clean))
+    for found in (open_benchmark(str(tmp_path), protocol(task)), pair_of_folders(low_folder, high_folder, protocol(task))):
         assert [(case.corrupted is not None, bool(case.clean)) for case in found.cases] == [(True, True)] * 2
         assert problems(found, task) == []
         for case, seed in zip(found.cases, (1, 2), strict=True):
             if corrupted.endswith(".png") and clean.endswith(".png"):
                 low, high = found.load(case, protocol(task))
-                assert np.array_equal(low, natural_image(*low.shape[:2], seed))
+                assert np.array_equal(low, natural_image(low.shape[0], low.shape[1], seed))
                 assert np.array_equal(high, natural_image(48, 48, seed + 50))
 
 

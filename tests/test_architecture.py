@@ -24,8 +24,8 @@ STAGES = [
     {"degradations"},
     {"image"},
     {"files"},
-    {"rng", "clock", "process", "units", "markdown", "yaml_file", "options"},
-    {"errors", "lazy"},
+    {"rng", "clock", "machine", "process", "units", "markdown", "yaml_file", "options"},
+    {"errors", "lazy", "values"},
 ]
 LEVELS = {name: level for level, names in enumerate(STAGES) for name in names}
 ONLY_IN = {

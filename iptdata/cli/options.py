@@ -10,6 +10,8 @@ import click
 from iptdata.errors import IptDataError, printable
 from iptdata.options import Option, from_text, options_of
 
+_LONGEST_MESSAGE = 4000
+
 Completer = Callable[[click.Context, click.Parameter, str], Any]
 
 
@@ -138,7 +140,7 @@ class Refusal(click.ClickException):
         self.exit_code = exit_status  # pyright: ignore[reportAttributeAccessIssue] - click declares it for the class
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"iptdata: {printable(self.message)}", err=True)
+        click.echo(f"iptdata: {printable(self.message, _LONGEST_MESSAGE)}", err=True)
 
 
 class Command(click.Command):

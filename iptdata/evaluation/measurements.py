@@ -1,6 +1,5 @@
 """Plan and run measurements: every task on every benchmark that has images for it."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,14 +107,14 @@ def plan_measurements(
     tasks = chosen.tasks or tuple(scales)
     if not tasks:
         raise EvaluateError(f"missing, expected names of recipes, such as {', '.join(sorted(shipped()))}", argument="tasks")
-    given = [pair_of_folders(os.fspath(corrupted), os.fspath(clean)) for corrupted, clean in pairs]
+    given = [path_list(pair) for pair in pairs]
     measurements: list[Measurement] = []
     skipped: EvaluateError | None = None
     for task in tasks:
         protocol = protocol_for(task, scales, clip=chosen.clip, seed=chosen.seed)
         restorer = _baseline(chosen.baseline, protocol) if network is None else _with_head(network, chosen.head, protocol)
-        opened = list(given)
-        for path in [os.fspath(path) for path in paths]:
+        opened = [pair_of_folders(corrupted, clean, protocol) for corrupted, clean in given]
+        for path in paths:
             try:
                 opened.append(open_benchmark(path, protocol))
             except EvaluateError as error:

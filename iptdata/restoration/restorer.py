@@ -13,6 +13,7 @@ from iptdata.model.checkpoint import load_checkpoint
 from iptdata.options import from_arguments
 from iptdata.restoration.options import RestorerOptions
 from iptdata.restoration.tiles import count_tiles, restore_by_tiles
+from iptdata.values import expanded
 
 _LARGE_TILE = 192  # of networks that take any size
 
@@ -41,7 +42,7 @@ class Restorer:
 
     def __init__(self, checkpoint: str | os.PathLike[str], task: str | None = None, **options: Any) -> None:
         chosen: RestorerOptions = from_arguments(RestorerOptions, options, EvaluateError)
-        loaded = load_checkpoint(os.fspath(checkpoint))
+        loaded = load_checkpoint(expanded(checkpoint))
         self._device = _device(chosen.device)
         self._self_ensemble = chosen.self_ensemble
         self.name: str = os.fspath(checkpoint)

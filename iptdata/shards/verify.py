@@ -1,11 +1,11 @@
 """Check the bytes of shards against the SHA-256 in their manifests."""
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from iptdata.errors import ShardError, StorageError
+from iptdata.machine import cpus
 from iptdata.shards.find import ShardGroup
 from iptdata.shards.reader import Shard
 
@@ -22,7 +22,7 @@ def verify_shards(groups: Sequence[ShardGroup], on_read: Callable[[int], None]) 
     Returns:
         The groups, with shards that are damaged or cannot be read moved from `shards` to `problems`.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpus()) as pool:
         return [group.without(list(pool.map(lambda shard: _check(shard, on_read), group.shards))) for group in groups]
 
 

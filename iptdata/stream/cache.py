@@ -33,11 +33,13 @@ class ShardCache:
     Args:
         folder: Where to keep them; by default `iptdata/shards` in $XDG_CACHE_HOME or ~/.cache.
         max_bytes: Bytes that the shards in it may take together; 64 GiB by default.
+
+    Raises:
+        StorageError: When no folder is given and the user has no home folder.
     """
 
     def __init__(self, folder: str | None = None, max_bytes: int | None = None) -> None:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        self.folder: str = folder or os.path.join(home, "iptdata", "shards")
+        self.folder: str = folder or _default_folder()
         self.max_bytes: int = _DEFAULT_BYTES if max_bytes is None else max_bytes
 
     def path(self, entry: IndexEntry) -> str:
@@ -174,3 +176,11 @@ class ShardCache:
         finally:
             unlock(descriptor)  # a child forked meanwhile holds the descriptor too
             os.close(descriptor)
+
+
+def _default_folder() -> str:
+    """`iptdata/shards` in the user's folder of caches, which a user without HOME and an entry in the password file lacks."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if home.startswith("~"):
+        raise StorageError("remote shards need a cache, and this user has no home folder", hint="Pass `cache_dir` or set HOME")
+    return os.path.join(home, "iptdata", "shards")

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import multiprocessing
 import os
+import pwd
 import shutil
 import signal
 import threading
@@ -281,3 +282,19 @@ def test_something_else_under_the_name_of_a_shard_is_an_error(
     (tmp_path / f"{entries[0].sha256}.tar").mkdir()
     with pytest.raises(StorageError, match="cannot keep"):
         ShardCache(str(tmp_path)).fetch(remote, entries[0])
+
+
+def test_a_user_without_a_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No folder called `~` is made in the working directory."""
+
+    def no_entry(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
+    with pytest.raises(StorageError, match=r"no home folder\. Pass cache_dir or set HOME"):
+        ShardCache()
+    assert ShardCache(str(tmp_path)).folder == str(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert ShardCache().folder == f"{tmp_path}/iptdata/shards"

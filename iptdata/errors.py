@@ -7,6 +7,7 @@ Python names, in backticks: the command line turns them into flags, prints the e
 
 import errno
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -140,6 +141,33 @@ def without_secrets(text: str) -> str:
 def one_line(error: Exception, max_length: int | None = None) -> str:
     """The message of another library's error on one line, cut at `max_length` characters."""
     return " ".join(str(error).split())[:max_length]
+
+
+class _Shown(reprlib.Repr):
+    """`repr` of a few elements of a value, at a cost that does not grow with the value."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < 256 else f"an integer of {x.bit_length():,} bits"
+
+    def repr_str(self, x: str, level: int) -> str:
+        return repr(x[: self.maxstring])
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x[: self.maxstring])
+
+
+def shown(value: object, max_length: int = 80) -> str:
+    """A value from a file in a message: its `repr` on one line, without control characters.
+
+    Args:
+        value: Any value, of any size and depth.
+        max_length: Characters of the text; a longer one is cut and ends in "...".
+    """
+    form = _Shown()
+    form.maxstring = form.maxother = max_length + 1
+    text = form.repr(value)
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
 
 
 @contextmanager

@@ -143,11 +143,20 @@ def one_line(error: Exception, max_length: int | None = None) -> str:
     return " ".join(str(error).split())[:max_length]
 
 
+def unknown_key(key: object, allowed: Iterable[str]) -> str:
+    """The message for a key that is not allowed; it lists the allowed ones, those most similar to it first."""
+    name = shown(key, 60).strip("'")
+    return f"{name}: unknown key, expected one of {nearest(name, allowed)}"
+
+
+_REPR_BITS = 12_000  # of an integer; Python refuses to write more than 4,300 digits
+
+
 class _Shown(reprlib.Repr):
     """`repr` of a few elements of a value, at a cost that does not grow with the value."""
 
     def repr_int(self, x: int, level: int) -> str:
-        return repr(x) if x.bit_length() < 256 else f"an integer of {x.bit_length():,} bits"
+        return repr(x) if x.bit_length() < _REPR_BITS else f"an integer of {x.bit_length():,} bits"
 
     def repr_str(self, x: str, level: int) -> str:
         return repr(x[: self.maxstring])

@@ -13,7 +13,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from iptdata.errors import IptDataError, nearest
+from iptdata.errors import IptDataError, nearest, shown, unknown_key
 
 _KEY = "option"
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -103,7 +103,7 @@ class Option:
 
     def refusal(self, found: object, error: type[IptDataError]) -> IptDataError:
         """The error for a value that is not allowed."""
-        return error(f"found {found!r}, expected {self.expected}", argument=self.name)
+        return error(f"found {shown(found)}, expected {self.expected}", argument=self.name)
 
 
 def _figure(bound: float) -> str:
@@ -281,7 +281,7 @@ def from_mapping(
     found = {}
     for key, value in content.items():
         if key not in options:
-            raise error(f"{where}{key}: unknown key, expected one of {nearest(str(key), options)}")
+            raise error(f"{where}{unknown_key(key, options)}")
         try:
             found[key] = from_yaml(options[key], value, error)
         except error as cause:

@@ -25,7 +25,7 @@ STAGES = [
     {"image"},
     {"files"},
     {"rng", "clock", "process", "units", "markdown", "yaml_file", "options"},
-    {"errors", "lazy"},
+    {"errors", "lazy", "regular_file"},
 ]
 LEVELS = {name: level for level, names in enumerate(STAGES) for name in names}
 ONLY_IN = {

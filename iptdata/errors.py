@@ -74,6 +74,10 @@ class ModelError(IptDataError):
     """An invalid network configuration, or weights that do not match it."""
 
 
+class CheckpointDamaged(ModelError):
+    """A checkpoint whose content is damaged; a run resumes from the one before."""
+
+
 class InspectError(IptDataError):
     """A query, picture or page that cannot be made from a corpus."""
 

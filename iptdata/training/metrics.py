@@ -16,8 +16,13 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
 from iptdata.errors import storage_errors
+from iptdata.regular_file import regular_size
 from iptdata.training.events import Observer, RunInfo, StepRecord
 from iptdata.training.run_folder import METRICS, RunFolder
+
+
+_MAX_LINE = 100_000  # bytes
+_MIN_RATE = 1e-9  # patches per second; smaller ones are damage
 
 
 class MetricsFile(Observer):
@@ -133,8 +138,8 @@ def training_seconds(folder: RunFolder, batch_size: int, last_step: int) -> floa
     if not os.path.exists(path):
         return 0.0
     with storage_errors(path):
-        records = [record for _, record in _records(path, last_step)]
-    return math.fsum(batch_size / record["patches_per_s"] for record in records if "patches_per_s" in record)
+        rates = [record.get("patches_per_s") for _, record in _records(path, last_step)]
+    return math.fsum(batch_size / rate for rate in rates if isinstance(rate, int | float) and rate > _MIN_RATE)
 
 
 def _length_up_to(path: str, last_step: int) -> int:
@@ -143,13 +148,15 @@ def _length_up_to(path: str, last_step: int) -> int:
 
 
 def _records(path: str, last_step: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Length in bytes and content of each record up to and including `last_step`, ending before a truncated line."""
+    """Length in bytes and content of each record up to and including `last_step`, ending before a damaged line."""
+    regular_size(path)
     with open(path, "rb") as file:
-        for line in file:
+        while line := file.readline(_MAX_LINE):
             try:
                 record = json.loads(line)
-                if record["step"] > last_step or not line.endswith(b"\n"):
-                    return
-            except (ValueError, KeyError, TypeError):
+            except (RecursionError, ValueError):
+                return
+            step = record.get("step") if isinstance(record, dict) else None
+            if type(step) is not int or step > last_step or not line.endswith(b"\n"):
                 return
             yield len(line), record

@@ -20,6 +20,7 @@ from iptdata.training.learner import Contrast, Learner, parts_of
 from iptdata.training.lr_schedule import LrSchedule, make_lr_schedule
 from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import Ranks
+from iptdata.training.state import TrainingState
 from iptdata.training.streams import open_held_out_pairs, open_training_pairs, shapes_of
 
 _CONTRASTIVE_WEIGHT = 0.1
@@ -207,15 +208,17 @@ def _restore_state(training: Mapping[str, Any], options: TrainOptions, pairs: Pa
     """Continue stream, optimizer and random state from those of a checkpoint.
 
     Raises:
+        ModelError: When a part of the state is missing or not one of this network.
         StreamError: When the checkpoint was trained on other shards, or with other options of the stream.
         TrainError: When other parts of the network were trained.
     """
-    if training["freeze"] != options.freeze:
+    state = TrainingState.of(training)
+    if state.freeze != options.freeze:
         raise TrainError(
-            f"found {options.freeze}, but the checkpoint was trained with {training['freeze']}",
+            f"found {options.freeze}, but the checkpoint was trained with {state.freeze}",
             argument="freeze",
             hint="Choose another `out`",
         )
-    pairs.load_state_dict(training["stream"])
+    pairs.load_state_dict(state.stream)
     learner.load_state_dict(training)
-    torch.set_rng_state(training["rng"])
+    torch.set_rng_state(state.rng)

@@ -162,7 +162,7 @@ def _make_contrast(options: TrainOptions, config: Config, ranks: Ranks) -> tuple
         ModelError: When a part of the batch is too small for the loss.
         TrainError: When the network has no tokens, or a part of the batch is empty on some rank.
     """
-    parts = parts_of(options.batch_size, ranks.size, options.accumulate)
+    parts = parts_of(options.batch_size, ranks.size, min(options.accumulate, options.batch_size + 1))
     if min(map(min, parts)) < 1:
         raise TrainError(
             f"found {options.batch_size}, expected at least one pair for each of {ranks.size} ranks in each of "

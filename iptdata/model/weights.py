@@ -4,6 +4,7 @@ import math
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ _ZIP = b"PK\x03\x04"
 _MAX_ENTRIES = 100_000
 _CHUNK = 1 << 20
 _MAX_LISTED = 12
+_MAX_FEW_BLOCKS = 100
 _MAX_NAME = 200
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 # What zipfile and torch.load raise for damaged files, besides pickle.UnpicklingError.
@@ -39,8 +41,9 @@ def read_content(path: str) -> Any:
         ModelError: When there is no such file, it may not be read, or would run code.
     """
     try:
-        _verify(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of PyTorch about its own deprecations
+            _verify(path)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist") from error
     except IsADirectoryError as error:
@@ -125,6 +128,9 @@ def with_weights(
         ModelError: When names, shapes or types differ, or values are not finite: `mismatch` and the differences, at most 12 of
             them by name.
     """
+    blocks = max(getattr(config, "n_blocks", 0), getattr(config, "num_layers", 0))
+    if blocks > max(len(weights), _MAX_FEW_BLOCKS):  # a network of thousands of blocks takes minutes to make
+        raise ModelError(f"{mismatch}: found {len(weights)} tensors, too few for {blocks:,} blocks")
     with torch.device("meta"):
         model = make(config)
     model.load_state_dict(matched(weights, model.state_dict(), mismatch), assign=True)

@@ -11,8 +11,8 @@ from typing import Any
 import iptdata
 from iptdata.degradations import degradation
 from iptdata.errors import RecipeError, nearest, shown
-from iptdata.options import option, validate
-from iptdata.recipe.recipe import DESCRIPTION_EXPECTED, DESCRIPTION_PATTERN, TASK_EXPECTED, TASK_PATTERN, Recipe
+from iptdata.options import checked, options_of
+from iptdata.recipe.recipe import Recipe
 from iptdata.yaml_file import check_keys, read_mapping
 
 RecipeNames = str | os.PathLike[str] | Recipe | Iterable[str | os.PathLike[str] | Recipe]
@@ -30,17 +30,11 @@ class Suite:
         name: Name of the suite.
         description: Short description, shown in lists.
         recipes: The recipes, in the order of a model's heads.
-
-    Raises:
-        RecipeError: When name or description is not allowed.
     """
 
-    name: str = option(help="Name of the suite.", pattern=TASK_PATTERN.pattern, expects=TASK_EXPECTED)
-    description: str = option("", help="Short description.", pattern=DESCRIPTION_PATTERN, expects=DESCRIPTION_EXPECTED)
+    name: str
+    description: str
     recipes: tuple[Recipe, ...]
-
-    def __post_init__(self) -> None:
-        validate(self, RecipeError)
 
 
 def load_recipes(names: RecipeNames) -> list[Recipe]:
@@ -132,6 +126,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _suite(content: dict[str, Any], path: Path) -> Suite:
     _check_keys(content, _SUITE_KEYS, {"suite", "recipes"})
+    options = options_of(Recipe)
+    suite = checked(dataclasses.replace(options["task"], name="suite"), content["suite"], RecipeError)
+    description = checked(options["description"], content.get("description", ""), RecipeError)
     names = content["recipes"]
     if not isinstance(names, list) or not 0 < len(names) <= _MAX_MEMBERS or not all(isinstance(name, str) for name in names):
         raise RecipeError(f"recipes: found {shown(names)}, expected a list of at most {_MAX_MEMBERS} names or paths")
@@ -140,7 +137,7 @@ def _suite(content: dict[str, Any], path: Path) -> Suite:
         if "suite" in _read(member):
             raise RecipeError(f"recipes: found the suite {shown(name)}, expected recipes only")
     recipes = [recipe for _, member in members if isinstance(recipe := _load_file(member), Recipe)]
-    return Suite(name=content["suite"], description=content.get("description", ""), recipes=tuple(recipes))
+    return Suite(name=suite, description=description, recipes=tuple(recipes))
 
 
 def _recipe(content: dict[str, Any]) -> Recipe:

@@ -14,10 +14,8 @@ from iptdata.errors import RecipeError
 from iptdata.options import option, validate
 
 TASK_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-TASK_EXPECTED = "lower-case letters, digits, _ and -, at most 32, not beginning with _ or -"
 # No control characters, line separators, marks that change the direction of text, or surrogates.
-DESCRIPTION_PATTERN = r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]{0,1000}"
-DESCRIPTION_EXPECTED = "at most 1,000 printable characters"
+_DESCRIPTION = r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]{0,1000}"
 MAX_STEPS = 100
 SCALES = (1, 2, 3, 4, 8)
 MAX_PATCH = 2048
@@ -43,9 +41,11 @@ class Recipe:
     task: str = option(
         help="Name of the task and of its folder.",
         pattern=TASK_PATTERN.pattern,
-        expects=TASK_EXPECTED,
+        expects="lower-case letters, digits, _ and -, at most 32, not beginning with _ or -",
     )
-    description: str = option("", help="Short description.", pattern=DESCRIPTION_PATTERN, expects=DESCRIPTION_EXPECTED)
+    description: str = option(
+        "", help="Short description.", pattern=_DESCRIPTION, expects="at most 1,000 printable characters"
+    )
     scale: int = option(1, help="How many times larger the clean patch is.", choices=dict.fromkeys(SCALES, ""))
     patch_size: int = option(48, help="Side of the corrupted patch.", unit="pixels", min=1, max=MAX_PATCH)
     min_std: float = option(0.0, help="Draw a clean patch again when its standard deviation is lower.", min=0, below=128)

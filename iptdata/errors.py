@@ -139,7 +139,7 @@ def nearest(found: str, allowed: Iterable[str]) -> str:
 
 def without_secrets(text: str) -> str:
     """Mask user names and passwords of URLs in a text: `s3://***@bucket`."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
+    return re.sub(r"(\b\w+://)[^/@\s]+@", r"\1***@", text)
 
 
 def one_line(error: Exception, max_length: int | None = None) -> str:

@@ -57,7 +57,7 @@ class _Loader(yaml.SafeLoader):
             raise _refused(event, f"a number of {len(node.value):,} characters, expected at most {_MAX_DIGITS}")
         return node
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Compose a mapping, and check its keys."""
         node = super().compose_mapping_node(anchor)
         lines: dict[str, int] = {}

@@ -131,20 +131,33 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
             load(str(tmp_path / name))
 
 
-@pytest.mark.parametrize(
-    "setting", [f"lr={text}" for text, _ in REFUSED.values()] + ["x" * 100_000, "network." + "x" * 100_000 + "=3", "lr.\x1b=1"]
-)
+@pytest.mark.parametrize("setting", [f"lr={text}" for text, _ in REFUSED.values()] + ["x" * 100_000, "x.y=3", "lr.\x1b=1"])
 def test_settings_are_read_through_the_same_door(setting: str) -> None:
     with pytest.raises(IptDataError) as raised:
-        read_settings([setting])
-        raise RecipeError("a field of the network is checked later")
+        resolve(read_settings([setting]))
     assert str(raised.value).isprintable()
     assert len(str(raised.value)) < 700
 
 
 SPLICES = (
     *("&a", "*a", "<<: *a", "!!int", "!!binary", "no", "~", ".nan", "-.inf", "1e999", "9" * 400, "-0.0", "[]", "{}", "[[", "}"),
-    *("\t", "\0", "\ud800", '"\\ud800"', '"\\x1b[2J"', "---\n", "? ", "- ", ": ", "|\n", "2020-99-99", "../..", "x" * 5000, "0x", "1:2"),
+    *(
+        "\t",
+        "\0",
+        "\ud800",
+        '"\\ud800"',
+        '"\\x1b[2J"',
+        "---\n",
+        "? ",
+        "- ",
+        ": ",
+        "|\n",
+        "2020-99-99",
+        "../..",
+        "x" * 5000,
+        "0x",
+        "1:2",
+    ),
 )
 
 

@@ -42,7 +42,11 @@ class TasksConfig:
                 raise ModelError(f"found {shown(getattr(self, name))}, expected at most {_MAX_SIZE:,}", argument=name)
         if not isinstance(self.scales, tuple | list):
             raise ModelError(f"found {shown(self.scales)}, expected a list of numbers", argument="scales")
-        if not 0 < len(self.tasks) <= _MAX_TASKS or len(self.tasks) != len(self.scales) or len(set(self.tasks)) < len(self.tasks):
+        if (
+            not 0 < len(self.tasks) <= _MAX_TASKS
+            or len(self.tasks) != len(self.scales)
+            or len(set(self.tasks)) < len(self.tasks)
+        ):
             raise ModelError(
                 f"found {shown(self.tasks)} with scales {shown(self.scales)}, expected distinct names and one "
                 f"scale per task, at most {_MAX_TASKS}",

@@ -21,6 +21,7 @@ _CHUNK = 1 << 20
 _MAX_LISTED = 12
 _MAX_FEW_BLOCKS = 100
 _MAX_NAME = 200
+_MAX_REPEATS = 4  # a file holds a tensor once that has several names
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 # What zipfile and torch.load raise for damaged files, besides pickle.UnpicklingError.
 _UNREADABLE = (
@@ -108,7 +109,7 @@ def tensors_of(content: object, where: str, max_bytes: float = math.inf) -> dict
             kind = f"{tensor.dtype}, {tensor.layout}, {tensor.device}".replace("torch.", "")
             raise ModelError(f"{where}: {shown(name)} is a tensor of {kind}, expected one of 16, 32 or 64-bit floats")
     held = sum(tensor.numel() * tensor.element_size() for tensor in content.values())
-    if held > max_bytes:
+    if held > _MAX_REPEATS * max_bytes:
         raise ModelError(f"{where}: found tensors of {held:,} bytes in a file of {max_bytes:,}")
     return dict(content)
 

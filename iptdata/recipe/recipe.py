@@ -43,9 +43,7 @@ class Recipe:
         pattern=TASK_PATTERN.pattern,
         expects="lower-case letters, digits, _ and -, at most 32, not beginning with _ or -",
     )
-    description: str = option(
-        "", help="Short description.", pattern=_DESCRIPTION, expects="at most 1,000 printable characters"
-    )
+    description: str = option("", help="Short description.", pattern=_DESCRIPTION, expects="at most 1,000 printable characters")
     scale: int = option(1, help="How many times larger the clean patch is.", choices=dict.fromkeys(SCALES, ""))
     patch_size: int = option(48, help="Side of the corrupted patch.", unit="pixels", min=1, max=MAX_PATCH)
     min_std: float = option(0.0, help="Draw a clean patch again when its standard deviation is lower.", min=0, below=128)

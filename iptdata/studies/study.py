@@ -122,7 +122,8 @@ def _study(content: dict[Any, Any]) -> Study:
     common = _measures(content["measure"], "measure") if "measure" in content else None
     entries = content["cells"]
     if not isinstance(entries, list) or not 0 < len(entries) <= _MAX_CELLS:
-        raise StudyError(f"cells: found {shown(entries)}, expected a list of cells, at most {_MAX_CELLS:,}, `{{series: IPT, x: 0, train: {{...}}}}`")
+        expected = f"a list of cells, at most {_MAX_CELLS:,}, `{{series: IPT, x: 0, train: {{...}}}}`"
+        raise StudyError(f"cells: found {shown(entries)}, expected {expected}")
     cells = [_cell(entry, f"cells.{index}", pretrain, common) for index, entry in enumerate(entries)]
     _check_cells(cells, pretrain)
     return Study(

@@ -20,7 +20,6 @@ from iptdata.regular_file import regular_size
 from iptdata.training.events import Observer, RunInfo, StepRecord
 from iptdata.training.run_folder import METRICS, RunFolder
 
-
 _MAX_LINE = 100_000  # bytes
 _MIN_RATE = 1e-9  # patches per second; smaller ones are damage
 
@@ -143,20 +142,23 @@ def training_seconds(folder: RunFolder, batch_size: int, last_step: int) -> floa
 
 
 def _length_up_to(path: str, last_step: int) -> int:
-    """Bytes of the records up to and including `last_step`."""
-    return sum(length for length, _ in _records(path, last_step))
+    """Bytes up to the end of the last record of a step up to and including `last_step`."""
+    return max((end for end, _ in _records(path, last_step)), default=0)
 
 
 def _records(path: str, last_step: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Length in bytes and content of each record up to and including `last_step`, ending before a damaged line."""
+    """Where each record up to and including `last_step` ends in the file, and its content; damaged lines are skipped."""
     regular_size(path)
+    end = 0
     with open(path, "rb") as file:
         while line := file.readline(_MAX_LINE):
+            end += len(line)
             try:
-                record = json.loads(line)
+                record = json.loads(line) if line.endswith(b"\n") else None
             except (RecursionError, ValueError):
+                continue
+            if not isinstance(record, dict) or type(record.get("step")) is not int:
+                continue
+            if record["step"] > last_step:
                 return
-            step = record.get("step") if isinstance(record, dict) else None
-            if type(step) is not int or step > last_step or not line.endswith(b"\n"):
-                return
-            yield len(line), record
+            yield end, record

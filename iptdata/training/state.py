@@ -11,6 +11,8 @@ from iptdata.errors import ModelError, shown
 from iptdata.options import option, validate
 
 _MAX_DEPTH = 4
+_MAX_TEXT = 1000
+_HINT = "Remove the checkpoint to resume from the one before"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +51,11 @@ class TrainingState:
         Raises:
             ModelError: When a value is missing or not allowed.
         """
-        names = ("freeze", "skipped_in_row", "best", "stream", "rng")
+        found: dict[str, Any] = {name: training.get(name) for name in ("freeze", "best", "stream", "rng")}
         try:
-            return cls(**{name: training.get(name) for name in names} | {"skipped_in_row": training.get("skipped_in_row", 0)})
+            return cls(**found, skipped_in_row=training.get("skipped_in_row", 0))
         except ModelError as error:
             raise ModelError(f"the state of the training is damaged: {error}", hint=_HINT) from error
-
-
-_HINT = "Remove the checkpoint to resume from the one before"
 
 
 def optimizer_state(found: object, parameters: list[torch.nn.Parameter]) -> dict[int, dict[str, torch.Tensor]]:
@@ -106,4 +105,6 @@ def _is_plain(value: object, depth: int = 0) -> bool:
         return depth < _MAX_DEPTH and all(_is_plain(item, depth + 1) for item in value)
     if isinstance(value, float):
         return math.isfinite(value)
-    return value is None or isinstance(value, bool | int | str)
+    if isinstance(value, str):
+        return len(value) <= _MAX_TEXT
+    return value is None or isinstance(value, bool | int)

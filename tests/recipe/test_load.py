@@ -107,12 +107,15 @@ NOISE = "steps: [{gaussian_noise: {sigma: 3}}]"
         ("task: a\nsteps: [{gaussian_noise: {sigma: '3'}}]", "sigma: found '3'"),
         ("task: a\nsteps: [{gaussian_noise: {sigma: {choice: [1, .nan, 2]}}}]", "sigma: found {'choice': "),
         ("task: a\nsteps: [{gaussian_noise: {sigma: {uniform: [0, .inf]}}}]", "sigma: found {'uniform': "),
-        ("task: a\nsteps: [%s]" % ", ".join(["{gaussian_noise: {sigma: 3}}"] * 101), "steps: found 101, expected at most 100"),
+        (f"task: a\nsteps: [{', '.join(['{gaussian_noise: {sigma: 3}}'] * 101)}]", "steps: found 101, expected at most 100"),
         ("task: a\nsteps: [{%s: {}}]" % ("x" * 1000), "found degradation 'xxx"),
         (f"task: a\npatch_size: {'9' * 90}\n{NOISE}", "patch_size: found 999"),
         (f"task: a\npatch_size: 48.0\n{NOISE}", "patch_size: found 48.0"),
         (f"task: a\nmin_std: .nan\n{NOISE}", "min_std: found nan"),
-        *((f"task: {name}\n{NOISE}", "task: found") for name in ("..", ".a", "a/b", "'a\n'", "a" * 33, "3", "no", "ä", "a\\b", "''")),
+        *(
+            (f"task: {name}\n{NOISE}", "task: found")
+            for name in ("..", ".a", "a/b", "'a\n'", "a" * 33, "3", "no", "ä", "a\\b", "''")
+        ),
         (f"task: a\ndescription: {'x' * 1001}\n{NOISE}", "description: found 'xxx"),
         (f'task: a\ndescription: "\\x1b[2J"\n{NOISE}', "description: found '\\\\x1b"),
         (f'task: a\ndescription: "\\ud800"\n{NOISE}', "description: found '\\\\ud800'"),
@@ -120,7 +123,7 @@ NOISE = "steps: [{gaussian_noise: {sigma: 3}}]"
         (f"task: a\ndescription: 3\n{NOISE}", "description: found 3"),
         ("suite: ../s\nrecipes: [rain]", "suite: found '../s'"),
         ("suite: s\ndescription: [1]\nrecipes: [rain]", r"description: found \[1\]"),
-        ("suite: s\nrecipes: [%s]" % ", ".join(["rain"] * 101), "recipes: found .* at most 100"),
+        (f"suite: s\nrecipes: [{', '.join(['rain'] * 101)}]", "recipes: found .* at most 100"),
     ],
     ids=lambda text: text[:40],
 )

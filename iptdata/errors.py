@@ -74,6 +74,10 @@ class ModelError(IptDataError):
     """An invalid network configuration, or weights that do not match it."""
 
 
+class CheckpointDamaged(ModelError):
+    """A checkpoint whose content is damaged; a run resumes from the one before."""
+
+
 class InspectError(IptDataError):
     """A query, picture or page that cannot be made from a corpus."""
 
@@ -135,7 +139,7 @@ def nearest(found: str, allowed: Iterable[str]) -> str:
 
 def without_secrets(text: str) -> str:
     """Mask user names and passwords of URLs in a text: `s3://***@bucket`."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
+    return re.sub(r"(\b\w+://)[^/@\s]+@", r"\1***@", text)
 
 
 def one_line(error: Exception, max_length: int | None = None) -> str:
@@ -143,11 +147,20 @@ def one_line(error: Exception, max_length: int | None = None) -> str:
     return " ".join(str(error).split())[:max_length]
 
 
+def unknown_key(key: object, allowed: Iterable[str]) -> str:
+    """The message for a key that is not allowed; it lists the allowed ones, those most similar to it first."""
+    name = shown(key, 60).strip("'")
+    return f"{name}: unknown key, expected one of {nearest(name, allowed)}"
+
+
+_REPR_BITS = 12_000  # of an integer; Python refuses to write more than 4,300 digits
+
+
 class _Shown(reprlib.Repr):
     """`repr` of a few elements of a value, at a cost that does not grow with the value."""
 
     def repr_int(self, x: int, level: int) -> str:
-        return repr(x) if x.bit_length() < 256 else f"an integer of {x.bit_length():,} bits"
+        return repr(x) if x.bit_length() < _REPR_BITS else f"an integer of {x.bit_length():,} bits"
 
     def repr_str(self, x: str, level: int) -> str:
         return repr(_without_middle(x, self.maxstring))

@@ -13,7 +13,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from iptdata.errors import IptDataError, nearest, shown
+from iptdata.errors import IptDataError, nearest, shown, unknown_key
 from iptdata.values import expanded, without_numpy
 
 _KEY = "option"
@@ -282,7 +282,7 @@ def from_mapping(
     found = {}
     for key, value in content.items():
         if key not in options:
-            raise error(f"{where}{key}: unknown key, expected one of {nearest(str(key), options)}")
+            raise error(f"{where}{unknown_key(key, options)}")
         try:
             found[key] = from_yaml(options[key], value, error)
         except error as cause:

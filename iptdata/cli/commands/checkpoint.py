@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -80,7 +81,13 @@ def import_(file: str, as_json: bool | None, **options: Any) -> None:
     from iptdata.model.released import load_released  # noqa: PLC0415
 
     arguments = _ImportArguments(**given(options))
-    model = load_released(file, arguments.tasks, num_heads=arguments.num_heads, pos_every=arguments.pos_every)
+    model = load_released(
+        file,
+        arguments.tasks,
+        num_heads=arguments.num_heads,
+        pos_every=arguments.pos_every,
+        on_note=partial(click.echo, err=True),
+    )
     checkpoint = Checkpoint(config=model.config, weights=model.state_dict())
     save_checkpoint(arguments.out, checkpoint)
     _print(arguments.out, checkpoint, as_json)

@@ -12,6 +12,7 @@ import numpy as np
 from iptdata.errors import DiskFull, EvaluateError, EvaluateFailed, IptDataError, StorageError
 from iptdata.files import Paths, Storage, path_list
 from iptdata.files.walk import is_hidden, is_image_name, walk_images
+from iptdata.machine import memory_bytes
 from iptdata.options import from_arguments, options_of
 from iptdata.restoration.options import MAX_PIXELS, RestoreOptions, RestorerOptions
 from iptdata.restoration.photo import Photo, check_target, format_of, read_photo, restored_photo, write_photo, write_png
@@ -20,7 +21,6 @@ from iptdata.units import format_bytes
 
 _COMPARE_GAP = 8
 _RESULT_BYTES, _COMPARE_BYTES = 7, 17  # a pixel of the result: array and Pillow's copy; the photo enlarged, both, their copy
-_SMALL = 2**30  # bytes that every machine that runs a network has
 
 OnTiles = Callable[[str, int, int], object]
 _Owners = dict[str, tuple[str, str]]  # file and photo, by the file's name without differences of case and Unicode form
@@ -281,10 +281,6 @@ def _check_memory(target: str, photo: Photo, scale: int, bytes_a_pixel: int) -> 
     """
     height, width = photo.pixels.shape[:2]
     needed = height * width * (3 + scale**2 * bytes_a_pixel)
-    if needed < _SMALL:
-        return
-    from iptdata.stream.shuffle import memory_bytes  # noqa: PLC0415 - it imports webdataset
-
     if needed > (memory := memory_bytes()):
         found = f"{width * scale}x{height * scale} pixels need {format_bytes(needed)} of memory, found {format_bytes(memory)}"
         raise EvaluateFailed(f"{target} cannot be made: {found}", hint="Restore parts of the photo")

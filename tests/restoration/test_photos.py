@@ -215,8 +215,7 @@ def test_too_little_memory_for_one_photo(
 
 
 def test_a_result_larger_than_memory(folder: Path, edsr_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iptdata.stream.shuffle.memory_bytes", lambda: 2**31)
-    monkeypatch.setattr("iptdata.restoration.photos._SMALL", 0)
+    monkeypatch.setattr("iptdata.restoration.photos.memory_bytes", lambda: 2**31)
     save(folder / "a.png", natural_image(8, 8))
     save(folder / "b.png", np.zeros((9_000, 8_000, 3), np.uint8))
     found = restored(folder, folder / "out", edsr_file, "sr2")

@@ -16,6 +16,7 @@ from iptdata.errors import ModelError, one_line, shown
 from iptdata.files.storage import split_file_path
 from iptdata.model.presets import KINDS, Config, kind_of, make_model
 from iptdata.model.weights import read_content, tensors_of, with_weights
+from iptdata.values import expanded
 
 _FORMAT = "iptdata checkpoint"
 _VERSION = 1
@@ -81,6 +82,7 @@ def load_checkpoint(path: str) -> Checkpoint:
         CheckpointDamaged: When its content is damaged.
         ModelError: When it cannot be read, is not an iptdata checkpoint, or a field is missing or not allowed.
     """
+    path = expanded(path)
     content = read_content(path)
     if not isinstance(content, dict) or not _is(content.get("format"), _FORMAT):
         raise ModelError(
@@ -159,7 +161,7 @@ def _serialized(content: dict[str, Any]) -> memoryview:
 
 def _write(path: str, data: memoryview) -> None:
     """Write a file atomically, creating its folder if needed."""
-    storage, name = split_file_path(path)
+    storage, name = split_file_path(expanded(path))
     storage.make_folder()
     with storage.writing(name) as sink:
         sink.write(data)

@@ -9,6 +9,7 @@ import torch
 from iptdata.errors import ModelError, shown
 from iptdata.model.ipt import IPT, IPTConfig
 from iptdata.model.weights import read_content, tensors_of, with_weights
+from iptdata.values import expanded
 
 PRETRAINED_TASKS = ("sr2", "sr3", "sr4", "noise30", "noise50", "rain")  # in the order of the paper
 
@@ -34,6 +35,7 @@ def read_state(path: str, on_note: Callable[[str], object] = lambda note: None) 
         CheckpointDamaged: When its content is damaged.
         ModelError: When it cannot be read, would run code, or is not a state dict.
     """
+    path = expanded(path)
     content, containers = read_content(path), []
     while (state := tensors_of(content, path, os.path.getsize(path))) is None:
         name = _container(content) if len(containers) < _MAX_CONTAINERS else None

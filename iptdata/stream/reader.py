@@ -26,8 +26,7 @@ from iptdata.stream.share import Share
 
 _logger = logging.getLogger("iptdata.stream")
 FETCH_THREADS = 4
-_CHECK_SECONDS = 1.0
-_CHECK_SHARE = 50  # of the time is not spent on checks, whatever a check costs
+_CHECK_SHARE = 0.01  # of the time is spent on checks, whatever a check costs
 
 Jobs = Iterator[Callable[[], object]]
 
@@ -173,7 +172,7 @@ class TaskReader:
         return self._arena
 
     def _check_mapped(self, arena: Arena) -> None:
-        """Check the size of every mapped shard, at most once a second and for at most 2 % of the time."""
+        """Check the size of every mapped shard, as often as 1 % of the time allows."""
         started = time.monotonic()
         for shard in arena.mapped():
             try:
@@ -182,7 +181,7 @@ class TaskReader:
                 self._refuse(shard, error)
                 arena.release(np.array([shard]))
         ended = time.monotonic()
-        self._next_check = ended + max(_CHECK_SECONDS, _CHECK_SHARE * (ended - started))
+        self._next_check = ended + (ended - started) / _CHECK_SHARE
 
     def _map(self, arena: Arena, shard: int) -> None:
         """Map a shard; when that fails, raise or mark it as unreadable."""

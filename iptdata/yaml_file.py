@@ -63,8 +63,9 @@ class _Loader(yaml.SafeLoader):
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if key.tag not in (_PREFIX + "str", _PREFIX + "merge") or not isinstance(key, yaml.ScalarNode):
-                value = shown(key.value, 40) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
-                raise _refused(key, f"the key {value}, expected text", "; write it in quotes")
+                if not isinstance(key, yaml.ScalarNode):
+                    raise _refused(key, "a list or mapping as a key, expected text")
+                raise _refused(key, f"the key {shown(key.value, 40)}, expected text", "; write it in quotes")
             if key.value in lines:
                 raise _refused(key, f"the key {shown(key.value, 40)} again, first in line {lines[key.value]}")
             lines[key.value] = key.start_mark.line + 1

@@ -33,7 +33,7 @@ class StudyOptions:
         1.0,
         help="Factor for the length of every training, such as 0.1.",
         above=0,
-        max=1000,
+        max=1e6,
         metavar="FACTOR",
         group="Trainings",
     )

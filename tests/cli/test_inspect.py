@@ -241,7 +241,7 @@ def test_paths_that_are_no_utf_8(looked_at: Path, tmp_path: Path) -> None:  # no
         command = [sys.executable, "-m", "iptdata", "inspect", "a.tar", *arguments]
         result = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False)
         assert result.returncode == 2
-        assert re.match(rb"iptdata: .*\\udcff", result.stderr), result.stderr
+        assert re.match(rb"iptdata: .*\\(udc|x)ff", result.stderr), result.stderr
 
 
 def test_nobody_reads_any_more(looked_at: Path) -> None:  # noqa: F811

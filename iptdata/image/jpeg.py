@@ -147,13 +147,23 @@ def decode_jpeg(data: bytes, request: Request) -> Decoded:
     if frame:
         check_frame(frame, request)
     wanted = "CMYK" if cmyk else "RGB"
-    damage = None
-    try:
-        pixels = simplejpeg.decode_jpeg(data, wanted)
-    except ValueError as error:
-        damage = str(error)
-        pixels = simplejpeg.decode_jpeg(data, wanted, strict=False)
+    pixels, damage = jpeg_samples(data, wanted)
     request.check_damage(damage)
     if cmyk:
         pixels = cmyk_to_rgb(np.invert(pixels, out=pixels))
     return Decoded(pixels, damage, grey=space == "Gray")
+
+
+def jpeg_samples(data: bytes, colours: str) -> tuple[np.ndarray, str | None]:
+    """Decode a whole JPEG to "GRAY", "RGB" or "CMYK".
+
+    Returns:
+        uint8 (H, W, channels), and what is wrong with a damaged file, None for an intact one.
+
+    Raises:
+        ValueError: When nothing can be recovered.
+    """
+    try:
+        return simplejpeg.decode_jpeg(data, colours), None
+    except ValueError as error:
+        return simplejpeg.decode_jpeg(data, colours, strict=False), str(error)

@@ -132,7 +132,9 @@ def _check_colours(directory: Directory, photometric: int, samples: int, bits: i
         found = _REFUSED_COLOURS.get(photometric, f"photometric interpretation {photometric}")
         raise Unusable("unreadable", f"found a TIFF of {found}, expected grey, palette, RGB, CMYK or YCbCr")
     if not _COLOURS[photometric] <= samples <= _MAX_SAMPLES:
-        raise Unusable("unreadable", f"found a TIFF of {samples} samples per pixel, expected {_COLOURS[photometric]} or more")
+        raise Unusable(
+            "unreadable", f"found a TIFF of {samples} samples per pixel, expected {_COLOURS[photometric]} to {_MAX_SAMPLES}"
+        )
     if photometric == _YCBCR and directory.one(tags.COMPRESSION, 1) != JPEG:
         raise Unusable("unreadable", "found a TIFF of YCbCr without JPEG compression, expected RGB")
     if photometric == _CMYK and directory.one(tags.INK_SET, 1) != 1:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import imagecodecs
 import numpy as np
-import simplejpeg
 
 from iptdata.image.decoded import Request, Unusable
-from iptdata.image.jpeg import check_frame, read_frame
+from iptdata.image.jpeg import check_frame, jpeg_samples, read_frame
 from iptdata.image.webp import decode_webp, webp_size
 
 RAW, CCITT_RLE, CCITT_3, CCITT_4, LZW, OLD_JPEG, JPEG, DEFLATE = 1, 2, 3, 4, 5, 6, 7, 8
@@ -184,13 +183,7 @@ def _jpeg(data: bytes, rows: int, segments: Segments, request: Request) -> tuple
     if frame.components != segments.samples or frame.width != segments.columns or not rows <= frame.height <= segments.rows:
         found = f"{frame.width}x{frame.height} pixels of {frame.components} components"
         raise Unusable("damaged", f"a JPEG of {found} in a TIFF, expected {segments.columns}x{rows} of {segments.samples}")
-    colours = {1: "GRAY", 3: "RGB", 4: "CMYK"}[segments.samples]
-    damage = None
-    try:
-        pixels = simplejpeg.decode_jpeg(whole, colours)
-    except ValueError as error:
-        damage = str(error)
-        pixels = simplejpeg.decode_jpeg(whole, colours, strict=False)
+    pixels, damage = jpeg_samples(whole, {1: "GRAY", 3: "RGB", 4: "CMYK"}[segments.samples])
     return pixels[:rows], damage
 
 

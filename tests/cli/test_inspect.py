@@ -233,9 +233,7 @@ def test_paths_that_are_no_utf_8(looked_at: Path, tmp_path: Path) -> None:  # no
         command = [sys.executable, "-m", "iptdata", "inspect", name, *arguments]
         result = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False)
         assert result.returncode == 2
-        assert re.fullmatch(rb"iptdata: .*/co\\xff/rain/train has a name that is not UTF-8, .*\n", result.stderr), (
-            result.stderr
-        )
+        assert re.fullmatch(rb"iptdata: .*/co\\xff/rain/train has a name that is not UTF-8, .*\n", result.stderr), result.stderr
     (tmp_path / "a.tar").write_bytes((looked_at / "rain" / "train" / "rain-train-000000.tar").read_bytes())
     for arguments in (["--sample", b"\xff"], [b"\xff.tar"]):
         command = [sys.executable, "-m", "iptdata", "inspect", "a.tar", *arguments]

@@ -10,13 +10,14 @@ from typing import Any
 from iptdata import rng
 from iptdata.degradations.base import Degradation, Recorded, needs_image
 from iptdata.degradations.distribution import Distribution
-from iptdata.errors import RecipeError
+from iptdata.errors import RecipeError, shown
 from iptdata.options import option, validate
 
 TASK_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 # No control characters, line separators, marks that change the direction of text, or surrogates.
 _DESCRIPTION = r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]{0,1000}"
 MAX_STEPS = 100
+_MAX_NAME = 60  # letters of a recorded value, whose name becomes a column
 SCALES = (1, 2, 3, 4, 8)
 MAX_PATCH = 2048
 
@@ -63,6 +64,12 @@ class Recipe:
         for position, (name, step) in enumerate(self.steps):
             if needs_image(step) and position > 0:
                 raise RecipeError(f"steps.{position}: found {name!r}, which must be the first step")
+            for field in step.recorded:
+                if not (field.name.isidentifier() and field.name.isascii() and len(field.name) <= _MAX_NAME):
+                    found = shown(field.name)
+                    raise RecipeError(
+                        f"steps.{position}: {name!r} records {found}, expected at most {_MAX_NAME} letters, digits and _"
+                    )
         if self.scale > 1 and not needs_image(self.steps[0][1]):
             raise RecipeError(
                 f"steps.0: found {self.steps[0][0]!r}, expected a degradation that shrinks for scale {self.scale}, such as "

@@ -220,6 +220,17 @@ def test_a_degradation_of_another_package(tmp_path: Path, monkeypatch: pytest.Mo
         load(write(tmp_path, "task: negative\nsteps: [{invert: {strength: 256}}]"))
 
 
+@pytest.mark.parametrize("name", ["", "two words", 'a"b', "1a", "é", "a.b", "x" * 61])
+def test_a_degradation_that_records_a_name_that_is_no_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    entry = EntryPoint(name="invert", group=ENTRY_POINT_GROUP, value=f"{__name__}:Invert")
+    monkeypatch.setattr("iptdata.degradations._installed", lambda: {"invert": entry})
+    monkeypatch.setattr(Invert, "recorded", (Recorded(name=name, low=0, high=1, decimals=0, unit="", help=""),))
+    with pytest.raises(RecipeError, match=r"steps\.0: 'invert' records .* expected at most 60 letters, digits and _"):
+        load(write(tmp_path, "task: negative\nsteps: [invert]"))
+
+
 def test_whole_numbers_are_the_same_recipe(tmp_path: Path) -> None:
     text = "task: a\nsteps: [{rain_streaks: %s}]"
     rain = load("rain")

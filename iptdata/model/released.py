@@ -29,7 +29,7 @@ def read_state(path: str, on_note: Callable[[str], object] = lambda note: None) 
 
     Args:
         path: File to read.
-        on_note: Called with a sentence that says what was removed.
+        on_note: Called with a sentence for each container or prefix of names that was removed.
 
     Raises:
         CheckpointDamaged: When its content is damaged.

@@ -80,6 +80,6 @@ def _lines(path: Path) -> list[str]:
 
 
 def _numbers(path: Path) -> list[int]:
-    """The positive numbers of a file; none if it is missing, or says `max` or -1."""
+    """The positive numbers of a file; none if it is missing, or has `max` or -1."""
     words = " ".join(_lines(path)).split()
     return [int(word) for word in words if word.isascii() and word.isdecimal() and int(word) > 0]

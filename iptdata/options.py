@@ -190,7 +190,7 @@ def _converted(item: Option, value: Any, error: type[IptDataError]) -> Any:
         return _names(item, value, error)
     if hasattr(item.kind, "parse"):
         return _parsed(item, value, error)
-    is_number = not isinstance(value, bool)  # which is an int in Python
+    is_number = not isinstance(value, bool)  # a bool is an int in Python
     good: dict[Any, bool] = {
         bool: isinstance(value, bool),
         int: is_number and isinstance(value, numbers.Integral),
@@ -226,9 +226,9 @@ def _parsed(item: Option, value: Any, error: type[IptDataError]) -> Any:
         parsed = item.kind.parse(value)
     except IptDataError as cause:
         raise error(cause.message, argument=item.name, hint=cause.hint) from cause
-    if item.contains(*parsed.bounds):
-        return parsed
-    raise item.refusal(value, error)
+    if not item.contains(*parsed.bounds):
+        raise item.refusal(value, error)
+    return parsed
 
 
 def from_text(item: Option, text: str, error: type[IptDataError] = IptDataError) -> Any:

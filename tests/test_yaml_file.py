@@ -132,7 +132,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", [f"lr={text}" for text, _ in REFUSED.values()] + ["x" * 100_000, "x.y=3", "lr.\x1b=1"])
-def test_settings_are_read_through_the_same_door(setting: str) -> None:
+def test_settings_are_read_by_the_same_reader(setting: str) -> None:
     with pytest.raises(IptDataError) as raised:
         resolve(read_settings([setting]))
     assert str(raised.value).isprintable()
@@ -171,16 +171,16 @@ def mutated(text: str, bits: random.Random) -> str:
 
 
 RUN = config_text(resolve({"shards": ["a", "b=c"], "model": "ipt-tiny", "network": {"n_feats": 8}, "tasks": "sr2,rain"}))
-DOORS: dict[str, tuple[list[str], Callable[[str], object]]] = {
+READERS: dict[str, tuple[list[str], Callable[[str], object]]] = {
     "recipes": ([path.read_text() for path in shipped().values()], load),
     "studies": ([path.read_text() for path in shipped_studies().values()], load_study),
     "configs": ([RUN], lambda path: resolve(read_config(path))),
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_mutated_files(door: str, tmp_path: Path) -> None:
-    texts, read_file = DOORS[door]
+@pytest.mark.parametrize("kind", READERS)
+def test_mutated_files(kind: str, tmp_path: Path) -> None:
+    texts, read_file = READERS[kind]
     bits = random.Random(1)
     path = tmp_path / "a.yaml"
     refused = 0

@@ -7,7 +7,7 @@ from typing import Any
 from iptdata.builder.plan import BuildPlan, Unit
 from iptdata.builder.rejects import RejectBudget
 from iptdata.builder.unit import ShardSpec, UnitJob, UnitReport, build_unit, layout_of
-from iptdata.errors import BuildFailed, ConflictError, shown
+from iptdata.errors import BuildFailed, ConflictError, printable, shown
 from iptdata.files.storage import Storage
 from iptdata.image.decode import decoder_versions
 from iptdata.recipe import Recipe
@@ -206,7 +206,8 @@ def _refuse_conflict(path: str, found: dict[str, Any], expected: dict[str, Any])
     keys = [key for key in sorted({*found, *expected}) if found.get(key) != expected.get(key)]
     keys = [key for key in keys if key != "recipe_hash"] or keys
     changes = "; ".join(
-        f"{shown(key)[1:-1]}: found {shown(found.get(key))}, expected {shown(expected.get(key))}" for key in keys[:_MAX_CHANGES]
+        f"{printable(key, 80)}: found {shown(found.get(key))}, expected {shown(expected.get(key))}"
+        for key in keys[:_MAX_CHANGES]
     )
     raise ConflictError(
         f"{path} was built with different content ({changes})",

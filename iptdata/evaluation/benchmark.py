@@ -15,7 +15,7 @@ from iptdata.files.storage import Storage
 from iptdata.files.walk import EXTENSIONS
 from iptdata.image.decode import Unusable, decode
 
-_LOOKED_INTO = 20
+_MAX_FOLDERS = 20
 
 
 class ImageError(Exception):
@@ -46,14 +46,14 @@ class Benchmark:
         clean: Folder that paths of clean images are relative to.
         corrupted: Folder that paths of corrupted images are relative to.
         cases: The images, sorted by name.
-        rejects: Entries of its folders that cannot be used, one line each.
+        problems: Entries of its folders that cannot be used, one line each.
     """
 
     name: str
     clean: Storage
     corrupted: Storage
     cases: Sequence[Case]
-    rejects: Sequence[str] = ()
+    problems: Sequence[str] = ()
 
     def load(self, case: Case, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
         """Load an image; for super-resolution, the clean one is cropped at right and bottom to a multiple of the scale.
@@ -117,7 +117,7 @@ def open_benchmark(path: str, protocol: Protocol) -> Benchmark:
             expected = f"rain-NAME and norain-NAME, or the folders {folders}"
         raise EvaluateError(
             f"benchmark {path} has no images for {protocol.task}, expected {expected} ({' '.join(EXTENSIONS)})",
-            hint=_where_instead(storage, protocol),
+            hint=_hint_for_folder_below(storage, protocol),
         )
     return found
 
@@ -183,9 +183,9 @@ def _check_clean(storage: Storage, files: Mapping[str, str], protocol: Protocol)
         )
 
 
-def _where_instead(storage: Storage, protocol: Protocol) -> str | None:
+def _hint_for_folder_below(storage: Storage, protocol: Protocol) -> str | None:
     """A hint that names a folder below, if it has images for the task."""
-    for name in storage.folders()[:_LOOKED_INTO]:
+    for name in storage.folders()[:_MAX_FOLDERS]:
         below = storage.path(name)
         with suppress(EvaluateError, StorageError):
             if _find(Storage(below), protocol).cases:

@@ -93,7 +93,7 @@ def score(
         EvaluateFailed: When the GPU runs out of memory.
         StorageError: When a restored image cannot be written.
     """
-    rows, problems = [], list(benchmark.rejects)
+    rows, problems = [], list(benchmark.problems)
     for case in benchmark.cases:
         try:
             corrupted, clean = benchmark.load(case, protocol)

@@ -145,7 +145,7 @@ def local_path(root: str, relative: str) -> str:
     path = f"{root}/{relative}" if relative else root
     try:
         valid = b"\0" not in os.fsencode(path)
-    except UnicodeEncodeError:  # surrogates that do not stand for bytes
+    except UnicodeEncodeError:  # surrogates that do not represent bytes
         valid = False
     if not valid:
         raise OSError(errno.EINVAL, "no file can have this name")

@@ -14,8 +14,8 @@ _NO_FOLDERS = (*_UNSUPPORTED, errno.EISDIR, errno.EACCES, errno.EPERM)
 def lock(descriptor: int, *, wait: bool) -> bool:
     """Lock an open file or folder against other processes until it is closed.
 
-    There is no other lock where the file system has none: a lock file would outlive an owner that was killed, and nothing tells
-    whether an owner on another machine is alive.
+    Where the file system has no locks nothing replaces them: a lock file would outlive an owner that was killed, and no process
+    can find out whether an owner on another machine is alive.
 
     Args:
         descriptor: The open file or folder.
@@ -69,9 +69,9 @@ def sync_folder(path: str) -> None:
         os.close(descriptor)
 
 
-def _sync(descriptor: int, passed_over: tuple[int, ...]) -> None:
+def _sync(descriptor: int, ignored: tuple[int, ...]) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in passed_over:
+        if error.errno not in ignored:
             raise

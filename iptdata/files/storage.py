@@ -182,7 +182,7 @@ class Storage:
                 self.remove(f"{folder}/{name}".lstrip("/"))
 
     def free_bytes(self) -> int | None:
-        """Free space of the disk of a local root, None for a remote one and where the file system does not tell.
+        """Free space of the disk of a local root, None for a remote one and where the file system does not report it.
 
         Raises:
             StorageError: When the file system is read-only.

@@ -15,9 +15,8 @@ __all__ = ["Decoded", "Unusable", "decode", "decoder_versions"]
 
 _FOUND_BYTES = 12
 
-cv2.utils.logging.setLogLevel(
-    cv2.utils.logging.LOG_LEVEL_SILENT
-)  # what is wrong with a file is raised, not written to the terminal
+# What is wrong with a file is raised, not written to the terminal.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _decode_png(data: bytes, request: Request) -> Decoded:
@@ -86,11 +85,11 @@ _DECODERS: dict[tuple[bytes, ...], Callable[[bytes, Request], Decoded]] = {
 
 
 def _decoder(data: bytes) -> Callable[[bytes, Request], Decoded]:
-    """The decoder for the format that the bytes start like."""
+    """The decoder for the format whose magic number the bytes begin with."""
     for magics, decoder in _DECODERS.items():
         if data.startswith(magics):
             return decoder
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return decode_webp
-    found = repr(bytes(data[:_FOUND_BYTES])) if data else "an empty file"
+    found = f"a file that begins with {bytes(data[:_FOUND_BYTES])!r}" if data else "an empty file"
     raise Unusable("unreadable", f"found {found}, expected JPEG, PNG, WebP, BMP or TIFF")

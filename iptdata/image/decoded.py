@@ -13,7 +13,7 @@ class Unusable(Exception):
     """An image that cannot be decoded.
 
     Attributes:
-        reason: "unreadable", "truncated", "damaged" or "too many pixels".
+        reason: "unreadable", "truncated", "damaged", "too many pixels" or "too many bytes".
         detail: What was found and, where something else was expected, what; one line.
     """
 

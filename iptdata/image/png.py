@@ -23,9 +23,10 @@ _FEED = 1 << 12
 _PIECE = 1 << 15
 _SPARE_BYTES = 1 << 28
 _LAST_FILTER = 4
-logging.getLogger("imagecodecs").setLevel(logging.CRITICAL)  # libpng's warnings are not for the user
 _ONE_PASS = ((0, 0, 1, 1),)
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+
+logging.getLogger("imagecodecs").setLevel(logging.CRITICAL)  # libpng's warnings are not for the user
 
 
 @dataclass(frozen=True, kw_only=True)

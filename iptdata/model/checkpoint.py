@@ -18,7 +18,7 @@ from iptdata.model.presets import KINDS, Config, kind_of, make_model
 from iptdata.model.weights import read_content, tensors_of, with_weights
 from iptdata.values import expanded
 
-_FORMAT = "iptdata checkpoint"
+FORMAT = "iptdata checkpoint"
 _VERSION = 1
 _UPDATE = "Update iptdata"
 _MAX_TEXT = 100
@@ -62,7 +62,7 @@ def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
         StorageError: When it cannot be written, for instance because the disk is full.
     """
     content = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "version": _VERSION,
         "package": checkpoint.package,
         "model": {"kind": kind_of(checkpoint.config), **dataclasses.asdict(checkpoint.config)},
@@ -84,7 +84,7 @@ def load_checkpoint(path: str) -> Checkpoint:
     """
     path = expanded(path)
     content = read_content(path)
-    if not isinstance(content, dict) or not _is(content.get("format"), _FORMAT):
+    if not isinstance(content, dict) or not _is(content.get("format"), FORMAT):
         raise ModelError(
             f"{path} is not an iptdata checkpoint",
             hint=f"Convert released checkpoints with `iptdata checkpoint import {path}`",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 
 from iptdata.errors import ModelError, shown
+from iptdata.model.checkpoint import FORMAT
 from iptdata.model.ipt import IPT, IPTConfig
 from iptdata.model.weights import read_content, tensors_of, with_weights
 from iptdata.values import expanded
@@ -29,7 +30,7 @@ def read_state(path: str, on_note: Callable[[str], object] = lambda note: None) 
 
     Args:
         path: File to read.
-        on_note: Called with a sentence that says what was removed.
+        on_note: Called with a sentence for each container or prefix of names that was removed.
 
     Raises:
         CheckpointDamaged: When its content is damaged.
@@ -37,6 +38,8 @@ def read_state(path: str, on_note: Callable[[str], object] = lambda note: None) 
     """
     path = expanded(path)
     content, containers = read_content(path), []
+    if isinstance(content, Mapping) and isinstance(content.get("format"), str) and content["format"] == FORMAT:
+        raise ModelError(f"{path} is already a checkpoint of iptdata", hint="Use it as it is")
     while (state := tensors_of(content, path, os.path.getsize(path))) is None:
         name = _container(content) if len(containers) < _MAX_CONTAINERS else None
         if name is None:

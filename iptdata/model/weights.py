@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from iptdata.errors import CheckpointDamaged, ModelError, one_line, shown
+from iptdata.errors import CheckpointDamaged, ModelError, one_line, printable, shown
 from iptdata.regular_file import regular_size
 
 _ZIP = b"PK\x03\x04"
@@ -180,7 +180,7 @@ def _is_sound(tensor: torch.Tensor) -> bool:
 def _differences(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
     """Names that are missing, unexpected, of another shape, or integers instead of floats."""
     differences = [f"{name} is missing" for name in expected if name not in found]
-    differences += [f"{shown(name).strip(chr(39))} is unexpected" for name in found if name not in expected]
+    differences += [f"{printable(name, 80)} is unexpected" for name in found if name not in expected]
     for name, tensor in expected.items():
         if name in found and found[name].shape != tensor.shape:
             differences.append(f"{name} is {tuple(found[name].shape)}, expected {tuple(tensor.shape)}")

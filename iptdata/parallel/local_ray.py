@@ -4,7 +4,6 @@ It takes no setting from the environment of a cluster (`RAY_ADDRESS`, `RAY_USE_T
 only, asks for a random token, and keeps its files in a folder that other users cannot enter.
 """
 
-import fcntl
 import importlib
 import os
 import re
@@ -18,6 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from iptdata.errors import IptDataError
+from iptdata.files.locks import lock
 
 _SETTING = re.compile(r"RAY_[A-Z0-9_]+")  # lower-case ones, such as RAY_memory_usage_threshold, tune a Ray and are kept
 _PREFIX, _FOLDER = "ipt-ray-", "r"
@@ -96,7 +96,7 @@ def _private_folder() -> Iterator[str]:
         if parent is None:
             raise OSError(f"{tempfile.gettempdir()} and /tmp have less than {_LEAST_BYTES >> 20} MiB of free space")
         _remove_abandoned(parent)
-        folder, lock = _locked_folder(parent)
+        folder, descriptor = _locked_folder(parent)
     except OSError as error:
         message = f"no folder for temporary files can be used: {error.strerror or error}"
         raise IptDataError(message, hint="Set TMPDIR to a folder with a short path and free space") from error
@@ -105,7 +105,7 @@ def _private_folder() -> Iterator[str]:
     finally:
         for _ in range(3):  # the last processes of Ray may still write their logs
             shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        os.close(descriptor)
 
 
 def _is_usable(folder: str) -> bool:
@@ -118,21 +118,12 @@ def _locked_folder(parent: str) -> tuple[str, int]:
     """A new folder and the open descriptor that holds its lock; another one if another process removed it meanwhile."""
     while True:
         folder = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
-        lock = os.open(folder, os.O_RDONLY)
-        if _lock(lock) is not False and os.fstat(lock).st_nlink:
-            return folder, lock
-        os.close(lock)
-
-
-def _lock(descriptor: int) -> bool | None:
-    """Whether the lock was free and is ours now; None if the file system has no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
+        descriptor = os.open(folder, os.O_RDONLY)
+        with suppress(BlockingIOError):
+            lock(descriptor, wait=False)
+            if os.fstat(descriptor).st_nlink:
+                return folder, descriptor
+        os.close(descriptor)
 
 
 def _remove_abandoned(parent: str) -> None:
@@ -142,12 +133,12 @@ def _remove_abandoned(parent: str) -> None:
         with suppress(OSError):
             if not name.startswith(_PREFIX) or not _is_ours(os.lstat(folder)) or set(os.listdir(folder)) - {_FOLDER}:
                 continue
-            lock = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
             try:
-                if _lock(lock):
+                if lock(descriptor, wait=False):
                     shutil.rmtree(folder, ignore_errors=True)
             finally:
-                os.close(lock)
+                os.close(descriptor)
 
 
 def _is_ours(found: os.stat_result) -> bool:

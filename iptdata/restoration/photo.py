@@ -21,7 +21,7 @@ from iptdata.restoration.options import MAX_PIXELS
 from iptdata.restoration.tags import ORIENTATION, RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION, Tags
 
 _JPEG_QUALITY = 95
-_CONVERT = "Convert it to 8 bits per channel, as PNG or JPEG, first"
+_CONVERT = "Convert it to a PNG or JPEG of 8 bits per channel"
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
 _MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 _MAX_BYTES = {"BMP": 2**32 - 2**16, "TIFF": 2**32 - 2**26}  # of the pixels; 32-bit offsets, with room for the rest
@@ -84,7 +84,7 @@ def read_photo(path: str, max_pixels: int = MAX_PIXELS) -> Photo:
 
 
 def _file_bytes(path: str, max_bytes: int) -> bytes:
-    """The content of a file that may be a photo. A pipe is never opened, since that may wait for ever."""
+    """The content of a file that may be a photo. A pipe is never opened, since that may wait forever."""
     storage, name = split_file_path(path)
     try:
         with storage_errors(path):

@@ -18,6 +18,7 @@ from iptdata.files.urls import check_url, split_query
 from iptdata.files.walk import is_hidden
 from iptdata.shards.manifest import is_manifest, is_tar
 from iptdata.shards.tars import Tar
+from iptdata.values import expanded
 
 _WILDCARD = re.compile(r"[*?\[]")
 _RANGE = re.compile(r"\{(-?\d{1,30})\.\.(-?\d{1,30})")
@@ -62,7 +63,7 @@ def _split_task(path: str) -> tuple[str, str]:
     if task and (_matches(path) or (os.path.exists(path.split("/", 1)[0]) and not _matches(rest))):
         task, rest = "", path
     check_url(rest)
-    return task, os.path.expanduser(rest)
+    return task, expanded(rest)
 
 
 def _matches(pattern: str) -> bool:
@@ -156,9 +157,9 @@ def expand_braces(pattern: str) -> list[str]:
     """Expand `a{0..2}.tar` to three paths.
 
     Raises:
-        ShardError: When a brace is not closed, or the pattern stands for more than a million paths.
+        ShardError: When a brace is not closed, or the pattern expands to more than a million paths.
     """
-    too_many = ShardError(f"{printable(pattern)} stands for more than {_MAX_PATHS:,} paths", hint="Use a glob")
+    too_many = ShardError(f"{printable(pattern)} expands to more than {_MAX_PATHS:,} paths", hint="Use a glob")
     try:
         if any(abs(int(stop) - int(start)) >= _MAX_PATHS for start, stop in _RANGE.findall(pattern)):
             raise too_many

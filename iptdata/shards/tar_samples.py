@@ -61,7 +61,7 @@ class Sample(Generic[T]):
             problem = f"has {found}; expected {expected}, each as npy or an image"
             hint = _ADJACENT if self.sides else None
         if problem:
-            raise ShardError(printable(f"{self.key} {problem}", 400), hint=hint)
+            raise ShardError(printable(f"sample {self.key} {problem}", 400), hint=hint)
         return clean[len(self.key) + 1 :], corrupted[len(self.key) + 1 :]
 
     def takes(self, name: str, key: str, side: str) -> bool:

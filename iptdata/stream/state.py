@@ -16,8 +16,15 @@ _MAX_COUNT = 1 << 40
 _HINT = "Use another one, or start over"
 
 
-def identity(options: StreamOptions, tasks: list[str], shards: Sequence[TaskShards], epoch_steps: int) -> dict[str, Any]:
-    """The part of a state that must be the same when a run resumes."""
+def stream_identity(options: StreamOptions, tasks: list[str], shards: Sequence[TaskShards], epoch_steps: int) -> dict[str, Any]:
+    """The part of a state that must be the same when a run resumes.
+
+    Args:
+        options: Options of the stream.
+        tasks: Names of its tasks, in order.
+        shards: Shards of the tasks that iptdata wrote.
+        epoch_steps: Steps per epoch.
+    """
     weights = options.weights
     return {
         "seed": options.seed,
@@ -32,7 +39,14 @@ def identity(options: StreamOptions, tasks: list[str], shards: Sequence[TaskShar
 
 
 def write_state(epoch: int, step: int, shuffle: Shuffle, same: Mapping[str, Any]) -> dict[str, Any]:
-    """The state at a position; `same` is the part that must be the same when a run resumes."""
+    """The state at a position.
+
+    Args:
+        epoch: Epoch of the next batch, from 0.
+        step: Step of the next batch in its epoch, from 0.
+        shuffle: How the pairs are shuffled.
+        same: The part that must be the same when a run resumes, see `stream_identity`.
+    """
     return {"version": _VERSION, "epoch": epoch, "step": step, "shuffle": shuffle.plain(), **same}
 
 

@@ -21,7 +21,7 @@ from iptdata.stream.reader import FETCH_THREADS, TaskReader
 from iptdata.stream.schedule import make_schedule
 from iptdata.stream.share import Share
 from iptdata.stream.shuffle import Shuffle, choose_shuffle
-from iptdata.stream.state import identity, is_count, read_state, write_state
+from iptdata.stream.state import is_count, read_state, stream_identity, write_state
 from iptdata.stream.task_readers import Allocate, open_readers
 
 _logger = logging.getLogger("iptdata.stream")
@@ -143,7 +143,7 @@ class PairStream(IterableDataset[Batch]):
             options.epoch_steps,
             options.seed,
         )
-        self._identity = identity(options, self.tasks, shards, len(self._schedule))
+        self._identity = stream_identity(options, self.tasks, shards, len(self._schedule))
         self._epoch, self._step = 0, 0
         self._active: Prefetcher | None = None
         if shards and options.rank == 0:

@@ -33,7 +33,7 @@ class StudyOptions:
         1.0,
         help="Factor for the length of every training, such as 0.1.",
         above=0,
-        max=1e6,
+        max=1_000_000,
         metavar="FACTOR",
         group="Trainings",
     )

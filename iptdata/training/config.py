@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from iptdata.errors import TrainError, shown
+from iptdata.errors import TrainError, printable, shown
 from iptdata.options import from_mapping, from_yaml, options_of
 from iptdata.training.options import TrainOptions
 from iptdata.yaml_file import check_keys, read_mapping, read_value
@@ -85,7 +85,7 @@ def read_settings(settings: Iterable[str]) -> dict[str, Any]:
 def _read_setting(setting: str) -> tuple[str, Any]:
     """The option that a `key=value` text sets, and its value; one field of the network as a mapping of that field alone."""
     key, equals, text = setting.partition("=")
-    shown_setting, shown_key = (shown(part).strip("'") for part in (setting, key))
+    shown_setting, shown_key = (printable(part, 80) for part in (setting, key))
     if not equals:
         raise TrainError(f"found {shown_setting}, expected key=value")
     try:

@@ -52,6 +52,9 @@ def test_a_network_and_every_output(benchmark: Path, ipt_file: str, tmp_path: Pa
     for number in range(3):
         restored = np.asarray(Image.open(tmp_path / "images" / "Set5" / "noise30" / f"{number}.png")).astype(int)
         assert (restored - natural_image(60, 70, number)).std() == pytest.approx(28, abs=3)
+    shown = iptdata("eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark).stdout
+    assert "difference" in shown
+    assert "\u2026" not in shown
     both = iptdata("eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark, "--markdown", "--no-clip")
     assert re.search(r"\| Set5 \| noise30 \| 3 \|", both.stdout)
     assert "noise not rounded or clipped" in both.stdout
@@ -156,7 +159,7 @@ def test_each_problem_of_a_batch_is_one_line(edsr_file: str, tmp_path: Path) -> 
     assert lines == [
         r"! photos/b\n\x1b[31m.png cannot be read as an image: found an empty file, expected JPEG, PNG, WebP, BMP or TIFF",
         "! photos/c.png cannot be read as an image: 40x31, more than 1,200. Raise --max-pixels.",
-        "! photos/d.png is restored without its EXIF, damaged or too large",
+        "! photos/d.png is restored without its EXIF: damaged or too large",
         "2 of 4 restored into out",
     ]
     found = json.loads(iptdata(*command, "--json").stdout)

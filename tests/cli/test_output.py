@@ -53,7 +53,7 @@ def test_standard_error_that_cannot_be_written_changes_nothing(target: str, tmp_
         (OSError(errno.EIO, "Input/output error", "a/b"), 1, "cannot use a/b: Input/output error"),
         (OSError(errno.EIO, "Input/output error", b"a\xff"), 1, "cannot use a\\xff: Input/output error"),
         (OSError(errno.EMFILE, "Too many open files"), 1, "Too many open files"),
-        (OSError("said by a library"), 1, "said by a library"),
+        (OSError("raised by a library"), 1, "raised by a library"),
         (TimeoutError(), 1, "TimeoutError"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, "Broken pipe"),
         (MemoryError(), 1, "out of memory"),

@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_opened_to_sync_it(tmp_path: Path, monkeypatch: 
     ],
 )
 @pytest.mark.parametrize("folders", [True, False])
-def test_other_errors_of_fsync_are_not_passed_over(
+def test_other_errors_of_fsync_are_not_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[StorageError], message: str, folders: bool
 ) -> None:
     failing_fsync(monkeypatch, number, folders=folders)
@@ -238,7 +238,7 @@ def test_a_read_is_whole_where_the_system_returns_less(tmp_path: Path, monkeypat
 
 
 def test_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unknown where a file system does not tell; a read-only one is named."""
+    """Unknown where a file system does not report it; a read-only one is named."""
     real = os.statvfs(tmp_path)
 
     def pretend(**changed: int) -> None:
@@ -344,7 +344,7 @@ def test_a_file_system_without_locks(
     assert f"{tmp_path} is on a file system without locks" in caplog.text
 
 
-def test_other_errors_of_a_lock_are_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_of_a_lock_are_not_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 

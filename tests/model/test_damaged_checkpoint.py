@@ -271,6 +271,7 @@ def mutations(path: str, count: int) -> None:
     bits = random.Random(2)
     original, wanted = Path(path).read_bytes(), load_checkpoint(path)
     odd = (None, True, -1, 10**30, 1.5, float("nan"), "x", "x" * 10**5, [], {}, torch.ones(2), torch.ones(0), deep(50), b"")
+    refused = 0
     for index in range(count):
         data = bytearray(original)
         if index % 3 == 0:
@@ -288,6 +289,8 @@ def mutations(path: str, count: int) -> None:
         message = message_or_weights(path, wanted)
         assert message.isprintable()
         assert len(message) < 2000
+        refused += message != ""
+    assert refused > count // 2
 
 
 def test_mutations(path: str) -> None:

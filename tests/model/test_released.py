@@ -180,3 +180,9 @@ def test_files_that_are_not_an_ipt(state: dict[str, torch.Tensor], tmp_path: Pat
         load_released(saved({"weight": torch.zeros(1)}, tmp_path))
     with pytest.raises(ModelError, match=r"tasks: found 2 names \(a, b\), expected 6, for heads of scale \(2, 3, 4, 1, 1, 1\)"):
         load_released(saved(state, tmp_path), ["a", "b"], num_heads=6)
+
+
+def test_a_checkpoint_of_iptdata_is_named(tmp_path: Path) -> None:
+    torch.save({"format": "iptdata checkpoint", "model": {"kind": "ipt"}}, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=r"a\.pt is already a checkpoint of iptdata\. Use it as it is"):
+        load_released(str(tmp_path / "a.pt"))

@@ -108,7 +108,7 @@ def test_pairs(tmp_path: Path, names: list[str], keys: list[str], form: int) -> 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["A.clean.npy", "B.clean.npy", "A.corrupted.npy"], r"a\.tar: A has clean\.npy; .*adjacent.*`tar --sort=name`"),
+        (["A.clean.npy", "B.clean.npy", "A.corrupted.npy"], r"a\.tar: sample A has clean\.npy; .*adjacent.*`tar --sort=name`"),
         (["1.gt.png"], r"1 has gt\.png; expected one of clean, .* and one of corrupted, .*, each as npy or an image\. Pack"),
         (["1.jpg", "1.txt"], r"1 has jpg, txt; expected one of clean, [^`]*$"),
         (["1.gt.png", "1.lq.png", "1.lq.png"], r"1 has two members for lq: 1\.lq\.png and 1\.lq\.png"),

@@ -81,7 +81,7 @@ def _restore(inputs: tuple[str, ...], out: str, checkpoint: str, task: str, opti
         def on_photo(result: "PhotoResult") -> None:
             problem = "" if result.error is None else result.error.text(command.spelling)
             if result.lost:
-                problem = f"{result.path} is restored without its {' and '.join(result.lost)}, damaged or too large"
+                problem = f"{result.path} is restored without its {' and '.join(result.lost)}: damaged or too large"
             if problem:
                 console().print(f"! {printable(problem, _LINE)}", markup=False, soft_wrap=True)
 

@@ -26,7 +26,7 @@ _NUMBERS = ("input_psnr", "psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb")
 
 def print_scores(out: Console, scores: Sequence[Score], images: bool) -> None:
     """Print a table of means, each after a row per image if `images` is set."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = Table(box=box.SIMPLE_HEAD, padding=0)
     for name in _COLUMNS:
         shown.add_column(name.replace(" ", "\n"), justify="left" if name in _NAMES else "right", no_wrap=True)
     for score in scores:

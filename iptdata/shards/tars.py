@@ -152,6 +152,8 @@ class Tar:
             while True:
                 try:
                     sample = next(samples, None)
+                    if sample is None:
+                        _check_end(file)
                 except (OSError, EOFError, zlib.error) as error:
                     problem = ShardError(one_line(error))
                 except ShardError as error:
@@ -196,6 +198,13 @@ def _read_image(file: IO[bytes], member: TarMember, side: str) -> bytes:
     if len(data) < member.size:
         raise ShardError("it ends within a member")
     return data
+
+
+def _check_end(file: IO[bytes]) -> None:
+    """Read what follows the last member of a compressed tar, since the checksum of its content is at its end."""
+    if isinstance(file, gzip.GzipFile):
+        while file.read(_BUFFER_BYTES):
+            pass
 
 
 def _check_size(name: str, size: int, prefix: str = "") -> None:

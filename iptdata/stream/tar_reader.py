@@ -143,14 +143,11 @@ class TarReader:
         """The pairs of tars that are drawn at random."""
         while True:
             tar = self._tars[int(generator.random() * len(self._tars))]
-            try:
-                for found in tar.encoded_pairs():
-                    if isinstance(found, ShardError):
-                        self._skip(tar.path, found)
-                    else:
-                        yield found
-            except (ShardError, StorageError) as error:
-                self._skip(tar.path, error)
+            for found in _pairs_and_errors(tar):
+                if isinstance(found, EncodedPair):
+                    yield found
+                else:
+                    self._skip(tar.path, found)
 
     def _decoded(self, pair: EncodedPair) -> tuple[np.ndarray, np.ndarray] | None:
         """The images of a pair; None if it cannot be used and is skipped."""
@@ -179,3 +176,11 @@ class TarReader:
             raise ShardError(
                 f"{self.task}: {_MAX_UNUSABLE} samples in a row cannot be used, the last one: {error.message}", hint=error.hint
             ) from error
+
+
+def _pairs_and_errors(tar: Tar) -> Iterator[EncodedPair | ShardError | StorageError]:
+    """The pairs of a tar, an error for each sample that has none, and the error that ends it."""
+    try:
+        yield from tar.encoded_pairs()
+    except (ShardError, StorageError) as error:
+        yield error

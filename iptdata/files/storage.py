@@ -23,7 +23,12 @@ TEMPORARY_SUFFIX = ".partial"
 
 
 def split_file_path(path: str) -> tuple["Storage", str]:
-    """The folder of a file as a storage, and the file's name in it."""
+    """The folder of a file as a storage, and the file's name in it.
+
+    Raises:
+        StorageError: When the path has a scheme that is never opened.
+    """
+    check_url(path)
     folder, name = os.path.split(path)
     return Storage(folder or "."), name
 

@@ -41,6 +41,8 @@ def decode_bmp(data: bytes, request: Request) -> Decoded:
             damage = f"{missing:,} bytes are missing"
             request.check_damage(damage)
             data += bytes(missing)
+    if coding in (_BITFIELDS, _ALPHA_BITFIELDS):
+        _check_masks(data)
     alpha_mask = struct.unpack_from("<I", data, 66)[0] if header_size >= 56 and coding in (_BITFIELDS, _ALPHA_BITFIELDS) else 0
     transparent = request.with_alpha and depth == 32 and alpha_mask == _OPAQUE_MASK
     flags = cv2.IMREAD_UNCHANGED if transparent else cv2.IMREAD_COLOR
@@ -50,6 +52,13 @@ def decode_bmp(data: bytes, request: Request) -> Decoded:
     alpha = pixels[..., 3].copy() if transparent else None
     pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB) if transparent else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
     return Decoded(pixels, damage, alpha=alpha, grey=depth <= 8 and _grey_palette(data, header_size, offset))
+
+
+def _check_masks(data: bytes) -> None:
+    """Refuse colours of more than 8 bits, of which OpenCV would take the lowest ones."""
+    wide = max(mask.bit_count() for mask in struct.unpack_from("<III", data.ljust(66, b"\0"), 54))
+    if wide > 8:
+        raise Unusable("unreadable", f"found a BMP of {wide} bits per channel, expected at most 8")
 
 
 def _grey_palette(data: bytes, header_size: int, offset: int) -> bool:

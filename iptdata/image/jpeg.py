@@ -139,7 +139,10 @@ def decode_jpeg(data: bytes, request: Request) -> Decoded:
         Unusable: See `iptdata.image.decode.decode`.
     """
     frame = None if is_plain(data) else read_frame(data)
-    *size, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+    try:
+        *size, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+    except KeyError as error:  # simplejpeg looks up the colours, which are not known before the first scan
+        raise Unusable("unreadable", "a JPEG that ends within its header") from error
     height, width = int(size[0]), int(size[1])
     cmyk = space in ("CMYK", "YCCK")
     coefficients = 2 * frame.components if frame and frame.scans > 1 else 0  # of two bytes, held until the last scan

@@ -190,9 +190,8 @@ def _colours(pixels: np.ndarray, image: _Image, directory: Directory, damage: st
     alpha, associated = _alpha(pixels, colours, bits, directory)
     wanted = alpha if request.with_alpha else None
     if image.photometric == _PALETTE:
-        palette = np.array(directory.tags[tags.COLOR_MAP], np.uint16).reshape(3, -1).T
-        palette = to_eight_bits(palette) if palette.max() > 255 else palette.astype(np.uint8)
-        return Decoded(palette[pixels[..., 0]], damage, alpha=wanted)
+        palette = _palette(np.array(directory.tags[tags.COLOR_MAP], np.uint16).reshape(3, -1).T)
+        return Decoded(palette[pixels[..., 0]], damage, bits=max(8, bits), alpha=wanted)
     if image.photometric == _CMYK:
         return Decoded(cmyk_to_rgb(to_eight_bits(pixels[..., :4])), damage, bits=max(8, bits), alpha=wanted)
     used = np.ascontiguousarray(pixels[..., :colours])
@@ -204,6 +203,15 @@ def _colours(pixels: np.ndarray, image: _Image, directory: Directory, damage: st
     if associated and alpha is not None:
         _unpremultiply(decoded.pixels, alpha)
     return replace(decoded, alpha=wanted)
+
+
+def _palette(colours: np.ndarray) -> np.ndarray:
+    """The colours as uint8. Many writers store 8 bits in their 16: in the low byte, or in the high one with zeros after it."""
+    if colours.max() <= 255:
+        return colours.astype(np.uint8)
+    if not (colours & 255).any():
+        return (colours >> 8).astype(np.uint8)
+    return to_eight_bits(colours)
 
 
 def _alpha(pixels: np.ndarray, colours: int, bits: int, directory: Directory) -> tuple[np.ndarray | None, bool]:

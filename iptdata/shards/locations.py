@@ -24,6 +24,7 @@ _WILDCARD = re.compile(r"[*?\[]")
 _RANGE = re.compile(r"\{(-?\d{1,30})\.\.(-?\d{1,30})")
 _MAX_PATHS = 1_000_000
 _FOREIGN = (".tar", ".tar.gz", ".tgz")
+_DECOMPRESS = "Decompress it, `gunzip FILE`; as it is, only a training can read it, as TASK=FILE"
 _TASK_PATH = re.compile(r"(\w[\w.-]*)=(.+)")
 
 
@@ -199,7 +200,8 @@ def _folders(path: str, split: str | None, tasks: Container[str] | None) -> Iter
     if not storage.exists():
         raise ShardError(f"{path} does not exist; expected a corpus, a folder in one, or shards")
     if storage.size("") is not None:
-        raise ShardError(f"{path} is a file; expected a corpus, a folder in one, or shards")
+        hint = _DECOMPRESS if path.endswith(_FOREIGN) else None
+        raise ShardError(f"{path} is a file; expected a corpus, a folder in one, or shards", hint=hint)
     sizes = storage.sizes()
     if _has_shards(sizes):
         yield Location(storage, sizes)

@@ -92,7 +92,9 @@ def _kind_and_size(header: bytes) -> tuple[bytes, int]:
         signed = total - 256 * sum(byte > 127 for byte in header[: _CHECKSUM.start] + header[_CHECKSUM.stop :])
         if stored != signed:
             compressed = header.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
-            raise ShardError("it is compressed" if compressed else "a header is damaged")
+            if compressed:
+                raise ShardError("it is compressed", hint="Decompress it first")
+            raise ShardError("a header is damaged")
     size = _number(header[124:136])
     if size is None or size < 0:
         raise ShardError("a header has no valid size")

@@ -6,8 +6,6 @@ decoded, as npy without pickle or by `iptdata.image.decode`; other members are n
 
 import gzip
 import io
-import math
-import tokenize
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +14,11 @@ from functools import cached_property, partial
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-import numpy.lib.format as npy_format
 
 from iptdata.errors import ShardError, one_line, printable
 from iptdata.files.storage import Storage
 from iptdata.image.decode import Unusable, decode
+from iptdata.image.npy import decode_npy
 from iptdata.shards.tar_members import TarMember, tar_members
 from iptdata.shards.tar_samples import Sample, group_samples, is_npy
 from iptdata.units import format_bytes, pluralize
@@ -63,10 +61,10 @@ class EncodedPair(NamedTuple):
 
     def _image(self, name: str, data: bytes) -> np.ndarray:
         try:
-            return _npy(data) if is_npy(name) else decode(data).pixels
-        except (Unusable, ValueError) as error:
+            return decode_npy(data) if is_npy(name) else decode(data).pixels
+        except Unusable as error:
             member = printable(f"{self.key}.{name}")
-            raise ShardError(f"{self.path}: {member} cannot be used: {printable(one_line(error))}") from error
+            raise ShardError(f"{self.path}: {member} cannot be used: {printable(error.detail)}") from error
 
 
 class TarContents(NamedTuple):
@@ -154,6 +152,8 @@ class Tar:
             while True:
                 try:
                     sample = next(samples, None)
+                    if sample is None:
+                        _check_end(file)
                 except (OSError, EOFError, zlib.error) as error:
                     problem = ShardError(one_line(error))
                 except ShardError as error:
@@ -200,30 +200,17 @@ def _read_image(file: IO[bytes], member: TarMember, side: str) -> bytes:
     return data
 
 
+def _check_end(file: IO[bytes]) -> None:
+    """Read what follows the last member of a compressed tar, since the checksum of its content is at its end."""
+    if isinstance(file, gzip.GzipFile):
+        while file.read(_BUFFER_BYTES):
+            pass
+
+
 def _check_size(name: str, size: int, prefix: str = "") -> None:
     if size > _MAX_MEMBER_BYTES:
         limit = format_bytes(_MAX_MEMBER_BYTES)
         raise ShardError(f"{prefix}{printable(name)} has {format_bytes(size)}, expected an image of at most {limit}")
-
-
-def _npy(data: bytes) -> np.ndarray:
-    """Read the image in an npy file: uint8 (H, W, 3).
-
-    Raises:
-        ValueError: When it holds anything else.
-    """
-    file = io.BytesIO(data)
-    readers = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
-    try:
-        shape, fortran_order, dtype = readers[npy_format.read_magic(file)](file)
-    except (KeyError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
-        raise ValueError(f"not an npy file: {one_line(error)}") from error
-    pixels = data[file.tell() :]
-    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or fortran_order or math.prod(shape) == 0:
-        raise ValueError(f"found {dtype} {shape}, expected uint8 (H, W, 3)")
-    if len(pixels) != math.prod(shape):
-        raise ValueError(f"found {len(pixels):,} bytes for {dtype} {shape}, expected {math.prod(shape):,}")
-    return np.frombuffer(pixels, np.uint8).reshape(shape)
 
 
 def _list(file: IO[bytes] | Any, length: int) -> tuple[list[Sample[tuple[int, int]]], str]:

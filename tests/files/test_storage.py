@@ -33,6 +33,12 @@ def test_a_block_that_fails_leaves_nothing(storage: Storage) -> None:
     assert storage.names() == []
 
 
+@pytest.mark.parametrize("path", ["pipe:touch ran", "pipe:touch ran; cat a/b", "https://x.org/a.png", "ftp://x/y/a.pt"])
+def test_files_of_other_schemes_are_never_opened(path: str) -> None:
+    with pytest.raises(StorageError, match="expected a local path or a URL of"):
+        split_file_path(path)
+
+
 def test_write_and_read(storage: Storage) -> None:
     storage.make_folder("a/b")
     with storage.writing("a/b/file") as sink:

@@ -204,6 +204,9 @@ def bmps() -> dict[str, Sample]:
     words = (five[..., 0] << 10 | five[..., 1] << 5 | five[..., 2])[..., None]
     found["bmp 555"] = Sample(data=bmp(bmp_rows(words, 16), 16))
     words = (five[..., 0] << 11 | five[..., 1] << 6 | five[..., 2])[..., None]
+    deep = (photo(10) << [20, 10, 0]).sum(-1)[..., None]
+    masks = (0x3FF << 20, 0x3FF << 10, 0x3FF)
+    found["bmp 10 bits"] = Sample(data=bmp(bmp_rows(deep, 32), 32, coding=3, masks=masks), refused="10 bits")
     found["bmp 565"] = Sample(data=bmp(bmp_rows(words, 16), 16, coding=3, masks=(0xF800, 0x7E0, 0x1F)))
     return found
 

@@ -144,6 +144,12 @@ def test_not_an_image(data: bytes) -> None:
     assert reason(data, keep_damaged=True) == "unreadable"
 
 
+@pytest.mark.parametrize("kept", [100, 200, 400])
+def test_a_jpeg_that_ends_within_its_header(kept: int) -> None:
+    with pytest.raises(Unusable, match=r"unreadable: a JPEG (that ends within its|without a frame) header"):
+        decode(by_pillow(Image.fromarray(PHOTO), "JPEG")[:kept])
+
+
 def huge_png(side: int) -> bytes:
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + header

@@ -246,10 +246,16 @@ def tiffs() -> dict[str, Sample]:
     )
     for bits in (1, 4, 8):
         table = np.random.default_rng(2).integers(0, 256, (3, 1 << bits))
-        data = Tiff(
-            samples=photo(bits, 1), bits=bits, photometric=3, tags={320: (3, (table * 257).reshape(-1).tolist())}
-        ).bytes()
-        found[f"tiff palette {bits}"] = Sample(data=data, pixels=table.T[photo(bits, 1)[..., 0]].astype(np.uint8))
+        expected = table.T[photo(bits, 1)[..., 0]].astype(np.uint8)
+        for name, factor in (("", 257), (" high bytes", 256), (" low bytes", 1)):
+            colours = (table * factor).reshape(-1).tolist()
+            data = Tiff(samples=photo(bits, 1), bits=bits, photometric=3, tags={320: (3, colours)}).bytes()
+            found[f"tiff palette {bits}{name}"] = Sample(data=data, pixels=expected)
+    table = np.random.default_rng(2).integers(0, 1 << 16, (3, 256))
+    data = Tiff(samples=photo(8, 1), photometric=3, tags={320: (3, table.reshape(-1).tolist())}).bytes()
+    found["tiff palette of 16 bits"] = Sample(
+        data=data, pixels=np.rint(table.T[photo(8, 1)[..., 0]] * (255 / 65535)).astype(np.uint8)
+    )
     inks = photo(8, 4)
     light = 255 - inks[..., 3:]
     cmyk = np.floor((255 - inks[..., :3]) * light / 255 + 0.5).astype(np.uint8)

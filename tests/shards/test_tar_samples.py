@@ -1,5 +1,6 @@
 """Which members of a tar are a sample: odd names, kinds of members and headers, the same for inspect and for a stream."""
 
+import gzip
 import io
 import tarfile
 import time
@@ -144,6 +145,19 @@ def test_compressed_tars_are_read_from_start_to_end(tmp_path: Path, mode: str) -
     path = write_members(tmp_path / "a.tar.gz", members("1.gt.png", "1.lq.png", "2.gt.npy", "2.lq.npy"), mode)
     found = [pair.key for pair in Tar(Storage(str(tmp_path)), path.name).encoded_pairs() if isinstance(pair, EncodedPair)]
     assert found == ["1", "2"]
+
+
+@pytest.mark.parametrize("place", ["content", "checksum", "length"])
+def test_a_changed_byte_of_a_compressed_tar(tmp_path: Path, place: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    names = ("1.gt.npy", "1.lq.npy", "2.gt.npy", "2.lq.npy")
+    path = write_members(tmp_path / "a.tar.gz", [(name, npy(pixels)) for name in names])
+    data = bytearray(gzip.compress(path.read_bytes(), 0))
+    at = {"content": data.index(pixels[:4].tobytes()) + 3, "checksum": -8, "length": -1}[place]
+    data[at] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ShardError, match=r"a\.tar\.gz is not a valid tar after its first 2 samples: .*(CRC|length)"):
+        list(Tar(Storage(str(tmp_path)), path.name).encoded_pairs())
 
 
 def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:

@@ -69,6 +69,13 @@ def test_paths_that_match_nothing(corpus: Path, path: str, message: str) -> None
         open_stream(path.format(corpus))
 
 
+@pytest.mark.parametrize("name", ["packed.tar.gz", "packed.tgz"])
+def test_a_compressed_tar_without_a_task(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x1f\x8b")
+    with pytest.raises(ShardError, match=rf"{name} is a file; .*Decompress it, `gunzip FILE`"):
+        open_stream(str(tmp_path / name))
+
+
 def test_missing_task(corpus: Path) -> None:
     with pytest.raises(ShardError, match="task rian is not in the shards, found rain, "):
         open_stream(str(corpus), tasks=["rian"])

@@ -108,8 +108,9 @@ def test_external_task_alongside_iptdata_shards(corpus: Path, tmp_path: Path) ->
 )
 def test_unusable_samples(tmp_path: Path, samples: list[dict[str, bytes]], message: str) -> None:
     write_tar(tmp_path / "a.tar", samples)
-    with pytest.raises(ShardError, match=message):
+    with pytest.raises(ShardError, match=message) as raised:
         list(PairStream(f"blur={tmp_path}/a.tar", batch_size=2, epoch_steps=9))
+    assert raised.value.message.count("blur: ") == 1
     good = [sample(value) for value in range(5, 9)]
     write_tar(tmp_path / "b.tar", good, 5)
     stream = PairStream(f"blur={tmp_path}/*.tar", batch_size=2, epoch_steps=30, on_error="skip", seed=1)

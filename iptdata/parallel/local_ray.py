@@ -109,8 +109,8 @@ def _private_folder() -> Iterator[str]:
 
 
 def _is_usable(folder: str) -> bool:
-    """Whether a folder has room for Ray's logs, and a path that is short enough for a socket in it."""
-    fits = len(os.fsencode(folder + _SOCKET)) <= _SOCKET_PATH_BYTES
+    """Whether a folder has room for Ray's logs, and a path that Ray can use: short enough for a socket in it, and in ASCII."""
+    fits = len(os.fsencode(folder + _SOCKET)) <= _SOCKET_PATH_BYTES and folder.isascii()
     if not fits or not os.access(folder, os.W_OK | os.X_OK):
         return False
     try:

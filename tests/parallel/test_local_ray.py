@@ -132,6 +132,13 @@ def test_a_temporary_folder_with_a_long_path_is_not_used(monkeypatch: pytest.Mon
     assert not os.path.exists(folder)
 
 
+def test_a_temporary_folder_whose_path_is_not_ascii_is_not_used(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (temporary / "é").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary / "é"))
+    with _private_folder() as folder:
+        assert Path(folder).parent == Path("/tmp")
+
+
 def test_a_temporary_folder_that_cannot_be_listed_or_measured(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: object) -> None:
         raise OSError(errno.EACCES if path == str(temporary) else errno.ENOSYS, "refused")

@@ -1,6 +1,7 @@
 """Find and load the images of a benchmark: clean images, or pairs in a published layout."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from iptdata.files.walk import EXTENSIONS
 from iptdata.image.decode import Unusable, decode
 
 _MAX_FOLDERS = 20
+_CORRUPTED = re.compile(r"(?i)lr|lq|x\d|input|noisy|rain|blur|haz")  # how folders of corrupted images start
 
 
 class ImageError(Exception):
@@ -186,6 +188,8 @@ def _check_clean(storage: Storage, files: Mapping[str, str], protocol: Protocol)
 def _hint_for_folder_below(storage: Storage, protocol: Protocol) -> str | None:
     """A hint that names a folder below, if it has images for the task."""
     for name in storage.folders()[:_MAX_FOLDERS]:
+        if protocol.kind != "pairs" and _CORRUPTED.match(name):
+            continue
         below = storage.path(name)
         with suppress(EvaluateError, StorageError):
             if _find(Storage(below), protocol).cases:

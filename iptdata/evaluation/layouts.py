@@ -1,7 +1,8 @@
 """The layouts in which benchmarks are published, and how the images of a pair are found in them.
 
 A layout is two folders, a name rule two file names without extension, of the corrupted and of the clean image. `*` is the name
-of the image, `{s}` the scale of the task, `{set}` a name that both folders start with. The case of folders does not matter.
+of the image, `{s}` the scale of the task, `{set}` a name that both folders start with. The case of folders, and of what a rule
+adds to names, does not matter.
 """
 
 import re
@@ -46,10 +47,11 @@ LAYOUTS: dict[str, tuple[Rule, ...]] = {
     "denoising": (),
 }
 CLEAN_FOLDERS = ("HR", "HR/x{s}", "{set}_HR", "GTmod12", "")
-_ENLARGED: tuple[Rule, ...] = (("*x{s}", "*"), ("*_LR", "*_HR"))
+_ENLARGED: tuple[Rule, ...] = (("*x{s}", "*"), ("*_LR", "*_HR"), ("*_LRBI_x{s}", "*_HR_x{s}"))
 _CLEANED: tuple[Rule, ...] = (
     *(("*", "no*"), ("*x2", "*"), ("rain-*", "*"), ("*", "norain-*")),
-    *(("*_rain", "*_clean"), ("*_rain", "*_gt")),
+    *((f"*_{corrupted}", f"*_{clean}") for corrupted in ("rain", "noisy", "lq", "in") for clean in ("clean", "gt")),
+    ("*_input", "*_target"),
 )
 _SELFEXSR = ("*_SRF_{s}_LR", "*_SRF_{s}_HR")  # before all others, since `*_LR` fits its images of every scale
 # The rule that fits most images is taken, of several the first.
@@ -199,8 +201,9 @@ def _by_rule(rule: Rule, corrupted: Mapping[str, str], clean: Mapping[str, str],
 
 def _key(pattern: str, scale: int, name: str) -> str | None:
     """The name of the image in a file name, None if it does not fit the pattern."""
-    before, after = pattern.replace("{s}", str(scale)).split("*")
-    fits = name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after)
+    before, after = pattern.lower().replace("{s}", str(scale)).split("*")
+    lower = name.lower()
+    fits = lower.startswith(before) and lower.endswith(after) and len(name) > len(before) + len(after)
     return name[len(before) : len(name) - len(after)] if fits else None
 
 

@@ -60,7 +60,7 @@ def evaluate(
     Raises:
         ModelError: When the checkpoint cannot be read.
         EvaluateError: When options do not fit each other, or a benchmark has no images for any task.
-        StorageError: When a restored image cannot be written.
+        DiskFull: When the disk is full.
     """
     return run_measurements(
         plan_measurements(checkpoint, benchmarks, pairs=pairs, on_skip=on_skip, **options), on_image=on_image
@@ -75,8 +75,7 @@ def run_measurements(measurements: Sequence[Measurement], *, on_image: Callable[
         on_image: Called with the name of each image that was measured or could not be measured.
 
     Raises:
-        EvaluateFailed: When the GPU runs out of memory.
-        StorageError: When a restored image cannot be written.
+        DiskFull: When the disk is full.
     """
     return [
         score(item.restorer, item.benchmark, item.protocol, on_image=on_image, save_images=item.save_images)

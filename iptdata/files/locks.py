@@ -3,7 +3,8 @@
 import errno
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 # What network and FUSE file systems, and folders shared with a host, answer to calls that they do not support.
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
@@ -48,7 +49,18 @@ def sync_file(descriptor: int) -> None:
     Raises:
         OSError: When they could not be written.
     """
-    _sync(descriptor, _UNSUPPORTED)
+    with unsynced_passed_over():
+        os.fsync(descriptor)
+
+
+@contextmanager
+def unsynced_passed_over() -> Iterator[None]:
+    """Pass over that a file system cannot sync a file, in a block of another library that syncs its file last."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
 
 
 def sync_folder(path: str) -> None:
@@ -64,14 +76,9 @@ def sync_folder(path: str) -> None:
             raise
         return
     try:
-        _sync(descriptor, _NO_FOLDERS)
-    finally:
-        os.close(descriptor)
-
-
-def _sync(descriptor: int, ignored: tuple[int, ...]) -> None:
-    try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in ignored:
+        if error.errno not in _NO_FOLDERS:
             raise
+    finally:
+        os.close(descriptor)

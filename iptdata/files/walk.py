@@ -5,6 +5,7 @@ import heapq
 import os
 import stat
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -199,7 +200,7 @@ class _LocalWalk(_Walk):
         prefix = f"{folder}/" if folder else ""
         folders = []
         with os.scandir(location) as entries:
-            for entry in entries:
+            for entry in self._readable(entries, folder):
                 name = entry.name
                 if is_hidden(name):
                     continue
@@ -215,6 +216,13 @@ class _LocalWalk(_Walk):
                 except OSError as error:
                     self.reject(path, "unreadable", error.strerror or str(error))
         return sorted(folders, reverse=True)
+
+    def _readable(self, entries: Iterator["os.DirEntry[str]"], folder: str) -> Iterator["os.DirEntry[str]"]:
+        """The entries of a folder up to the first that cannot be read, which is a reject."""
+        try:
+            yield from entries
+        except OSError as error:
+            self.reject(folder or ".", "folder cannot be read", error.strerror or str(error))
 
     def _follow(self, path: str) -> None:
         """Add what a link leads to, or a special file with the name of an image.

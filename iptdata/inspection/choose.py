@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from iptdata.errors import InspectError, ShardError, without_secrets
+from iptdata.errors import InspectError, ShardError, StorageError, without_secrets
 from iptdata.inspection.pair import Pair
 from iptdata.inspection.rows import ManifestTable, UnknownColumn
 from iptdata.shards.fields import check_depth
@@ -17,6 +17,12 @@ from iptdata.shards.tar_samples import Sample
 from iptdata.shards.tars import Tar
 
 _MAX_TEXT_BYTES = 1 << 20
+
+
+class Problem(str):
+    """A note about a shard or a sample that is damaged or cannot be read."""
+
+    __slots__ = ()
 
 
 class PairSelection(NamedTuple):
@@ -45,7 +51,8 @@ def choose(
         count: Maximum number of pairs of each recipe and split.
 
     Returns:
-        The selections, and a message for each recipe and split that was skipped or could not be read.
+        The selections, and a message for each recipe and split that was skipped; those about what is damaged or could not be
+        read are a `Problem`.
 
     Raises:
         InspectError: When no pair is selected, or the condition is valid for no recipe.
@@ -92,14 +99,15 @@ def select_from_group(group: ShardGroup, where: str | None, sort: str, count: in
         if where is not None or sort != "random":
             raise UnknownColumn(f"{group.title} has no manifests, which `where` and `sort` need")
         return _select_from_tars(group, count)
-    pairs, notes = [], list(map(str, group.problems))
+    pairs: list[Pair] = []
+    notes: list[str] = [Problem(problem) for problem in group.problems]
     if sort.endswith("psnr") and group.shards[0].info.clean != group.shards[0].info.corrupted:
         notes.append(f"{group.title}: PSNR is not recorded when sizes differ; its pairs are sorted by key")
     for shard, pair_index in ManifestTable(group.shards).select(where, sort, count):
         try:
             pairs.append(read_pair(group, shard, pair_index))
-        except ShardError as error:
-            notes.append(str(error))
+        except (ShardError, StorageError) as error:
+            notes.append(Problem(error))
     return pairs, notes
 
 
@@ -148,11 +156,11 @@ def _select_from_tars(group: ShardGroup, count: int) -> tuple[list[Pair], list[s
     """Pairs of tars, and a message for each that cannot be read."""
     found = list(tar_pairs(group, count))
     return [pair for pair in found if isinstance(pair, Pair)], [
-        str(problem) for problem in found if not isinstance(problem, Pair)
+        Problem(problem) for problem in found if not isinstance(problem, Pair)
     ]
 
 
-def tar_pairs(group: ShardGroup, count: int) -> Iterator[Pair | ShardError]:
+def tar_pairs(group: ShardGroup, count: int) -> Iterator[Pair | ShardError | StorageError]:
     """Pairs evenly spread over the readable part of tars, one at a time, and errors."""
     yield from group.problems if group.split or not group.tars else ()
     samples = [(tar, sample) for tar in group.tars for sample in tar.contents.samples]
@@ -160,7 +168,7 @@ def tar_pairs(group: ShardGroup, count: int) -> Iterator[Pair | ShardError]:
     for index in np.unique(np.linspace(0, len(samples) - 1, count).astype(int)) if samples else []:
         try:
             yield _of_sample(group, *samples[index])
-        except ShardError as error:
+        except (ShardError, StorageError) as error:
             yield error
 
 

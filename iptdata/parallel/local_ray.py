@@ -109,9 +109,14 @@ def _private_folder() -> Iterator[str]:
 
 
 def _is_usable(folder: str) -> bool:
-    """Whether a folder has room for Ray's logs, and a path that is short enough for a socket in it."""
-    fits = len(os.fsencode(folder + _SOCKET)) <= _SOCKET_PATH_BYTES
-    return fits and os.access(folder, os.W_OK | os.X_OK) and shutil.disk_usage(folder).free >= _LEAST_BYTES
+    """Whether a folder has room for Ray's logs, and a path that Ray can use: short enough for a socket in it, and in ASCII."""
+    fits = len(os.fsencode(folder + _SOCKET)) <= _SOCKET_PATH_BYTES and folder.isascii()
+    if not fits or not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    try:
+        return shutil.disk_usage(folder).free >= _LEAST_BYTES
+    except OSError:  # a file system that does not tell
+        return True
 
 
 def _locked_folder(parent: str) -> tuple[str, int]:
@@ -128,7 +133,10 @@ def _locked_folder(parent: str) -> tuple[str, int]:
 
 def _remove_abandoned(parent: str) -> None:
     """Remove folders of this user that no living process has locked."""
-    for name in os.listdir(parent):
+    names: list[str] = []
+    with suppress(OSError):  # a folder that may be written and not listed
+        names = os.listdir(parent)
+    for name in names:
         folder = os.path.join(parent, name)
         with suppress(OSError):
             if not name.startswith(_PREFIX) or not _is_ours(os.lstat(folder)) or set(os.listdir(folder)) - {_FOLDER}:

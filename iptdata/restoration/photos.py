@@ -3,7 +3,7 @@
 import glob
 import os
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from iptdata.restoration.options import MAX_PIXELS, RestoreOptions, RestorerOpti
 from iptdata.restoration.photo import Photo, check_target, format_of, read_photo, restored_photo, write_photo, write_png
 from iptdata.restoration.restorer import Restorer
 from iptdata.units import format_bytes
+from iptdata.values import expanded
 
 _COMPARE_GAP = 8
 _RESULT_BYTES, _COMPARE_BYTES = 7, 17  # a pixel of the result: array and Pillow's copy; the photo enlarged, both, their copy
@@ -110,7 +111,7 @@ def restore(
         DiskFull: When the disk is full.
     """
     chosen: RestoreOptions = from_arguments(RestoreOptions, options, EvaluateError)
-    jobs = find_photos(inputs, out, compare=chosen.compare)
+    jobs = find_photos(inputs, expanded(out), compare=chosen.compare)
     restorer = Restorer(checkpoint, task, **{name: getattr(chosen, name) for name in options_of(RestorerOptions)})
     results: list[PhotoResult] = []
     owners: _Owners = {}
@@ -130,17 +131,17 @@ def find_photos(inputs: Paths, out: str | os.PathLike[str], *, compare: bool = F
         compare: Also write NAME-compare.png.
 
     Returns:
-        A job for each photo, and one with a `problem` for each entry of a folder that cannot be used.
+        A job for each photo, and one with a `problem` for each input and each entry of a folder that cannot be used.
 
     Raises:
-        EvaluateError: When an input matches no image, a result would replace its photo, or `out` is a file.
-        StorageError: When an input folder cannot be listed.
+        EvaluateError: When no input matches an image, a result would replace its photo, or `out` is a file.
+        StorageError: When the only input is a folder that cannot be listed.
     """
     if os.path.isfile(out):
         raise EvaluateError(f"{os.fspath(out)} is a file, expected a folder", argument="out")
     jobs: dict[str, list[PhotoJob]] = {}
-    for text in [os.fspath(path) for path in path_list(inputs)]:
-        for path, relative, problem in _matches(text, os.fspath(out)):
+    for found in _matches_of_all(path_list(inputs), os.fspath(out)):
+        for path, relative, problem in found:
             target = os.path.join(out, relative)
             if _same_file(path, target):
                 raise EvaluateError(f"{path} would be replaced by its result", hint="Choose another `out`")
@@ -149,6 +150,20 @@ def find_photos(inputs: Paths, out: str | os.PathLike[str], *, compare: bool = F
                 compare_target = os.path.splitext(target)[0] + "-compare.png" if compare else None
                 same.append(PhotoJob(path, target, compare_target, problem))
     return [job for same in jobs.values() for job in same]
+
+
+def _matches_of_all(inputs: Sequence[str], out: str) -> list[list[tuple[str, str, str]]]:
+    """The matches of each input; one that has none is a photo with a problem, unless no input has any."""
+    found, errors = [], []
+    for text in inputs:
+        try:
+            found.append(_matches(text, out))
+        except (EvaluateError, StorageError) as error:
+            errors.append(error)
+            found.append([(text, os.path.basename(text.rstrip("/")), error.message)])
+    if errors and len(errors) == len(found):
+        raise errors[0]
+    return found
 
 
 def _matches(text: str, out: str) -> list[tuple[str, str, str]]:
@@ -207,7 +222,7 @@ def _result(
     """
     try:
         if job.problem:
-            raise EvaluateError(f"{job.path} cannot be restored: {job.problem}")
+            raise EvaluateError(f"{job.path} cannot be restored: {job.problem.removeprefix(f'{job.path} ')}")
         _check_owners(job, owners)
         if job.is_done and not options.overwrite:
             return PhotoResult(status="skipped", path=job.path, target=job.target)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata import rng
-from iptdata.errors import ShardError, shown
+from iptdata.errors import ShardError, StorageError, shown
 from iptdata.files.concurrent import map_reads
 from iptdata.files.storage import Storage
 from iptdata.shards.layout import BLOCK, MAX_BYTES, RECORD, Layout, checked_layout, round_up
@@ -155,8 +155,8 @@ def _from_index(storage: Storage, count: int) -> dict[str, IndexEntry]:
             name: IndexEntry(name, number, size, layouts[row], sha256)
             for name, number, size, row, sha256 in zip(*facts, strict=True)
         }
-    except PARQUET_ERRORS:
-        return {}  # damaged: read the manifests instead
+    except (StorageError, *PARQUET_ERRORS):
+        return {}  # damaged or not readable: read the manifests instead
 
 
 def _shapes(column: pa.ChunkedArray) -> np.ndarray:

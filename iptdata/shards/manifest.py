@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from iptdata.errors import ShardError, one_line, shown
+from iptdata.errors import ShardError, StorageError, one_line, shown, storage_error
 from iptdata.files.storage import Storage
 from iptdata.image.psnr import PEAK_SQUARED
 from iptdata.recipe import Recipe
@@ -152,13 +152,17 @@ def read_info(storage: Storage, path: str) -> ShardInfo:
     """Read the description of a shard from its manifest, without reading the rows.
 
     Raises:
-        ShardError: When it is damaged, was not written by iptdata, or has a value that no shard can have.
+        ShardError: When it cannot be read, is damaged, was not written by iptdata, or has a value that no shard can have.
     """
     try:
         with storage.open(path) as file:
             footer = read_footer(file)
         content = (footer.metadata or {})[_METADATA_KEY]
+    except StorageError as error:
+        raise ShardError(error.message, hint=error.hint) from error
     except PARQUET_ERRORS as error:
+        if isinstance(error, OSError) and error.errno:  # of the system: the file may be whole
+            raise ShardError(storage_error(storage.path(path), error, "read").message) from error
         message = f"{storage.path(path)} is damaged or not a manifest written by iptdata"
         raise ShardError(message, hint="Remove it and build it again") from error
     try:

@@ -1,5 +1,6 @@
 """Batches of one task, gathered from its shards."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -195,6 +196,8 @@ class TaskReader:
                 arena.map(shard, descriptor, path)
         except OSError as error:
             hint = "Restore it, build it again, or skip it with on_error='skip'"
+            if error.errno == errno.ENODEV:  # what mmap answers on some FUSE and 9p file systems
+                hint = "This file system cannot map files into memory: copy the shards to another disk"
             self._refuse(shard, ShardError(f"{path} cannot be read: {error.strerror}", hint=hint))
         except (ShardError, StorageError) as error:
             self._refuse(shard, error)

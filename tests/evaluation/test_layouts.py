@@ -25,6 +25,10 @@ PUBLISHED = {
     "Rain100H with X2 in its names": ("rain", "rain/norain-{}x2.png", "norain/norain-{}.png"),
     "rain beside plain names": ("rain", "rain/rain-{}.png", "norain/{}.png"),
     "Restormer": ("rain", "input/{}.png", "target/{}.png"),
+    "case of names": ("rain", "Rain/Rain-{}.PNG", "NoRain/NoRain-{}.png"),
+    "case of names of low resolution": ("sr2", "LR_bicubic/X2/{}X2.png", "HR/{}.png"),
+    "RCAN": ("sr2", "LR/x2/{}_LRBI_x2.png", "HR/x2/{}_HR_x2.png"),
+    "SelfExSR in lower case": ("sr2", "img_{}_srf_2_lr.png", "img_{}_srf_2_hr.png"),
     "other case": ("rain", "Input/{}.PNG", "Target/{}.jpg"),
     "real": ("rain", "LQ/{}.png", "GT/{}.png"),
     "RainDrop": ("rain", "data/{}_rain.png", "gt/{}_clean.png"),
@@ -127,6 +131,10 @@ def test_pairs_in_two_layouts(tmp_path: Path) -> None:
         ("rain-{}.png", "norain-{}.png"),
         ("a{}_LR.png", "a{}_HR.png"),
         ("a{}_SRF_3_LR.png", "a{}_SRF_3_HR.png"),
+        ("Rain-{}.PNG", "NoRain-{}.PNG"),
+        ("{}_noisy.png", "{}_clean.png"),
+        ("{}_IN.png", "{}_gt.png"),
+        ("{}_input.png", "{}_target.png"),
         ("{}x2.png", "{}.png"),
         ("{}x4.png", "{}x4.png"),
         ("rain-{}.png", "rain-{}.png"),
@@ -146,4 +154,11 @@ def test_the_folder_above_a_benchmark(tmp_path: Path) -> None:
     with pytest.raises(EvaluateError, match=rf"has no images for rain, .*\. Pass {tmp_path}/Rain100L\."):
         open_benchmark(str(tmp_path), protocol("rain"))
     with pytest.raises(EvaluateError, match=rf"has no images for noise30, .*\. Pass {tmp_path}/Kodak\."):
+        open_benchmark(str(tmp_path), protocol("noise30"))
+
+
+def test_no_hint_to_the_corrupted_half(tmp_path: Path) -> None:
+    for name in ("LRbicx2", "noisy25", "original"):
+        save(tmp_path / name / "1.png", natural_image(48, 48))
+    with pytest.raises(EvaluateError, match=rf"has no images for noise30, .*\. Pass {tmp_path}/original\."):
         open_benchmark(str(tmp_path), protocol("noise30"))

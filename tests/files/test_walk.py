@@ -359,3 +359,27 @@ def test_a_remote_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     guarded = walk(f"file://{tmp_path}")
     assert images(guarded) == [path for path in images(everything) if not path.startswith("locked")]
     assert rejects(guarded) == rejects(everything) | {"locked": "folder cannot be read"}
+
+
+def test_a_folder_whose_listing_breaks_off_keeps_what_was_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "below/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    scandir = os.scandir
+
+    @contextmanager
+    def breaking(path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+        def entries() -> Iterator[os.DirEntry[str]]:
+            with scandir(path) as found:
+                yield from found
+            raise OSError(errno.EIO, "Input/output error")
+
+        yield entries()
+
+    monkeypatch.setattr("iptdata.files.walk.os.scandir", breaking)
+    walked = walk_images(Storage(str(tmp_path)))
+    assert [image.path for image in walked.images] == ["a.png", "below/b.png"]
+    assert [(reject.path, reject.reason) for reject in walked.rejects] == [
+        (".", "folder cannot be read"),
+        ("below", "folder cannot be read"),
+    ]

@@ -1,5 +1,6 @@
 """A local Ray belongs to its process: nobody else reaches it, nothing is left, no setting of a cluster matters."""
 
+import errno
 import fcntl
 import os
 import pwd
@@ -129,6 +130,23 @@ def test_a_temporary_folder_with_a_long_path_is_not_used(monkeypatch: pytest.Mon
     with _private_folder() as folder:
         assert os.path.dirname(folder) in ("/tmp", "/var/tmp")
     assert not os.path.exists(folder)
+
+
+def test_a_temporary_folder_whose_path_is_not_ascii_is_not_used(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (temporary / "é").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary / "é"))
+    with _private_folder() as folder:
+        assert Path(folder).parent == Path("/tmp")
+
+
+def test_a_temporary_folder_that_cannot_be_listed_or_measured(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object) -> None:
+        raise OSError(errno.EACCES if path == str(temporary) else errno.ENOSYS, "refused")
+
+    monkeypatch.setattr(shutil, "disk_usage", refuse)
+    monkeypatch.setattr("iptdata.parallel.local_ray.os.listdir", refuse)
+    with _private_folder() as folder:
+        assert Path(folder).parent == temporary
 
 
 def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,22 @@ def test_photos_of_inputs(folder: Path) -> None:
         find_photos([str(folder)], str(folder))
 
 
+def test_an_input_without_photos_does_not_end_the_others(folder: Path, ipt_file: str) -> None:
+    save(folder / "a.png", natural_image(8, 8))
+    (folder / "empty").mkdir()
+    inputs = [folder / "gone.png", folder / "a.png", str(folder / "*.gif"), folder / "empty"]
+    results = restore(inputs, folder.parent / "out", ipt_file)
+    assert [result.status for result in results] == ["failed", "done", "failed", "failed"]
+    assert all(result.problem.count(result.path) == 1 for result in results if result.status == "failed")
+
+
+def test_the_home_folder_in_the_path_of_results(folder: Path, ipt_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    save(folder / "in" / "a.png", natural_image(8, 8))
+    restore("~/in", "~/out", ipt_file)
+    assert (folder / "out" / "a.png").is_file()
+
+
 def test_results_below_the_photos_are_not_restored_again(folder: Path, ipt_file: str) -> None:
     save(folder / "a.png", natural_image(8, 8))
     out = str(folder / "restored")

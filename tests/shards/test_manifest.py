@@ -1,5 +1,6 @@
 """Every field, column and row of a manifest is checked before it is used; the error names what is wrong, on one line."""
 
+import errno
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from iptdata.errors import ShardError
+from iptdata.errors import ShardError, StorageError
 from iptdata.files.storage import Storage
 from iptdata.shards.find import find_groups
 from iptdata.shards.manifest import read_info
@@ -307,3 +308,30 @@ def test_flipped_bits_are_an_error_or_nothing(rain: Path, name: str) -> None:
     command = [sys.executable, "-c", MUTATE, rain.parent.parent, name]
     found = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert found.returncode == 0, (found.stdout[-20:], found.stderr)
+
+
+def test_a_manifest_that_cannot_be_read_now_is_not_called_damaged(
+    rain: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(file: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("iptdata.shards.manifest.read_footer", failing)
+    with pytest.raises(ShardError, match=r"^cannot read .*\.parquet: Input/output error$"):
+        read_info(Storage(str(manifest.parent)), manifest.name)
+
+
+def test_a_manifest_or_index_that_cannot_be_opened_does_not_hide_the_others(
+    rain: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Storage.open
+
+    def failing(self: Storage, relative: str) -> Any:
+        if relative in ("index.parquet", manifest.name):
+            raise StorageError(f"cannot open {relative}: Stale file handle")
+        return opened(self, relative)
+
+    monkeypatch.setattr(Storage, "open", failing)
+    (group,) = find_groups([str(rain)])
+    assert group.shards
+    assert [str(problem) for problem in group.problems] == [f"cannot open {manifest.name}: Stale file handle"]

@@ -1,5 +1,6 @@
 """Shards that become unreadable during a run: reported, or skipped and counted, never a short batch."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from iptdata.errors import ShardError
 from iptdata.stream import PairStream, reader
+from iptdata.stream.arena import Arena
 from tests.stream.conftest import PAIRS
 
 
@@ -67,6 +69,15 @@ def test_broken_shard_is_skipped_and_every_rank_has_its_steps(
     assert set(pairs) == set(range(PAIRS)) - set(range(64, 96))
     assert sum((stream.skipped for stream in ranks), ranks[0].skipped - ranks[0].skipped) == {str(path): 32}
     assert caplog.text.count("skipped: ") == world_size
+
+
+def test_a_file_system_that_cannot_map_files(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr(Arena, "map", refuse)
+    with pytest.raises(ShardError, match="cannot map files into memory: copy the shards to another disk"):
+        next(iter(PairStream(str(own), batch_size=8)))
 
 
 def test_run_resumes_after_a_shard_was_lost(own: Path) -> None:

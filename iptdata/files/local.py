@@ -45,9 +45,11 @@ class LocalBackend:
     def sizes(self, relative: str) -> dict[str, int]:
         sizes = {}
         for entry in self._entries(relative):
-            with suppress(OSError):  # a link that leads nowhere
+            try:  # suppress() takes longer than the rest of the loop
                 if entry.is_file():
                     sizes[entry.name] = entry.stat().st_size
+            except OSError:  # a link that leads nowhere
+                continue
         return sizes
 
     def names(self, relative: str) -> list[str]:

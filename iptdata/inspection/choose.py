@@ -17,6 +17,7 @@ from iptdata.shards.tar_samples import Sample
 from iptdata.shards.tars import Tar
 
 _MAX_TEXT_BYTES = 1 << 20
+_LISTED = 3
 
 
 class Problem(str):
@@ -72,7 +73,10 @@ def choose(
             description = group.shards[0].info.identity["recipe"]["description"] if group.shards else ""
             chosen.append(PairSelection(group.title, description, pairs))
     if not chosen:
-        raise refused[0][1] if refused else InspectError("; ".join(notes) or "found no recipe and split to show")
+        if refused:
+            raise refused[0][1]
+        more = [f"and {len(notes) - _LISTED:,} more"] if len(notes) > _LISTED else []
+        raise InspectError("; ".join([*notes[:_LISTED], *more]) or "found no recipe and split to show")
     if refused:
         notes.append(f"skipped because they lack a requested column: {', '.join(title for title, _ in refused)}")
     return chosen, notes

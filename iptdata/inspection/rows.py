@@ -179,9 +179,17 @@ class ManifestTable:
         return placed
 
     def count_flat(self, deviation: float) -> int:
-        """Number of pairs whose clean patch has a lower standard deviation."""
+        """Number of pairs whose clean patch has a lower standard deviation.
+
+        Raises:
+            ShardError: When one has none.
+        """
         self._load_numbers()
-        return self._query("SELECT count_if(clean_std < ?) FROM numbers", [deviation])[0][0]
+        query = "SELECT count(*) FILTER (WHERE clean_std < ?), count(*) - count(clean_std) FROM numbers"
+        ((flat, missing),) = self._query(query, [deviation])
+        if missing:
+            raise self._invalid(f"found no clean_std in {missing:,} rows, expected one in each")
+        return flat
 
     def range(self, column: str) -> tuple[int, float, float, float]:
         """Number of values, mean, minimum and maximum of `psnr`, `mse`, `clean_std` or `params.NAME`, in single precision.

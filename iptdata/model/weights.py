@@ -44,7 +44,8 @@ def read_content(path: str) -> Any:
     try:
         with warnings.catch_warnings(action="ignore"):  # of PyTorch about its own deprecations
             _verify(path)
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with open(path, "rb") as file:  # of a path, PyTorch reads one with another extension by another library
+                return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist") from error
     except IsADirectoryError as error:

@@ -12,6 +12,7 @@ from iptdata.options import option, validate
 
 _MAX_DEPTH = 4
 _MAX_TEXT = 1000
+_LOWEST = {"step": 0.0, "exp_avg": -math.inf, "exp_avg_sq": 0.0}  # of Adam: a value below makes the weights NaN
 _HINT = "Remove the checkpoint to resume from the one before"
 
 
@@ -75,7 +76,7 @@ def optimizer_state(found: object, parameters: list[torch.nn.Parameter]) -> dict
         if type(index) is not int or not 0 <= index < len(parameters) or not isinstance(entry, Mapping):
             raise _not_adam({index: entry})
         shapes = {"step": torch.Size(()), "exp_avg": parameters[index].shape, "exp_avg_sq": parameters[index].shape}
-        if entry.keys() != shapes.keys() or not all(_is_mean(entry[name], shape) for name, shape in shapes.items()):
+        if entry.keys() != shapes.keys() or not all(_is_mean(entry[name], shapes[name], low) for name, low in _LOWEST.items()):
             raise _not_adam({index: entry})
     return {index: dict(entry) for index, entry in state.items()}
 
@@ -84,8 +85,8 @@ def _not_adam(found: object) -> ModelError:
     return ModelError(f"the state of the optimizer is damaged: found {shown(found)}", hint=_HINT)
 
 
-def _is_mean(value: object, shape: torch.Size) -> bool:
-    """Whether a value is a plain float32 tensor of a shape."""
+def _is_mean(value: object, shape: torch.Size, low: float) -> bool:
+    """Whether a value is a plain float32 tensor of a shape with finite numbers from `low` up."""
     return (
         type(value) is torch.Tensor
         and value.layout is torch.strided
@@ -94,6 +95,7 @@ def _is_mean(value: object, shape: torch.Size) -> bool:
         and value.device.type == "cpu"
         and value.shape == shape
         and value.untyped_storage().nbytes() >= value.numel() * value.element_size()
+        and bool((value.isfinite() & (value >= low)).all())
     )
 
 

@@ -17,7 +17,7 @@ from iptdata.cli.console import _Console
 from iptdata.cli.json_output import print_json
 from iptdata.cli.options import Refusal
 from iptdata.cli.views.comparison import print_comparisons
-from iptdata.cli.views.pairs import pairs_as_json, print_pairs
+from iptdata.cli.views.pairs import pairs_as_json, print_ladder, print_pairs
 from iptdata.cli.views.summary import print_summaries
 from iptdata.errors import InspectError, IptDataError, ShardError
 from iptdata.inspection.choose import choose, find_pair_by_key
@@ -108,7 +108,8 @@ def test_an_error_about_a_text_is_one_line(shards: Path, text: str, capsys: pyte
 
 def test_long_texts_are_cut(shards: Path) -> None:
     for path in manifests(shards):
-        edit_rows(path, set_column("source", lambda table: pa.array(["s" * 30_000] * len(table))))
+        for name in ("source", "key"):
+            edit_rows(path, set_column(name, lambda table: pa.array(["s" * 30_000] * len(table))))
         set_field(path, "identity.recipe.description", "d" * 10**5)
         set_field(
             path, "rejects", [{"source": "s" * 10**5, "reason": f"{i}" * 10**4, "detail": "", "patches": 8} for i in range(9)]
@@ -116,6 +117,7 @@ def test_long_texts_are_cut(shards: Path) -> None:
     groups = find_groups([str(shards)])
     chosen, _ = choose(groups, count=1)
     assert max(map(len, printed(print_pairs, chosen, False))) < 1000
+    assert max(map(len, printed(print_ladder, chosen[0].pairs, False))) < 1000
     assert max(map(len, printed(print_summaries, summarise_all(groups)))) < 3000
     contact_sheet(chosen)
     assert len(page("x", summarise_all(groups), chosen, [], None)) < 10**6
@@ -177,6 +179,25 @@ def test_numbers_that_cannot_be_are_an_error(shards: Path, value: float) -> None
         edit_rows(path, set_column("mse", lambda table: pa.array([value] * len(table))))
     with pytest.raises(ShardError, match="manifest"):
         summarise_all(find_groups([str(shards)]))
+
+
+@pytest.mark.parametrize("found", [0, 3])
+def test_a_deviation_that_is_missing_is_an_error(shards: Path, found: int) -> None:
+    for path in manifests(shards):
+        edit_rows(
+            path,
+            set_column("clean_std", lambda table: pa.array([9.0] * found + [None] * (len(table) - found), pa.float64())),
+        )
+    with pytest.raises(ShardError, match=r"found no clean_std in \d+ rows, expected one in each"):
+        summarise_all(find_groups([str(shards)]))
+
+
+def test_of_many_pairs_that_cannot_be_read_three_are_named(shards: Path) -> None:
+    for path in manifests(shards):
+        edit_rows(path, set_column("top", lambda table: pa.array([-1] * len(table), pa.int32())))
+    with pytest.raises(InspectError, match=r"; and \d+ more$") as caught:
+        choose(find_groups([str(shards)]), count=8)
+    assert caught.value.message.count("column top: found -1") == 3
 
 
 @pytest.mark.parametrize("offset", [-1, 2**62, None])

@@ -16,6 +16,7 @@ import torch
 from iptdata.errors import CheckpointDamaged, ModelError
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from iptdata.model.presets import make_model, preset
+from iptdata.model.released import load_released
 from iptdata.restoration import Restorer
 
 Content = dict[str, Any]
@@ -253,6 +254,20 @@ def test_files_of_other_kinds(tmp_path: Path) -> None:
     ):
         with pytest.raises(error, match=message):
             load_checkpoint(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("data", [bytes(8), b"\2" + bytes(7) + b"\xff\xfe", b"\3" + bytes(7) + b"[[[", b"", b"hello"])
+def test_a_damaged_file_named_as_safetensors_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.safetensors").write_bytes(data)
+    for read in (load_checkpoint, load_released):
+        with pytest.raises(CheckpointDamaged, match="is not a readable checkpoint"):
+            read(str(tmp_path / "x.safetensors"))
+
+
+def test_the_extension_of_a_checkpoint_does_not_matter(path: str) -> None:
+    renamed = path.removesuffix(".pt") + ".safetensors"
+    os.rename(path, renamed)
+    assert load_checkpoint(renamed).model()
 
 
 def message_or_weights(path: str, wanted: Checkpoint) -> str:

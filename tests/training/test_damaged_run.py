@@ -125,6 +125,10 @@ STATES: dict[str, Callable[[Options], object]] = {
     "a mean that is repeated": lambda state: adam(state)[0].update(
         exp_avg=torch.zeros(1).expand(adam(state)[0]["exp_avg"].shape)
     ),
+    "a mean that is not finite": lambda state: adam(state)[0]["exp_avg"].flatten()[:1].fill_(float("nan")),
+    "a negative square": lambda state: adam(state)[0]["exp_avg_sq"].fill_(-1e-3),
+    "an infinite square": lambda state: adam(state)[0]["exp_avg_sq"].fill_(float("inf")),
+    "a negative step": lambda state: adam(state)[0]["step"].fill_(-3),
     "no squares": lambda state: adam(state)[0].pop("exp_avg_sq"),
     "a step that is text": lambda state: adam(state)[0].update(step="7"),
     "no stream": lambda state: state.pop("stream"),

@@ -49,7 +49,8 @@ def pairs_as_json(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
 
 def print_ladder(out: Console, pairs: Sequence[Pair], show: bool) -> None:
     """Print one patch under each recipe, mildest first."""
-    out.print(f"[bold]{escape(printable(pairs[0].key))}[/] under {len(pairs)} recipes, mildest first", soft_wrap=True)
+    key = escape(printable(pairs[0].key, _MAX_NAME))
+    out.print(f"[bold]{key}[/] under {len(pairs)} recipes, mildest first", soft_wrap=True)
     if not show:
         table = Table(box=box.SIMPLE_HEAD)
         for name in ("recipe", "PSNR (dB)", "drawn"):
@@ -67,7 +68,7 @@ def print_ladder(out: Console, pairs: Sequence[Pair], show: bool) -> None:
 
 def _heading(name: str, pair: Pair) -> str:
     """A name and the captions of a pair, as markup."""
-    return f"[bold]{escape(printable(name))}[/]  {escape(printable('  '.join(pair.captions), _MAX_VALUE))}"
+    return f"[bold]{escape(printable(name, _MAX_NAME))}[/]  {escape(printable('  '.join(pair.captions), _MAX_VALUE))}"
 
 
 def _pictures(pair: Pair, width: int) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import iptdata
-from iptdata.errors import ModelError, one_line, shown
+from iptdata.errors import ModelError, one_line, shown, unknown_key
 from iptdata.files.storage import split_file_path
 from iptdata.model.presets import KINDS, Config, kind_of, make_model
 from iptdata.model.weights import read_content, tensors_of, with_weights
@@ -114,8 +114,13 @@ def _read_config(found: object, path: str) -> Config:
     kind = found.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ModelError(f"{path}: found a network of kind {shown(kind)}, expected one of {', '.join(KINDS)}", hint=_UPDATE)
+    fields = {name: value for name, value in found.items() if name != "kind"}
+    known = [field.name for field in dataclasses.fields(KINDS[kind][0])]
+    for name in fields:
+        if name not in known:
+            raise ModelError(f"{path}: model: {unknown_key(name, known)}", hint=_UPDATE)
     try:
-        return KINDS[kind][0](**{name: value for name, value in found.items() if name != "kind"})
+        return KINDS[kind][0](**fields)
     except TypeError as error:
         reason = one_line(error, 120)
         raise ModelError(f"{path} has a configuration that this release does not support ({reason})", hint=_UPDATE) from error

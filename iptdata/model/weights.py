@@ -60,6 +60,8 @@ def read_content(path: str) -> Any:
         raise ModelError(f"{path} is refused: it holds more than tensors, and reading it could run code") from error
     except _UNREADABLE as error:
         reason = isinstance(error, OSError) and error.strerror
+        if isinstance(error, LookupError):  # its text is the key alone
+            reason = "it was not written by torch.save"
         raise CheckpointDamaged(f"{path} is not a readable checkpoint: {reason or one_line(error, 120)}") from error
 
 
@@ -179,9 +181,9 @@ def _is_sound(tensor: torch.Tensor) -> bool:
 
 
 def _differences(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
-    """Names that are missing, unexpected, of another shape, or integers instead of floats."""
+    """Names that are missing, not part of the network, of another shape, or integers instead of floats."""
     differences = [f"{name} is missing" for name in expected if name not in found]
-    differences += [f"{printable(name, 80)} is unexpected" for name in found if name not in expected]
+    differences += [f"{printable(name, 80)} is not part of the network" for name in found if name not in expected]
     for name, tensor in expected.items():
         if name in found and found[name].shape != tensor.shape:
             differences.append(f"{name} is {tuple(found[name].shape)}, expected {tuple(tensor.shape)}")

@@ -68,7 +68,7 @@ FIELDS: dict[str, tuple[Callable[[Content], object], str]] = {
     "a model that is a list": (lambda c: c.update(model=[1]), r"model: found \[1\]"),
     "no kind": (lambda c: c["model"].pop("kind"), "found a network of kind None"),
     "a kind that is a list": (lambda c: c["model"].update(kind=["edsr"]), r"found a network of kind \['edsr'\]"),
-    "a field that is no name": (lambda c: c["model"].update({3: 1}), "a configuration that this release does not support"),
+    "a field that is no name": (lambda c: c["model"].update({3: 1}), "model: 3: unknown key"),
     "no tasks": (lambda c: c["model"].pop("tasks"), "a configuration that this release does not support"),
     "tasks that are numbers": (lambda c: c["model"].update(tasks=(1, 2)), "tasks: found"),
     "a task that moves the cursor": (lambda c: c["model"].update(tasks=("sr2", "\x1b[2J")), "tasks: found"),

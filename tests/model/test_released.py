@@ -55,7 +55,11 @@ def test_mismatches_are_listed(state: dict[str, torch.Tensor], tmp_path: Path) -
     state["tail.2.1.weight"] = torch.zeros(3, 8, 5, 5)
     with pytest.raises(ModelError) as error:
         load_released(saved(state, tmp_path), num_heads=6)
-    for text in ("mlp_head.0.bias is missing", "extra is unexpected", "tail.2.1.weight is (3, 8, 5, 5), expected (3, 8, 3, 3)"):
+    for text in (
+        "mlp_head.0.bias is missing",
+        "extra is not part of the network",
+        "tail.2.1.weight is (3, 8, 5, 5), expected (3, 8, 3, 3)",
+    ):
         assert text in str(error.value)
 
 

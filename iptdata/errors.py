@@ -7,6 +7,7 @@ Python names, in backticks: the command line turns them into flags, prints the e
 
 import errno
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -47,7 +48,7 @@ class IptDataError(Exception):
         prefix = "" if self.argument is None else f"{spelling(self.argument, None)}: "
         suffix = "" if self.hint is None else f". {self.hint}."
         text = prefix + _ARGUMENT.sub(lambda found: spelling(found[1], found[2]), self.message + suffix)
-        return without_secrets(text)
+        return printable(without_secrets(text))
 
     def __str__(self) -> str:
         return self.text()
@@ -71,6 +72,10 @@ class StreamError(IptDataError):
 
 class ModelError(IptDataError):
     """An invalid network configuration, or weights that do not match it."""
+
+
+class CheckpointDamaged(ModelError):
+    """A checkpoint whose content is damaged; a run resumes from the one before."""
 
 
 class InspectError(IptDataError):
@@ -134,12 +139,100 @@ def nearest(found: str, allowed: Iterable[str]) -> str:
 
 def without_secrets(text: str) -> str:
     """Mask user names and passwords of URLs in a text: `s3://***@bucket`."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
+    return re.sub(r"(\b\w+://)[^/@\s]+@", r"\1***@", text)
 
 
 def one_line(error: Exception, max_length: int | None = None) -> str:
     """The message of another library's error on one line, cut at `max_length` characters."""
     return " ".join(str(error).split())[:max_length]
+
+
+def unknown_key(key: object, allowed: Iterable[str]) -> str:
+    """The message for a key that is not allowed; it lists the allowed ones, those most similar to it first."""
+    name = shown(key, 60).strip("'")
+    return f"{name}: unknown key, expected one of {nearest(name, allowed)}"
+
+
+_REPR_BITS = 12_000  # of an integer; Python refuses to write more than 4,300 digits
+
+
+class _Shown(reprlib.Repr):
+    """`repr` of a few elements of a value, at a cost that does not grow with the value."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < _REPR_BITS else f"an integer of {x.bit_length():,} bits"
+
+    def repr_str(self, x: str, level: int) -> str:
+        return repr(_without_middle(x, self.maxstring))
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x[: self.maxstring])
+
+
+def shown(value: object, max_length: int = 80) -> str:
+    """A value from a file in a message: its `repr` on one line, without control characters.
+
+    Args:
+        value: Any value, of any size and depth.
+        max_length: Characters of the text; the middle of a longer one is replaced by "...".
+    """
+    form = _Shown()
+    form.maxstring = form.maxother = max_length + 1
+    return printable(form.repr(value), max_length)
+
+
+def printable(text: str, max_length: int | None = None) -> str:
+    r"""A text from outside, such as a file name, on one line of a terminal.
+
+    Control, bidirectional and other characters that have no picture are escaped.
+
+    Args:
+        text: Any text; bytes that are not UTF-8, which Python represents by surrogates, become `\xff`.
+        max_length: Characters of the result, all by default; the middle of a longer one is replaced by "...".
+    """
+    text = _without_middle(text, max_length)
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
+    return _without_middle(text, max_length)
+
+
+def _without_middle(text: str, max_length: int | None) -> str:
+    if max_length is None or len(text) <= max_length:
+        return text
+    half = (max_length - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
+
+
+def _escape(letter: str) -> str:
+    byte = letter.encode("utf-8", "surrogateescape") if "\udc80" <= letter <= "\udcff" else b""
+    return f"\\x{byte[0]:02x}" if byte else ascii(letter)[1:-1]
+
+
+def storage_error(path: str, error: OSError, verb: str = "use") -> StorageError:
+    """The StorageError for an OSError.
+
+    Args:
+        path: The path that was used.
+        error: What the operating system answered.
+        verb: What could not be done with the path.
+    """
+    reason = error.strerror or one_line(error, 200)
+    match error.errno:
+        case errno.ENOSPC:
+            return DiskFull(f"the disk is full: cannot write {path}", hint="Free some space and run it again")
+        case errno.EDQUOT:
+            return DiskFull(f"the disk quota is used up: cannot write {path}", hint="Free some space and run it again")
+        case errno.EROFS:
+            return StorageError(f"cannot write {path}: the file system is read-only", hint="Choose a path that can be written")
+        case errno.EACCES | errno.EPERM:
+            hint = "Check the owner and the permissions, or choose another path"
+        case errno.EFBIG:
+            hint = "Choose a path on a file system that can store files of this size"
+        case errno.ENAMETOOLONG:
+            hint = "Use shorter names"
+        case _:
+            hint = None
+    return StorageError(f"cannot {verb} {path}: {reason}", hint=hint)
 
 
 @contextmanager
@@ -153,6 +246,4 @@ def storage_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"the disk is full: cannot write {path}", hint="Free some space and run it again") from error
-        raise StorageError(f"cannot use {path}: {error.strerror or one_line(error)}") from error
+        raise storage_error(path, error) from error

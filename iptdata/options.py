@@ -13,7 +13,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from iptdata.errors import IptDataError, nearest
+from iptdata.errors import IptDataError, nearest, shown, unknown_key
+from iptdata.values import expanded, without_numpy
 
 _KEY = "option"
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -38,7 +39,7 @@ class Option:
         group: Heading under which help and docs list it.
         flag: Name on the command line without dashes, "" for the field's name.
         metavar: Placeholder of the value in help.
-        path: Whether the value is a path, a glob or a URL; an `os.PathLike` is accepted too.
+        path: Whether the value is a path, a glob or a URL; an `os.PathLike` is accepted too, and `~` is expanded.
         name: Name of the field.
         kind: Type of a value: bool, int, float, str, tuple, Mapping, or a class with `parse` and `bounds`.
         optional: Whether None is allowed; it means a default that is determined later.
@@ -103,7 +104,7 @@ class Option:
 
     def refusal(self, found: object, error: type[IptDataError]) -> IptDataError:
         """The error for a value that is not allowed."""
-        return error(f"found {found!r}, expected {self.expected}", argument=self.name)
+        return error(f"found {shown(found)}, expected {self.expected}", argument=self.name)
 
 
 def _figure(bound: float) -> str:
@@ -150,8 +151,7 @@ def _kind_of(annotation: Any) -> tuple[Any, bool]:
         members = [member for member in get_args(annotation) if member is not NoneType]
         assert len(members) == 1, f"an option has one type, found {annotation}"
         annotation, optional = members[0], True
-    origin = get_origin(annotation)
-    return (origin if origin in (tuple, Mapping) else annotation), optional
+    return (origin if (origin := get_origin(annotation)) in (tuple, Mapping) else annotation), optional
 
 
 def validate(instance: Any, error: type[IptDataError] = IptDataError) -> None:
@@ -185,6 +185,7 @@ def checked(item: Option, value: Any, error: type[IptDataError] = IptDataError) 
 
 def _converted(item: Option, value: Any, error: type[IptDataError]) -> Any:
     """Convert a value to the option's type, without checking its range."""
+    value = without_numpy(value)
     if item.kind is tuple:
         return _names(item, value, error)
     if hasattr(item.kind, "parse"):
@@ -199,7 +200,8 @@ def _converted(item: Option, value: Any, error: type[IptDataError]) -> Any:
     }
     if not good[item.kind]:
         raise item.refusal(value, error)
-    convert: dict[Any, Callable[[Any], Any]] = {bool: bool, int: int, float: float, str: os.fspath, Mapping: dict}
+    text = expanded if item.path else str
+    convert: dict[Any, Callable[[Any], Any]] = {bool: bool, int: int, float: float, str: text, Mapping: dict}
     return convert[item.kind](value)
 
 
@@ -212,11 +214,10 @@ def _is_finite(value: Any) -> bool:
 
 def _names(item: Option, value: Any, error: type[IptDataError]) -> tuple[str, ...]:
     """Convert a list of names or paths, or a single one."""
-    single = (str, os.PathLike) if item.path else str
-    entries = [value] if isinstance(value, single) else value
+    entries = [value] if isinstance(value, single := (str, os.PathLike) if item.path else str) else value
     if not isinstance(entries, Sequence) or not all(isinstance(entry, single) and os.fspath(entry) for entry in entries):
         raise item.refusal(value, error)
-    return tuple(os.fspath(entry) for entry in entries)
+    return tuple(expanded(entry) if item.path else str(entry) for entry in entries)
 
 
 def _parsed(item: Option, value: Any, error: type[IptDataError]) -> Any:
@@ -248,7 +249,7 @@ def from_text(item: Option, text: str, error: type[IptDataError] = IptDataError)
 
 def split_list(text: str) -> list[str]:
     """Split names or paths at commas, except within braces or brackets, or in the name of an existing file."""
-    if os.path.exists(text):
+    if os.path.exists(expanded(text)):
         return [text]
     parts, depth = [""], 0
     for character in text:
@@ -281,7 +282,7 @@ def from_mapping(
     found = {}
     for key, value in content.items():
         if key not in options:
-            raise error(f"{where}{key}: unknown key, expected one of {nearest(str(key), options)}")
+            raise error(f"{where}{unknown_key(key, options)}")
         try:
             found[key] = from_yaml(options[key], value, error)
         except error as cause:

@@ -2,15 +2,16 @@
 
 import io
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 
 def png(image: np.ndarray) -> bytes:
-    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+    return cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)[1].tobytes()
 
 
 def npy(image: np.ndarray) -> bytes:
@@ -20,13 +21,18 @@ def npy(image: np.ndarray) -> bytes:
 
 
 def write_tar(path: Path, samples: Sequence[dict[str, bytes]], first: int = 0) -> Path:
+    members = [(f"{index:04d}.{name}", data) for index, sample in enumerate(samples, first) for name, data in sample.items()]
+    return write_members(path, members)
+
+
+def write_members(path: Path, members: Iterable[tuple[str, bytes]], mode: Any = "w", **options: Any) -> Path:
+    """A tar of members by name; `options` are those of `tarfile.open`."""
     path.parent.mkdir(exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for index, members in enumerate(samples, first):
-            for suffix, content in members.items():
-                info = tarfile.TarInfo(f"{index:04d}.{suffix}")
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
+    with tarfile.open(path, mode, **options) as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
     return path
 
 

@@ -24,8 +24,8 @@ STAGES = [
     {"degradations"},
     {"image"},
     {"files"},
-    {"rng", "clock", "process", "units", "markdown", "yaml_file", "options"},
-    {"errors", "lazy"},
+    {"rng", "clock", "machine", "process", "units", "markdown", "yaml_file", "options"},
+    {"errors", "lazy", "regular_file", "values"},
 ]
 LEVELS = {name: level for level, names in enumerate(STAGES) for name in names}
 ONLY_IN = {
@@ -33,6 +33,7 @@ ONLY_IN = {
     "click": {"cli"},
     "rich": {"cli"},
     "vl_convert": {"studies"},
+    "webdataset": set(),  # it runs what a tar or a URL asks for
     "torch": {"stream", "model", "training", "evaluation", "restoration"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

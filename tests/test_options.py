@@ -131,3 +131,73 @@ def test_an_error_spells_arguments_as_its_reader_types_them() -> None:
     assert error.text(flags) == "--accumulate: found 8, expected fewer than --batch-size. Try --accumulate N."
     command = TrainError("is not a checkpoint", hint="Convert it with `iptdata checkpoint import x`")
     assert str(command) == "is not a checkpoint. Convert it with `iptdata checkpoint import x`."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    out: str = option("out", help="Where.", path=True)
+    shards: tuple[str, ...] = option((), help="From where.", path=True)
+    name: str = option("a", help="What.")
+    names: tuple[str, ...] = option((), help="What.")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "home" / "a,b").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return str(tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("~/x", "HOME/x"),
+        ("~", "HOME"),
+        ("~/*.tar", "HOME/*.tar"),
+        ("~no-such-user/x", "~no-such-user/x"),
+        ("a/~/x", "a/~/x"),
+        ("x~", "x~"),
+        ("a=b~/x", "a=b~/x"),
+        ("rain=~/x", "rain=HOME/x"),
+        ("a/b=~/x", "a/b=~/x"),
+    ],
+)
+def test_a_home_folder_is_expanded_wherever_a_path_is_given(home: str, given: str, found: str) -> None:
+    found = found.replace("HOME", home)
+    options = options_of(Places)
+    assert Places(out=given).out == found
+    assert Places(shards=[given, Path(given)]).shards == (found, found)  # pyright: ignore[reportArgumentType]
+    assert from_text(options["out"], given) == found
+    assert from_text(options["shards"], f"{given},b") == (found, "b")
+    assert from_mapping(Places, {"out": given, "shards": [given]}) == {"out": found, "shards": (found,)}
+    assert Places(name=given, names=[given]).names == (given,)  # pyright: ignore[reportArgumentType]
+
+
+def test_existing_files_that_look_like_a_home_folder(home: str) -> None:
+    Path("~root").mkdir()
+    assert Places(out="~root").out == "~root"
+    assert from_text(options_of(Places)["shards"], "~/a,b") == (f"{home}/a,b",)
+
+
+def test_values_of_numpy_become_values_of_python() -> None:
+    given: dict[str, Any] = {"count": np.uint8(4), "share": np.float16(0.25), "flag": np.bool_(True), "name": np.str_("b")}
+    sample = Sample(**given, limit=np.int32(2))  # pyright: ignore[reportArgumentType]
+    found = (sample.count, sample.share, sample.flag, sample.name, sample.limit)
+    assert found == (4, 0.25, True, "b", 2)
+    assert [type(value) for value in found] == [int, float, bool, str, int]
+    refused: list[tuple[str, Any]] = [("count", np.array(4)), ("count", np.bool_(True)), ("flag", np.int64(1))]
+    for name, value in refused:
+        with pytest.raises(TrainError, match=f"{name}: found"):
+            Sample(**{name: value})
+
+
+@pytest.mark.parametrize("value", ["x" * 10_000, "a\nb" * 1000, np.zeros((40, 40)), list(range(5000)), 10**5000], ids=range(5))
+def test_a_refused_value_is_shown_on_less_than_a_line(value: object) -> None:
+    with pytest.raises(TrainError) as caught:
+        Sample(count=value)  # pyright: ignore[reportArgumentType]
+    assert len(str(caught.value)) < 220
+    assert "\n" not in str(caught.value)

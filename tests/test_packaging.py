@@ -36,7 +36,7 @@ def test_nothing_that_we_depend_on_pulls_in_pillow() -> None:
         for required in requirements(name):
             assert required != "pillow", f"{name} requires pillow"
             waiting |= {required} & installed - seen
-    assert {"pillow-simd", "torch", "ray", "webdataset"} <= seen
+    assert {"pillow-simd", "torch", "ray"} <= seen
     assert "pillow" not in installed
 
 

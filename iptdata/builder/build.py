@@ -19,6 +19,7 @@ from iptdata.parallel import RayPool, serial_map
 from iptdata.recipe import Recipe, RecipeNames, load_recipes
 from iptdata.shards.corpus import SplitTotals
 from iptdata.source import open_source
+from iptdata.values import expanded
 
 _FEW_IMAGES = 32
 
@@ -91,11 +92,11 @@ def build(
         BuildFailed: When too many images were dropped, or workers were lost.
     """
     chosen: BuildOptions = from_arguments(BuildOptions, options)
-    plan = plan_build(open_source(os.fspath(source)), chosen)
+    plan = plan_build(open_source(expanded(source)), chosen)
     loaded = _load(recipes, chosen.patch_size)
     watcher = observer or BuildObserver()
     counter = _Counter(watcher)
-    storage = Storage(os.fspath(out))
+    storage = Storage(expanded(out))
     storage.make_folder()
     with storage.locked():
         survey = survey_corpus(plan, loaded, storage, overwrite=chosen.overwrite)
@@ -134,8 +135,8 @@ def estimate(
         IptDataError: As `build` does before it starts.
     """
     chosen: BuildOptions = from_arguments(BuildOptions, options)
-    plan = plan_build(open_source(os.fspath(source)), chosen)
-    survey = survey_corpus(plan, _load(recipes, chosen.patch_size), Storage(os.fspath(out)), overwrite=chosen.overwrite)
+    plan = plan_build(open_source(expanded(source)), chosen)
+    survey = survey_corpus(plan, _load(recipes, chosen.patch_size), Storage(expanded(out)), overwrite=chosen.overwrite)
     (observer or BuildObserver()).on_survey(survey)
     return estimate_build(survey, chosen.worker_count)
 

@@ -7,7 +7,7 @@ from typing import Any
 from iptdata.builder.plan import BuildPlan, Unit
 from iptdata.builder.rejects import RejectBudget
 from iptdata.builder.unit import ShardSpec, UnitJob, UnitReport, build_unit, layout_of
-from iptdata.errors import BuildFailed, ConflictError
+from iptdata.errors import BuildFailed, ConflictError, printable, shown
 from iptdata.files.storage import Storage
 from iptdata.image.decode import decoder_versions
 from iptdata.recipe import Recipe
@@ -17,6 +17,7 @@ from iptdata.shards.manifest import read_info
 
 _NOT_CONTENT = ("recipe.description", "source.description", "source.option")
 _MANIFEST_BYTES_PER_PAIR = 150
+_MAX_CHANGES = 8
 
 UnitMap = Callable[[Callable[[UnitJob], UnitReport], Iterable[UnitJob]], Iterator[UnitReport]]
 
@@ -115,7 +116,8 @@ def build_missing(
         Totals of each requested recipe and split.
 
     Raises:
-        BuildFailed: When more images were dropped than the budget allows, or no image gave a pair.
+        BuildFailed: When more images were dropped than the budget allows, no image gave a pair, or the source was temporarily
+            unreadable; other units are built nonetheless.
     """
     plan, out = survey.plan, survey.out
     folders = [f"{recipe.task}/{split}" for recipe in survey.recipes for split in plan.splits]
@@ -127,19 +129,15 @@ def build_missing(
     for stem in survey.stale:
         out.remove(f"{stem}.parquet")
         out.remove(f"{stem}.tar")
-    for report in unit_map(build_unit, _jobs(survey)):
-        on_report(report)
-        for _, info in report.shards:
-            budget.add(info)
-        try:
-            budget.check()
-        except BuildFailed:
-            finish_corpus(out)
-            raise
+    problems = _build_units(survey, unit_map, budget, on_report)
     for folder in ("", *folders):
         out.remove_partial(folder)
     tasks = {recipe.task for recipe in survey.recipes}
     totals = [total for total in finish_corpus(out) if total.task in tasks and total.split in plan.splits]
+    if problems:
+        others = f" ({len(problems) - 1:,} more units have such a problem)" if len(problems) > 1 else ""
+        hint = "Finished shards are kept; run the same command again to resume"
+        raise BuildFailed(problems[0] + others, hint=hint)
     for total in totals:
         budget.check_total(total)
     if not any(total.pairs for total in totals):
@@ -149,6 +147,23 @@ def build_missing(
     return totals
 
 
+def _build_units(survey: Survey, unit_map: UnitMap, budget: RejectBudget, on_report: Callable[[UnitReport], None]) -> list[str]:
+    """Build the missing units; returns the problems of those that could not be built."""
+    problems = []
+    for report in unit_map(build_unit, _jobs(survey)):
+        on_report(report)
+        if report.problem:
+            problems.append(report.problem)
+        for _, info in report.shards:
+            budget.add(info)
+        try:
+            budget.check()
+        except BuildFailed:
+            finish_corpus(survey.out)
+            raise
+    return problems
+
+
 def _jobs(survey: Survey) -> Iterator[UnitJob]:
     plan = survey.plan
     identities = {recipe.task: identity_of(plan, recipe) for recipe in survey.recipes}
@@ -156,6 +171,7 @@ def _jobs(survey: Survey) -> Iterator[UnitJob]:
         yield UnitJob(
             unit_index=unit.index,
             images=plan.listing.images(unit.rows),
+            rejects=unit.rejects,
             shards=[
                 ShardSpec(recipe=recipe, stem=unit.stem(recipe.task), identity=identities[recipe.task]) for recipe in lacking
             ],
@@ -189,7 +205,10 @@ def _finished_stems(
 def _refuse_conflict(path: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
     keys = [key for key in sorted({*found, *expected}) if found.get(key) != expected.get(key)]
     keys = [key for key in keys if key != "recipe_hash"] or keys
-    changes = "; ".join(f"{key}: found {found.get(key)!r}, expected {expected.get(key)!r}" for key in keys)
+    changes = "; ".join(
+        f"{printable(key, 80)}: found {shown(found.get(key))}, expected {shown(expected.get(key))}"
+        for key in keys[:_MAX_CHANGES]
+    )
     raise ConflictError(
         f"{path} was built with different content ({changes})",
         hint="Choose another `out` or `split`, or pass `overwrite=True` to replace it",

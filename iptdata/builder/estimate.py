@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from iptdata.builder.driver import Survey
+from iptdata.builder.unit import read_image
 from iptdata.clock import Stopwatch
 from iptdata.errors import StorageError
 from iptdata.image.decode import Unusable, decode
@@ -109,7 +110,7 @@ def _estimate_seconds(survey: Survey, workers: int) -> float | None:
     for image in plan.listing.images(first_unit.rows[:_PROBED_IMAGES]):
         try:
             with watch("probe"):
-                data = plan.source.read(image)
+                data = read_image(plan.source, image, options.max_pixels)
                 pixels = decode(data, max_pixels=options.max_pixels, keep_damaged=options.keep_damaged).pixels
                 for recipe in recipes:
                     with suppress(TooSmall):

@@ -1,5 +1,6 @@
 """Plan a build: divide a source into units, each a slice of its shuffled images. Recipes do not affect the plan."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from iptdata import rng
 from iptdata.builder.options import HELD_OUT, PlanOptions
+from iptdata.files.walk import WalkReject
 from iptdata.source import Listing, Source
 
 
@@ -19,11 +21,13 @@ class Unit:
         split: Name of the split.
         index: Position in the split, from 0.
         rows: Rows of the listing, int64 (N,).
+        rejects: Entries of the source without a row that this unit lists among its rejects.
     """
 
     split: str
     index: int
     rows: np.ndarray
+    rejects: tuple[WalkReject, ...] = ()
 
     def stem(self, task: str) -> str:
         """Path of a recipe's shard of this unit in the corpus, without extension."""
@@ -56,9 +60,25 @@ class BuildPlan:
     def units(self) -> Iterator[Unit]:
         """Units of each split, in order."""
         size = self.options.images_per_shard
+        rejects = self._rejects_by_unit()
         for split, rows in self.splits.items():
             for index in range(-(-len(rows) // size)):
-                yield Unit(split=split, index=index, rows=rows[index * size : (index + 1) * size])
+                part = rows[index * size : (index + 1) * size]
+                yield Unit(split=split, index=index, rows=part, rejects=tuple(rejects[split, index]))
+
+    def _rejects_by_unit(self) -> dict[tuple[str, int], list[WalkReject]]:
+        """Spread the rejects of the listing over the units of the first split with images, by the hash of their paths.
+
+        So they take part in a limit as images do, and another reject more or less moves none of the others.
+        """
+        found: dict[tuple[str, int], list[WalkReject]] = defaultdict(list)
+        split, rows = next((split, rows) for split, rows in self.splits.items() if len(rows))
+        for reject in self.listing.rejects:
+            position = rng.hash64("reject", reject.path) * len(self.listing) >> 64
+            if position < self.images:
+                row = position * len(rows) // self.images
+                found[split, row // self.options.images_per_shard].append(reject)
+        return found
 
     def source_identity(self) -> dict[str, Any]:
         """What a manifest records about the source; no path of this machine."""

@@ -11,6 +11,7 @@ import numpy as np
 from iptdata.clock import Stopwatch
 from iptdata.errors import BuildFailed, StorageError
 from iptdata.files.storage import Storage
+from iptdata.files.walk import WalkReject
 from iptdata.image.decode import Decoded, Unusable, decode, decoder_versions
 from iptdata.pairs.crop import Crops, CropSpec, TooSmall, crop_patches
 from iptdata.pairs.make import Pairs, PartialPairs, begin_pairs, finish_pairs
@@ -24,8 +25,14 @@ from iptdata.shards.writer import SampleBlock, ShardWriter, writing_shard
 from iptdata.source import Source, SourceImage
 
 CHUNK_IMAGES = 16
-# Errors caused by the image file itself. Any other read error may be temporary, and must not become part of a corpus.
-_FILE_ERRORS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+# Errors caused by the entry itself: it was removed, replaced, or is of a kind that cannot be read. Any other read error (EIO,
+# ESTALE, ETIMEDOUT, ...) may be temporary, of a disk or a network, and must not become part of a corpus.
+_FILE_ERRORS = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM),
+    *(errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EILSEQ),
+)
+_MAX_BYTES_PER_PIXEL = 8  # four channels of 16 bits, not compressed
+_MAX_OTHER_BYTES = 64 << 20  # headers, colour profile, previews
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +57,7 @@ class UnitJob:
     Attributes:
         unit_index: Index of the unit in its split.
         images: The images of the unit.
+        rejects: Entries of the source that cannot be read as images, to be listed with those of this unit.
         shards: The shards to write, one per recipe.
         source: Where to read the images.
         out: The corpus.
@@ -61,6 +69,7 @@ class UnitJob:
 
     unit_index: int
     images: Sequence[SourceImage]
+    rejects: Sequence[WalkReject]
     shards: Sequence[ShardSpec]
     source: Source
     out: Storage
@@ -78,11 +87,17 @@ class UnitReport:
         images: Number of images that were read, dropped ones included.
         shards: Path in the corpus without extension, and manifest metadata, of each shard written.
         seconds: Seconds by stage.
+        problem: Why no shard could be written, if an image was temporarily unreadable; else "".
     """
 
     images: int
     shards: list[tuple[str, ShardInfo]]
     seconds: dict[str, float]
+    problem: str = ""
+
+
+class _TemporarilyUnreadable(Exception):
+    """An image that cannot be read now and may be readable later."""
 
 
 @dataclass
@@ -106,13 +121,24 @@ def layout_of(recipe: Recipe) -> Layout:
 def build_unit(job: UnitJob, watch: Stopwatch | None = None) -> UnitReport:
     """Read, decode, crop, degrade and write the images of a unit; one decode serves every recipe.
 
+    Where an image is temporarily unreadable no shard is written, and the report has the problem.
+
     Raises:
         StorageError: When a shard cannot be written. Unfinished shards then leave no file.
-        BuildFailed: When the source is temporarily unreadable, or the decoders of this machine differ from those of the build.
+        BuildFailed: When the decoders of this machine differ from those of the build.
     """
     tune()
     _check_decoders(job)
     watch = watch or Stopwatch()
+    try:
+        written = _write_shards(job, watch)
+    except _TemporarilyUnreadable as error:
+        return UnitReport(images=len(job.images), shards=[], seconds=watch.seconds, problem=str(error))
+    return UnitReport(images=len(job.images), shards=written, seconds=watch.seconds)
+
+
+def _write_shards(job: UnitJob, watch: Stopwatch) -> list[tuple[str, ShardInfo]]:
+    """Write the shards, then their manifests; returns the path of each shard without extension, and its description."""
     damaged_kept = 0
     with ExitStack() as stack:
         shards = [_open_shard(job, spec, stack, watch) for spec in job.shards]
@@ -129,8 +155,7 @@ def build_unit(job: UnitJob, watch: Stopwatch | None = None) -> UnitReport:
         with watch("sync"):
             stack.close()
     with watch("manifest"):
-        written = [(shard.spec.stem, _write_manifest(job, shard, damaged_kept)) for shard in shards]
-    return UnitReport(images=len(job.images), shards=written, seconds=watch.seconds)
+        return [(shard.spec.stem, _write_manifest(job, shard, damaged_kept)) for shard in shards]
 
 
 def _check_decoders(job: UnitJob) -> None:
@@ -145,14 +170,15 @@ def _check_decoders(job: UnitJob) -> None:
 def _open_shard(job: UnitJob, spec: ShardSpec, stack: ExitStack, watch: Stopwatch) -> _OpenShard:
     layout = layout_of(spec.recipe)
     writer = stack.enter_context(writing_shard(job.out, f"{spec.stem}.tar", layout, watch))
-    return _OpenShard(spec, layout, RecordFormat(spec.recipe), writer)
+    rejects = [Reject(reject.path, reject.reason, reject.detail, job.patches_per_image) for reject in job.rejects]
+    return _OpenShard(spec, layout, RecordFormat(spec.recipe), writer, rejects=rejects)
 
 
 def _decode_image(job: UnitJob, image: SourceImage, shards: Sequence[_OpenShard], watch: Stopwatch) -> Decoded | None:
     """Decode an image; on failure record the reason for every shard and return None."""
     try:
         with watch("read"):
-            data = job.source.read(image)
+            data = read_image(job.source, image, job.max_pixels)
         with watch("decode"):
             return decode(data, max_pixels=job.max_pixels, keep_damaged=job.keep_damaged)
     except Unusable as error:
@@ -160,12 +186,24 @@ def _decode_image(job: UnitJob, image: SourceImage, shards: Sequence[_OpenShard]
     except StorageError as error:
         cause = error.__cause__
         if not isinstance(cause, OSError) or cause.errno not in _FILE_ERRORS:
-            hint = "Finished shards are kept; run the same command again to resume"
-            raise BuildFailed(str(error), hint=hint) from error
+            raise _TemporarilyUnreadable(error.message) from error
         reason, detail = "unreadable", cause.strerror or "the file cannot be read"
     for shard in shards:
         shard.rejects.append(Reject(image.key, reason, detail, job.patches_per_image))
     return None
+
+
+def read_image(source: Source, image: SourceImage, max_pixels: int) -> bytes:
+    """The encoded bytes of an image.
+
+    Raises:
+        Unusable: When it has more bytes than an image of `max_pixels` can have; it is not read then.
+        StorageError: When it cannot be read.
+    """
+    limit = max_pixels * _MAX_BYTES_PER_PIXEL + _MAX_OTHER_BYTES
+    if image.length > limit:
+        raise Unusable("too many bytes", f"{image.length:,} bytes, the limit for {max_pixels:,} pixels is {limit:,}")
+    return source.read(image)
 
 
 def _begin_image(job: UnitJob, image: SourceImage, pixels: np.ndarray, shards: Sequence[_OpenShard], watch: Stopwatch) -> None:
@@ -240,7 +278,7 @@ def _write_manifest(job: UnitJob, shard: _OpenShard, damaged_kept: int) -> Shard
         stride=layout.stride,
         identity=shard.spec.identity,
         unit=job.unit_index,
-        images=len(job.images),
+        images=len(job.images) + len(job.rejects),
         damaged_kept=damaged_kept,
         compared=sum(mse > 0 for mse in errors),
         identical=sum(mse == 0 for mse in errors),

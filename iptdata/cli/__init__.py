@@ -1,18 +1,20 @@
 """The command line: parse, call, print. Commands import what they need when they run, so that `--help` is quick."""
 
 import importlib
-import io
+import os
 import platform
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 import click
 
 from iptdata import __version__
 from iptdata.cli.options import Refusal
-from iptdata.errors import IptDataError, nearest
+from iptdata.cli.streams import OutputError, discard_output, prepare_streams
+from iptdata.errors import IptDataError, nearest, one_line
 
 _COMMANDS = {
     "build": "Turn images into shards of corrupted/clean patch pairs.",
@@ -28,9 +30,10 @@ _COMMANDS = {
 }
 
 _REPORTED = (
-    *("numpy", "opencv-python-headless", "pillow-simd", "pillow", "simplejpeg", "pyarrow", "duckdb"),
-    *("ray", "torch", "webdataset", "safetensors", "click", "rich"),
+    *("numpy", "opencv-python-headless", "pillow-simd", "pillow", "simplejpeg", "imagecodecs", "pyarrow", "duckdb"),
+    *("ray", "torch", "safetensors", "click", "rich"),
 )
+_LONGEST_REASON = 300
 
 
 class _LazyGroup(click.Group):
@@ -103,42 +106,76 @@ def _installed(*names: str) -> set[str]:
 
 def main() -> None:
     """Run the command line; an error that the user can correct is printed on one line and sets the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
+    prepare_streams()
+    status = _status_of(lambda: group(standalone_mode=False))
+    flushed = _status_of(sys.stdout.flush)
+    sys.exit(status or flushed)
+
+
+def _status_of(run: Callable[[], object]) -> int:
+    """The exit status of a function that prints; an error is printed on one line."""
     try:
-        group(standalone_mode=False)
+        run()
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        return 130
     except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except (click.ClickException, IptDataError) as error:
-        sys.exit(_refuse(error))
-    except BrokenPipeError:
-        sys.exit(141)
-    except Exception as error:  # noqa: BLE001 - a bug of iptdata: one line for the user, the details in a file
-        click.echo(f"iptdata: unexpected {type(error).__name__}: {error}. Details are in {_save_details()}", err=True)
-        sys.exit(1)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - every error is one line for the user; of a bug, the details are in a file
+        return _report(error)
+    return 0
 
 
-def _refuse(error: click.ClickException | IptDataError) -> int:
-    """Print one line about an error that the user can correct; returns the exit status."""
+def _report(error: Exception) -> int:
+    """Print one line about an error; returns the exit status."""
+    if isinstance(error, OutputError):
+        discard_output()
+        if isinstance(error.cause, BrokenPipeError):
+            return 141
+    refusal = _refusal(error)
+    refusal.show()
+    return refusal.exit_code
+
+
+def _refusal(error: Exception) -> Refusal:
+    """An error as it is printed."""
+    if isinstance(error, Refusal):
+        return error
+    status = 1
     if isinstance(error, IptDataError):
-        error = Refusal(str(error), error.exit_status)
+        message, status = str(error), error.exit_status
     elif isinstance(error, click.UsageError):
         command = "iptdata" if error.ctx is None else error.ctx.command_path
-        message = error.format_message()
-        error = Refusal(f"{message}{'' if message.endswith(('.', '?')) else '.'} See `{command} --help`.")
-    elif not isinstance(error, Refusal):
-        error = Refusal(error.format_message(), error.exit_code)
-    error.show()
-    return error.exit_code
+        message, status = error.format_message(), error.exit_code
+        message = f"{message}{'' if message.endswith(('.', '?')) else '.'} See `{command} --help`."
+    elif isinstance(error, click.ClickException):
+        message, status = error.format_message(), error.exit_code
+    elif isinstance(error, OutputError):
+        message = str(error)
+    elif isinstance(error, OSError):
+        message = _description(error)
+    elif isinstance(error, MemoryError):
+        message = "out of memory"
+    else:
+        message = f"unexpected {type(error).__name__}: {one_line(error, _LONGEST_REASON)}. {_save_details()}"
+    return Refusal(message, status)
+
+
+def _description(error: OSError) -> str:
+    """What the operating system refused, with the name of the file."""
+    reason = error.strerror or one_line(error, _LONGEST_REASON) or type(error).__name__
+    return reason if error.filename is None else f"cannot use {os.fsdecode(error.filename)}: {reason}"
 
 
 def _save_details() -> str:
-    """Write the current traceback to a file for a bug report."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="iptdata-error-", suffix=".txt", delete=False, errors="backslashreplace"
-    ) as file:
-        file.write(f"iptdata {__version__}, {sys.version}\n{' '.join(sys.argv)}\n\n{traceback.format_exc()}")
-    return file.name
+    """Write the current traceback to a file for a bug report; returns a sentence that names it."""
+    details = f"iptdata {__version__}, {sys.version}\n{' '.join(sys.argv)}\n\n{traceback.format_exc()}"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="iptdata-error-", suffix=".txt", delete=False, errors="backslashreplace"
+        ) as file:
+            file.write(details)
+    except OSError as error:
+        return f"Its details cannot be saved: {error.strerror}"
+    return f"Details are in {file.name}"

@@ -3,12 +3,15 @@
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
 from iptdata.options import option
+
+_BEYOND_ASCII = re.compile(r"[^\n -~]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,13 @@ class JsonOption:
 
 def print_json(value: Any) -> None:
     """Print a result: dataclasses as objects, numbers that are not finite as null."""
-    click.echo(json.dumps(to_plain(value), indent=2, ensure_ascii=False))
+    text = json.dumps(to_plain(value), indent=2, ensure_ascii=False)
+    click.echo(_BEYOND_ASCII.sub(_escaped, text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """A letter, or the JSON escape of a character that a terminal would obey instead of showing it."""
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 def to_plain(value: Any) -> Any:

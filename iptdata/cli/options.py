@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
-from iptdata.errors import IptDataError
+from iptdata.errors import IptDataError, printable
 from iptdata.options import Option, from_text, options_of
+
+_LONGEST_MESSAGE = 4000
 
 Completer = Callable[[click.Context, click.Parameter, str], Any]
 
@@ -138,9 +140,7 @@ class Refusal(click.ClickException):
         self.exit_code = exit_status  # pyright: ignore[reportAttributeAccessIssue] - click declares it for the class
 
     def show(self, file: Any = None) -> None:
-        from iptdata.cli.console import plain  # noqa: PLC0415
-
-        click.echo(f"iptdata: {plain(self.message)}", err=True)
+        click.echo(f"iptdata: {printable(self.message, _LONGEST_MESSAGE)}", err=True)
 
 
 class Command(click.Command):
@@ -163,9 +163,9 @@ class Command(click.Command):
             raise self._refusal(error) from error
 
     def _refusal(self, error: IptDataError) -> Refusal:
-        return Refusal(error.text(self._spelling), error.exit_status)
+        return Refusal(error.text(self.spelling), error.exit_status)
 
-    def _spelling(self, name: str, value: str | None) -> str:
+    def spelling(self, name: str, value: str | None) -> str:
         """An argument as it is typed: `--batch-size 8`, or the placeholder of a positional one."""
         for parameter in self.params:
             if parameter.name == name and isinstance(parameter, click.Option):

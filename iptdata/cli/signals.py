@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 
@@ -18,7 +18,8 @@ def stop_signals() -> Iterator[list[int]]:
         received.append(signum)
         if os.environ.get("RANK", "0") == "0":
             # os.write, since a handler must not reenter the code that it interrupts, which may be printing
-            os.write(2, b"Stopping after this step; a checkpoint will be saved.\n")
+            with suppress(OSError):  # nobody may read it
+                os.write(2, b"Stopping after this step; a checkpoint will be saved.\n")
 
     earlier = {signum: signal.signal(signum, record) for signum in (signal.SIGTERM, signal.SIGINT)}
     try:

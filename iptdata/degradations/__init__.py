@@ -9,7 +9,7 @@ from iptdata.degradations.bicubic import BicubicShrink, imresize
 from iptdata.degradations.distribution import Distribution
 from iptdata.degradations.noise import GaussianNoise
 from iptdata.degradations.rain import RainStreaks
-from iptdata.errors import RecipeError, nearest
+from iptdata.errors import RecipeError, nearest, shown
 from iptdata.options import option, validate
 from iptdata.rng import Bits
 
@@ -62,6 +62,6 @@ def degradation(name: str) -> type:
         return _installed()[name].load()
     names = nearest(name, [*_BUILT_IN, *_installed()])
     raise RecipeError(
-        f"found degradation {name!r}, expected one of {names}",
+        f"found degradation {shown(name)}, expected one of {names}",
         hint="If a package of your own provides it, install that package",
     )

@@ -1,12 +1,14 @@
 """A parameter that is constant or drawn for each patch."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from iptdata import rng
-from iptdata.errors import RecipeError
+from iptdata.errors import RecipeError, shown
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,15 @@ class Distribution:
         if isinstance(value, Distribution):
             return value
         if _is_number(value):
-            return cls("constant", (float(value),))
+            return cls("constant", _floats([value]))
         if isinstance(value, dict) and len(value) == 1:
             kind, values = next(iter(value.items()))
             good = isinstance(values, list) and len(values) > 0 and all(_is_number(v) for v in values)
             if good and kind == "choice":
-                return cls("choice", tuple(float(v) for v in values))
+                return cls("choice", _floats(values))
             if good and kind == "uniform" and len(values) == 2 and values[0] < values[1]:
-                return cls("uniform", tuple(float(v) for v in values))
-        raise RecipeError(f"found {value!r}, expected a number, {{uniform: [low, high]}} or {{choice: [a, b, ...]}}")
+                return cls("uniform", _floats(values))
+        raise RecipeError(f"found {shown(value)}, expected a number, {{uniform: [low, high]}} or {{choice: [a, b, ...]}}")
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -70,5 +72,10 @@ class Distribution:
         return np.round(values, decimals)
 
 
+def _floats(values: Sequence[int | float]) -> tuple[float, ...]:
+    """The values as floats, -0.0 as 0.0, so that equal recipes have equal hashes."""
+    return tuple(float(value) + 0.0 for value in values)
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -1,20 +1,23 @@
-"""Find and load the images of a benchmark: folders of clean images, of pairs, or in the layout of EDSR."""
+"""Find and load the images of a benchmark: clean images, or pairs in a published layout."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 
 from iptdata.degradations.bicubic import imresize
 from iptdata.errors import EvaluateError, StorageError
+from iptdata.evaluation.layouts import LAYOUTS, Matched, clean_folder, list_images, match, pair_among_clean, pairs_in
 from iptdata.evaluation.protocol import Protocol
 from iptdata.files.storage import Storage
+from iptdata.files.walk import EXTENSIONS
 from iptdata.image.decode import Unusable, decode
-from iptdata.source.folder import EXTENSIONS, is_image_name
 
-_PAIRED_FOLDERS = (("rain", "norain"), ("input", "target"), ("lq", "gt"), ("LQ", "GT"), ("noisy", "clean"))
+_MAX_FOLDERS = 20
+_CORRUPTED = re.compile(r"(?i)lr|lq|x\d|input|noisy|rain|blur|haz")  # how folders of corrupted images start
 
 
 class ImageError(Exception):
@@ -45,12 +48,14 @@ class Benchmark:
         clean: Folder that paths of clean images are relative to.
         corrupted: Folder that paths of corrupted images are relative to.
         cases: The images, sorted by name.
+        problems: Entries of its folders that cannot be used, one line each.
     """
 
     name: str
     clean: Storage
     corrupted: Storage
     cases: Sequence[Case]
+    problems: Sequence[str] = ()
 
     def load(self, case: Case, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
         """Load an image; for super-resolution, the clean one is cropped at right and bottom to a multiple of the scale.
@@ -91,102 +96,111 @@ class Benchmark:
 def open_benchmark(path: str, protocol: Protocol) -> Benchmark:
     """Find the images of a benchmark for a task.
 
-    Super-resolution: `HR/*` with `LR_bicubic/X2/*x2.*` (EDSR's layout), or a folder of clean images, which are downscaled.
-    Denoising: `HR/*` or a folder of clean images. Others: `rain-001.png` with `norain-001.png`, or two folders, such as `rain`
-    and `norain`, `input` and `target`, with the same names in both.
+    Super-resolution takes pairs in a published layout, or clean images, which are downscaled; denoising takes clean images;
+    other tasks take pairs. `iptdata.evaluation.layouts` has the layouts.
 
     Args:
         path: Folder or URL of the benchmark.
         protocol: How the task is measured.
 
     Raises:
-        EvaluateError: When it does not exist, has no images for the task, or two images have the same name.
+        EvaluateError: When it does not exist, has no images for the task, has pairs where clean images are expected, or two
+            images have the same name.
+        StorageError: When it cannot be read.
     """
     storage = Storage(path)
     if not storage.exists():
         raise EvaluateError(f"benchmark {path} does not exist, expected a folder of images")
-    cases = _pairs(storage) if protocol.kind == "pairs" else _clean(storage, protocol)
-    if not cases:
+    found = _find(storage, protocol)
+    if not found.cases:
         expected = "HR/*, or images"
         if protocol.kind == "pairs":
-            folders = ", ".join(f"{one} and {other}" for one, other in _PAIRED_FOLDERS)
+            folders = ", ".join(f"{one} and {other}" for one, other in LAYOUTS["pairs"] if one.isalpha() and other)
             expected = f"rain-NAME and norain-NAME, or the folders {folders}"
-        raise EvaluateError(f"benchmark {path} has no images for {protocol.task}, expected {expected} ({' '.join(EXTENSIONS)})")
-    return Benchmark(storage.name, storage, storage, cases)
+        raise EvaluateError(
+            f"benchmark {path} has no images for {protocol.task}, expected {expected} ({' '.join(EXTENSIONS)})",
+            hint=_hint_for_folder_below(storage, protocol),
+        )
+    return found
 
 
-def pair_of_folders(corrupted: str, clean: str) -> Benchmark:
-    """A benchmark of two folders whose images have the same names, except for the extension.
+def pair_of_folders(corrupted: str, clean: str, protocol: Protocol) -> Benchmark:
+    """A benchmark of two folders whose images have the same names, or names that a published benchmark gives to pairs.
 
     Args:
         corrupted: Folder or URL of the corrupted images.
         clean: Folder or URL of the clean images.
+        protocol: How the task is measured.
 
     Raises:
         EvaluateError: When a folder does not exist, no name is in both, or two images of a folder have the same name.
+        StorageError: When a folder cannot be read.
     """
     storages = [Storage(path) for path in (corrupted, clean)]
     for storage in storages:
         if not storage.exists():
             raise EvaluateError(f"{storage.root} does not exist, expected a folder of images", argument="pairs")
-    first, second = (_images(storage, "") for storage in storages)
-    if not first.keys() & second.keys():
+    same = storages[0].root == storages[1].root
+    first, second = (list_images(storage) for storage in storages)
+    chosen = first, second, protocol.kind, protocol.scale
+    matched = (match(*chosen, same=True) if same else None) or match(*chosen)
+    if matched is None:
         raise EvaluateError(
             f"{corrupted} and {clean} have no image of the same name ({' '.join(EXTENSIONS)})", argument="pairs"
         )
     parents = [os.path.split(storage.root)[0] for storage in storages]
     name = os.path.basename(parents[0]) if parents[0] == parents[1] else ""
-    return Benchmark(name or storages[1].name, storages[1], storages[0], _joined(first, second))
+    return Benchmark(name or storages[1].name, storages[1], storages[0], _joined(matched), matched.problems)
 
 
-def _clean(storage: Storage, protocol: Protocol) -> list[Case]:
-    folder = "HR/" if storage.exists("HR") else ""
-    clean = _images(storage, folder.rstrip("/"))
-    corrupted, others = _flat_pairs(clean)
-    if both := corrupted.keys() & others.keys():
-        name = min(both)
+def _find(storage: Storage, protocol: Protocol) -> Benchmark:
+    """The images of a benchmark for a task, none if there are none."""
+    matched = pairs_in(storage, protocol.kind, protocol.scale)
+    if matched is not None:
+        return Benchmark(storage.name, storage, storage, _joined(matched), matched.problems)
+    if protocol.kind == "pairs":
+        return Benchmark(storage.name, storage, storage, ())
+    listed = list_images(storage, clean_folder(storage, protocol.scale))
+    _check_clean(storage, listed.files, protocol)
+    return Benchmark(storage.name, storage, storage, [Case(*item) for item in listed.files.items()], listed.problems)
+
+
+def _check_clean(storage: Storage, files: Mapping[str, str], protocol: Protocol) -> None:
+    """Refuse a folder of clean images that looks like pairs, or like the corrupted half of pairs.
+
+    Raises:
+        EvaluateError: When it does.
+    """
+    hint = "Pass a folder of clean images only"
+    found = pair_among_clean(files)
+    if found is None and (paired := pairs_in(storage, "pairs", 1)) is not None:
+        name = paired.names[0]
+        found = paired.corrupted[name], paired.clean[name]
+        hint = f"{hint}, such as {storage.path(os.path.dirname(found[1]))}"
+    if found is not None:
         raise EvaluateError(
-            f"{storage.root} contains pairs, such as {corrupted[name]} and {others[name]}, but {protocol.task} is measured on "
-            f"clean images",
-            hint="Pass a folder of clean images only",
+            f"{storage.root} contains pairs, such as {found[0]} and {found[1]}, but {protocol.task} is measured on clean "
+            f"images",
+            hint=hint,
         )
-    low: Mapping[str, str] = {}
-    if protocol.kind == "super-resolution":
-        low = _images(storage, f"LR_bicubic/X{protocol.scale}")
-    missing = "" if low else None
-    return [Case(name, path, low.get(f"{name}x{protocol.scale}", missing)) for name, path in clean.items()]
 
 
-def _pairs(storage: Storage) -> list[Case]:
-    corrupted, clean = _flat_pairs(_images(storage, ""))
-    if clean.keys() & corrupted.keys():
-        return _joined(corrupted, clean)
-    for one, other in _PAIRED_FOLDERS:
-        corrupted, clean = _images(storage, one), _images(storage, other)
-        if clean.keys() & corrupted.keys():
-            return _joined(corrupted, clean)
-    return []
+def _hint_for_folder_below(storage: Storage, protocol: Protocol) -> str | None:
+    """A hint that names a folder below, if it has images for the task."""
+    for name in storage.folders()[:_MAX_FOLDERS]:
+        if protocol.kind != "pairs" and _CORRUPTED.match(name):
+            continue
+        below = storage.path(name)
+        with suppress(EvaluateError, StorageError):
+            if _find(Storage(below), protocol).cases:
+                return f"Pass {below}"
+    return None
 
 
-def _joined(corrupted: Mapping[str, str], clean: Mapping[str, str]) -> list[Case]:
+def _joined(found: Matched) -> list[Case]:
     """Images of both sides matched by name; "" where one is missing."""
+    corrupted, clean = found.corrupted, found.clean
     return [Case(name, clean.get(name, ""), corrupted.get(name, "")) for name in sorted(corrupted.keys() | clean.keys())]
-
-
-def _flat_pairs(files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Split `rain-001` and `norain-001` into corrupted and clean files, both under the name of the first."""
-    clean = {name[2:]: path for name, path in files.items() if name.startswith("no")}
-    return {name: path for name, path in files.items() if not name.startswith("no")}, clean
-
-
-def _images(storage: Storage, folder: str) -> dict[str, str]:
-    """Paths of the images in a folder by name without extension, sorted by name."""
-    found: dict[str, str] = {}
-    for name in sorted(filter(is_image_name, storage.names(folder))):
-        path = f"{folder}/{name}".lstrip("/")
-        if (other := found.setdefault(PurePosixPath(name).stem, path)) != path:
-            raise EvaluateError(f"{other} and {path} in {storage.root} have the same name", hint="Remove one of them")
-    return found
 
 
 def _image(storage: Storage, path: str) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Plan and run measurements: every task on every benchmark that has images for it."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +60,7 @@ def evaluate(
     Raises:
         ModelError: When the checkpoint cannot be read.
         EvaluateError: When options do not fit each other, or a benchmark has no images for any task.
-        StorageError: When a restored image cannot be written.
+        DiskFull: When the disk is full.
     """
     return run_measurements(
         plan_measurements(checkpoint, benchmarks, pairs=pairs, on_skip=on_skip, **options), on_image=on_image
@@ -76,8 +75,7 @@ def run_measurements(measurements: Sequence[Measurement], *, on_image: Callable[
         on_image: Called with the name of each image that was measured or could not be measured.
 
     Raises:
-        EvaluateFailed: When the GPU runs out of memory.
-        StorageError: When a restored image cannot be written.
+        DiskFull: When the disk is full.
     """
     return [
         score(item.restorer, item.benchmark, item.protocol, on_image=on_image, save_images=item.save_images)
@@ -108,14 +106,14 @@ def plan_measurements(
     tasks = chosen.tasks or tuple(scales)
     if not tasks:
         raise EvaluateError(f"missing, expected names of recipes, such as {', '.join(sorted(shipped()))}", argument="tasks")
-    given = [pair_of_folders(os.fspath(corrupted), os.fspath(clean)) for corrupted, clean in pairs]
+    given = [path_list(pair) for pair in pairs]
     measurements: list[Measurement] = []
     skipped: EvaluateError | None = None
     for task in tasks:
         protocol = protocol_for(task, scales, clip=chosen.clip, seed=chosen.seed)
         restorer = _baseline(chosen.baseline, protocol) if network is None else _with_head(network, chosen.head, protocol)
-        opened = list(given)
-        for path in [os.fspath(path) for path in paths]:
+        opened = [pair_of_folders(corrupted, clean, protocol) for corrupted, clean in given]
+        for path in paths:
             try:
                 opened.append(open_benchmark(path, protocol))
             except EvaluateError as error:

@@ -25,6 +25,8 @@ class EvaluateOptions(RestorerOptions):
         (),
         help="Recipes to measure.",
         flag="task",
+        path=True,
+        expects="names or files of recipes",
         metavar="NAME",
         default_help="the checkpoint's tasks",
         group="Inputs and outputs",

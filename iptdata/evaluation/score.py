@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from iptdata.errors import DiskFull, EvaluateError, StorageError
 from iptdata.evaluation.benchmark import Benchmark, ImageError
 from iptdata.evaluation.paper import paper_psnr
 from iptdata.evaluation.protocol import Protocol
@@ -47,7 +48,7 @@ class Score:
         protocol: How the task is measured.
         restorer: Name of the restorer.
         rows: Scores of the images.
-        problems: Images that could not be measured, one line per image; the means are over the others.
+        problems: Images that could not be measured or saved, one line per image; the means are over the others.
     """
 
     benchmark: str
@@ -90,22 +91,24 @@ def score(
         save_images: Folder for the restored images, FOLDER/BENCHMARK/TASK/NAME.png.
 
     Raises:
-        EvaluateFailed: When the GPU runs out of memory.
-        StorageError: When a restored image cannot be written.
+        DiskFull: When the disk is full.
     """
-    rows, problems = [], []
+    rows, problems = [], list(benchmark.problems)
     for case in benchmark.cases:
         try:
             corrupted, clean = benchmark.load(case, protocol)
             restored = restorer(corrupted)
             if restored.shape != clean.shape:
                 raise ImageError(f"{case.name}: the restored image is {_size(restored)}, expected {_size(clean)}")
-        except ImageError as error:
-            problems.append(str(error))
-        else:
             if save_images is not None:
                 write_png(os.path.join(save_images, benchmark.name, protocol.task, f"{case.name}.png"), restored)
             rows.append(score_image(case.name, corrupted, restored, clean, protocol))
+        except DiskFull:
+            raise
+        except (ImageError, StorageError, EvaluateError) as error:
+            problems.append(str(error))
+        except MemoryError:
+            problems.append(f"{case.name}: out of memory")
         if on_image is not None:
             on_image(case.name)
     return Score(benchmark=benchmark.name, protocol=protocol, restorer=restorer.name, rows=rows, problems=problems)

@@ -1,5 +1,6 @@
 """Files behind any `pyarrow.fs` URL: s3://, gs://, hdfs://, file://."""
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,17 @@ import pyarrow.fs as pafs
 from iptdata.errors import StorageError, one_line
 from iptdata.files.backend import Sink
 from iptdata.files.urls import split_query
+
+
+@contextmanager
+def arrow_errors() -> Iterator[None]:
+    """Turn errors of Arrow, and names that are not UTF-8, into an OSError."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise OSError(errno.EIO, one_line(error, 200)) from error
+    except UnicodeError as error:
+        raise OSError(errno.EILSEQ, "the path is not UTF-8") from error
 
 
 class ArrowBackend:
@@ -42,9 +54,11 @@ class ArrowBackend:
             self._opened = os.getpid(), pafs.SubTreeFileSystem(path, filesystem)
         return self._opened[1]
 
+    @arrow_errors()
     def exists(self, relative: str) -> bool:
         return self.filesystem.get_file_info(relative).type != pafs.FileType.NotFound
 
+    @arrow_errors()
     def size(self, relative: str) -> int | None:
         info = self.filesystem.get_file_info(relative)
         return info.size if info.is_file else None
@@ -58,34 +72,39 @@ class ArrowBackend:
     def folders(self, relative: str) -> list[str]:
         return [info.base_name for info in self._list(relative) if info.type == pafs.FileType.Directory]
 
-    def walk(self) -> Iterator[tuple[str, int]]:
-        for info in self.filesystem.get_file_info(pafs.FileSelector("", recursive=True)):
-            if info.is_file:
-                yield info.path.lstrip("/"), info.size
-
+    @arrow_errors()
     def open(self, relative: str) -> pa.NativeFile:
-        return self.filesystem.open_input_file(relative)
+        filesystem = self.filesystem
+        if is_of_this_machine(filesystem) and filesystem.get_file_info(relative).type == pafs.FileType.Unknown:
+            raise OSError(errno.EINVAL, "not a regular file")  # opening a pipe could block
+        return filesystem.open_input_file(relative)
 
+    @arrow_errors()
     def read(self, relative: str, offset: int, length: int | None) -> bytes:
-        with self.filesystem.open_input_file(relative) as file:
+        with self.open(relative) as file:
             file.seek(offset)
             return file.read() if length is None else file.read(length)
 
     def for_arrow(self, relatives: Sequence[str]) -> tuple[pafs.FileSystem, list[str]]:
         return self.filesystem, list(relatives)
 
+    @arrow_errors()
     def make_folder(self, relative: str) -> None:
         self.filesystem.create_dir(relative, recursive=True)
 
     @contextmanager
     def create(self, relative: str) -> Iterator[Sink]:
-        with self.filesystem.open_output_stream(relative) as stream:
+        with arrow_errors():
+            stream = self.filesystem.open_output_stream(relative)
+        with stream:
             yield stream
 
+    @arrow_errors()
     def rename(self, source: str, target: str) -> None:
         """Move a file onto another; object stores copy it."""
         self.filesystem.move(source, target)
 
+    @arrow_errors()
     def remove(self, relative: str) -> None:
         self.filesystem.delete_file(relative)
 
@@ -97,5 +116,11 @@ class ArrowBackend:
         """Hold no lock: object stores have none."""
         yield
 
+    @arrow_errors()
     def _list(self, relative: str) -> list[pafs.FileInfo]:
         return self.filesystem.get_file_info(pafs.FileSelector(relative, allow_not_found=True))
+
+
+def is_of_this_machine(filesystem: pafs.FileSystem) -> bool:
+    """Whether a file system is that of a file:// URL."""
+    return isinstance(filesystem, pafs.SubTreeFileSystem) and isinstance(filesystem.base_fs, pafs.LocalFileSystem)

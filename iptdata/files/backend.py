@@ -1,6 +1,6 @@
 """The operations that `Storage` needs of a file system; `local` and `arrow` implement them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import IO, Protocol
 
@@ -52,12 +52,8 @@ class Backend(Protocol):
         """Names of the folders in a folder; empty if there is no folder."""
         ...
 
-    def walk(self) -> Iterator[tuple[str, int]]:
-        """Relative path and bytes of every file below the root."""
-        ...
-
     def open(self, relative: str) -> IO[bytes] | pa.NativeFile:
-        """A file opened for reading, seekable."""
+        """A file opened for reading, seekable; an OSError for pipes, sockets and devices, which are not opened."""
         ...
 
     def read(self, relative: str, offset: int, length: int | None) -> bytes:
@@ -85,7 +81,7 @@ class Backend(Protocol):
         ...
 
     def free_bytes(self) -> int | None:
-        """Free space of the disk, None if unknown."""
+        """Free space of the disk, None if unknown; an OSError if the file system is read-only."""
         ...
 
     def lock(self) -> AbstractContextManager[None]:

@@ -1,15 +1,20 @@
-"""Files on a local disk. Writes are durable: file and folder are synced."""
+"""Files on a local disk. Writes are durable where the file system can: file and folder are synced."""
 
-import fcntl
+import errno
+import logging
 import os
-import shutil
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
 import pyarrow.fs as pafs
 
 from iptdata.files.backend import Sink
+from iptdata.files.locks import lock, sync_file, sync_folder
+
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+_logger = logging.getLogger("iptdata.files")
 
 
 class LocalBackend:
@@ -31,37 +36,46 @@ class LocalBackend:
         return os.path.abspath(self._root)
 
     def exists(self, relative: str) -> bool:
-        return os.path.exists(self._path(relative))
+        return self._status(relative) is not None
 
     def size(self, relative: str) -> int | None:
-        path = self._path(relative)
-        return os.path.getsize(path) if os.path.isfile(path) else None
+        status = self._status(relative)
+        return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else None
 
     def sizes(self, relative: str) -> dict[str, int]:
-        return {entry.name: entry.stat().st_size for entry in self._entries(relative) if entry.is_file()}
+        sizes = {}
+        for entry in self._entries(relative):
+            try:  # suppress() takes longer than the rest of the loop
+                if entry.is_file():
+                    sizes[entry.name] = entry.stat().st_size
+            except OSError:  # a link that leads nowhere
+                continue
+        return sizes
 
     def names(self, relative: str) -> list[str]:
         return [entry.name for entry in self._entries(relative)]
 
     def folders(self, relative: str) -> list[str]:
-        return [entry.name for entry in self._entries(relative) if entry.is_dir()]
-
-    def walk(self) -> Iterator[tuple[str, int]]:
-        """Relative path and bytes of every file below the root.
-
-        Links are followed, after everything that is not a link; a folder that was visited is not entered again; a dangling
-        link has size 0.
-        """
-        return _walk(self._root, "", set())
+        folders = []
+        for entry in self._entries(relative):
+            with suppress(OSError):  # a link that leads nowhere
+                if entry.is_dir():
+                    folders.append(entry.name)
+        return folders
 
     def open(self, relative: str) -> IO[bytes]:
-        return open(self._path(relative), "rb")
+        return open(self._path(relative), "rb", opener=_open_regular)
 
     def read(self, relative: str, offset: int, length: int | None) -> bytes:
-        with open(self._path(relative), "rb", buffering=0) as file:
+        with open(self._path(relative), "rb", buffering=0, opener=_open_regular) as file:
             if offset:
                 file.seek(offset)
-            return file.read() if length is None else file.read(length)
+            if length is None:
+                return file.read()
+            data = file.read(length)
+            while len(data) < length and (more := file.read(length - len(data))):  # one call returns 2 GiB at most
+                data += more
+            return data
 
     def for_arrow(self, relatives: Sequence[str]) -> tuple[pafs.FileSystem, list[str]]:
         return pafs.LocalFileSystem(), [os.path.abspath(self._path(relative)) for relative in relatives]
@@ -73,40 +87,71 @@ class LocalBackend:
     def create(self, relative: str) -> Iterator[Sink]:
         with open(self._path(relative), "xb", buffering=0) as file:
             yield _FullWrites(file)
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
 
     def rename(self, source: str, target: str) -> None:
         os.replace(self._path(source), self._path(target))
-        _fsync_folder(os.path.dirname(self._path(target)))
+        sync_folder(os.path.dirname(self._path(target)))
 
     def remove(self, relative: str) -> None:
         os.unlink(self._path(relative))
 
-    def free_bytes(self) -> int:
+    def free_bytes(self) -> int | None:
         folder = self.absolute_root
         while not os.path.exists(folder):
             folder = os.path.dirname(folder)
-        return shutil.disk_usage(folder).free
+        try:
+            status = os.statvfs(folder)
+        except OSError:
+            return None
+        if status.f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return status.f_bavail * status.f_frsize if status.f_blocks else None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold a lock that the operating system releases when the process dies."""
         descriptor = os.open(self._root, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock(descriptor, wait=False):
+                _logger.warning("%s is on a file system without locks: run no other command that writes to it", self._root)
             yield
         finally:
             os.close(descriptor)
 
     def _path(self, relative: str) -> str:
-        return f"{self._root}/{relative}" if relative else self._root
+        return local_path(self._root, relative)
 
     def _entries(self, relative: str) -> list["os.DirEntry[str]"]:
-        path = self._path(relative)
-        if not os.path.isdir(path):
+        status = self._status(relative)
+        if status is None or not stat.S_ISDIR(status.st_mode):
             return []
-        with os.scandir(path) as entries:
+        with os.scandir(self._path(relative)) as entries:
             return list(entries)
+
+    def _status(self, relative: str) -> os.stat_result | None:
+        """What the system knows about a file or folder, None if there is none."""
+        try:
+            return os.stat(self._path(relative))
+        except OSError as error:
+            if error.errno not in _MISSING:
+                raise
+            return None
+
+
+def local_path(root: str, relative: str) -> str:
+    """The path of a file below a root.
+
+    Raises:
+        OSError: When no file can have this path.
+    """
+    path = f"{root}/{relative}" if relative else root
+    try:
+        valid = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # surrogates that do not represent bytes
+        valid = False
+    if not valid:
+        raise OSError(errno.EINVAL, "no file can have this name")
+    return path
 
 
 class _FullWrites:
@@ -121,27 +166,18 @@ class _FullWrites:
             view = view[self._file.write(view) :]
 
 
-def _fsync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _open_regular(path: str, flags: int) -> int:
+    """Open a file for reading, but no pipe or device, which could block or never end, or do something when it is opened."""
+    _check_regular(os.stat(path))
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
     try:
-        os.fsync(descriptor)
-    finally:
+        _check_regular(os.fstat(descriptor))
+    except OSError:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
-def _walk(root: str, relative: str, visited: set[tuple[int, int]]) -> Iterator[tuple[str, int]]:
-    folder = f"{root}/{relative}" if relative else root
-    status = os.stat(folder)
-    identity = (status.st_dev, status.st_ino)
-    if identity in visited:
-        return
-    visited.add(identity)
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name)):
-            path = f"{relative}/{entry.name}" if relative else entry.name
-            if entry.is_dir():
-                yield from _walk(root, path, visited)
-            elif entry.is_file():
-                yield path, entry.stat().st_size
-            else:
-                yield path, 0
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # open() refuses folders
+        raise OSError(errno.EINVAL, "not a regular file")

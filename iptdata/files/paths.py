@@ -3,10 +3,12 @@
 import os
 from collections.abc import Sequence
 
+from iptdata.values import expanded
+
 Path = str | os.PathLike[str]
 Paths = Path | Sequence[Path]
 
 
-def path_list(paths: Paths) -> list[Path]:
-    """The paths, or the single one, as a list."""
-    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+def path_list(paths: Paths) -> list[str]:
+    """The paths, or the single one, as a list, with `~` expanded."""
+    return [expanded(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]

@@ -1,29 +1,34 @@
 """A directory, local or behind any `pyarrow.fs` URL (s3://, gs://, hdfs://).
 
-Writes are atomic: a temporary file in the same folder, then a rename (a copy on object stores). Local writes are durable too:
-file and folder are synced.
+Writes are atomic: a temporary file in the same folder, then a rename (a copy on object stores). Local writes are durable too,
+where the file system can: file and folder are synced.
 """
 
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from iptdata.errors import StorageError, storage_errors
+from iptdata.errors import StorageError, storage_error, storage_errors
 from iptdata.files.arrow import ArrowBackend
 from iptdata.files.backend import Backend, Sink
 from iptdata.files.local import LocalBackend
-from iptdata.files.urls import split_query
+from iptdata.files.urls import check_url, is_utf8, split_query
 
 TEMPORARY_SUFFIX = ".partial"
 
 
 def split_file_path(path: str) -> tuple["Storage", str]:
-    """The folder of a file as a storage, and the file's name in it."""
+    """The folder of a file as a storage, and the file's name in it.
+
+    Raises:
+        StorageError: When the path has a scheme that is never opened.
+    """
+    check_url(path)
     folder, name = os.path.split(path)
     return Storage(folder or "."), name
 
@@ -35,9 +40,13 @@ class Storage:
 
     Args:
         root: A local path or a URL, optionally with options of `pyarrow.fs` after a `?`.
+
+    Raises:
+        StorageError: When it has a scheme that is never opened, see `check_url`.
     """
 
     def __init__(self, root: str) -> None:
+        check_url(root)
         base, self._query = split_query(root)
         self._base = base.rstrip("/") or "/"
         self.root: str = self._base + self._query
@@ -85,17 +94,6 @@ class Storage:
         with storage_errors(self.path(relative)):
             return sorted(self._backend.folders(relative))
 
-    def walk(self) -> Iterator[tuple[str, int]]:
-        """Relative path and bytes of every file below the root, in no particular order.
-
-        Links are followed, after everything that is not a link; a folder that was visited is not entered again; a dangling
-        link has size 0.
-
-        Raises:
-            OSError: When the root is missing or a folder cannot be listed.
-        """
-        return self._backend.walk()
-
     def read(self, relative: str, offset: int = 0, length: int | None = None) -> bytes:
         """`length` bytes from `offset`, or all the rest.
 
@@ -105,7 +103,7 @@ class Storage:
         try:
             return self._backend.read(relative, offset, length)
         except OSError as error:
-            raise self._error("read", relative, error) from error
+            raise storage_error(self.path(relative), error, "read") from error
 
     def read_chunks(self, relative: str, size: int) -> Iterator[bytes]:
         """A file from start to end, at most `size` bytes at a time.
@@ -118,7 +116,7 @@ class Storage:
                 while chunk := file.read(size):
                     yield chunk
             except OSError as error:
-                raise self._error("read", relative, error) from error
+                raise storage_error(self.path(relative), error, "read") from error
 
     def open(self, relative: str) -> IO[bytes] | pa.NativeFile:
         """A file opened for reading, seekable.
@@ -129,10 +127,17 @@ class Storage:
         try:
             return self._backend.open(relative)
         except OSError as error:
-            raise self._error("open", relative, error) from error
+            raise storage_error(self.path(relative), error, "open") from error
 
     def for_arrow(self, relatives: Sequence[str]) -> tuple[pafs.FileSystem, list[str]]:
-        """An Arrow file system, and the paths of files in it, for libraries that read through Arrow."""
+        """An Arrow file system, and the paths of files in it, for libraries that read through Arrow.
+
+        Raises:
+            StorageError: When a path is not UTF-8, which these libraries require.
+        """
+        for relative in relatives:
+            if not is_utf8(relative):
+                raise StorageError(f"cannot open {self.path(relative)}: the path is not UTF-8", hint="Rename it")
         return self._backend.for_arrow(relatives)
 
     def make_folder(self, relative: str = "") -> None:
@@ -148,15 +153,15 @@ class Storage:
             DiskFull: When the disk is full.
             StorageError: When it cannot be written for another reason.
         """
-        folder, name = os.path.split(relative)
-        temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}")
+        temporary = os.path.join(os.path.dirname(relative), f".{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}")
         with storage_errors(self.path(relative)):
             try:
                 with self._backend.create(temporary) as sink:
                     yield sink
                 self._backend.rename(temporary, relative)
             except BaseException:
-                self.remove(temporary)
+                with suppress(StorageError):  # the first error is the one to report
+                    self.remove(temporary)
                 raise
 
     def write(self, relative: str, data: bytes) -> None:
@@ -182,14 +187,20 @@ class Storage:
                 self.remove(f"{folder}/{name}".lstrip("/"))
 
     def free_bytes(self) -> int | None:
-        """Free space of the disk of a local root, None for a remote one."""
-        return self._backend.free_bytes()
+        """Free space of the disk of a local root, None for a remote one and where the file system does not report it.
+
+        Raises:
+            StorageError: When the file system is read-only.
+        """
+        with storage_errors(self.root):
+            return self._backend.free_bytes()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold a lock on the root folder during the block, so that two commands do not write to it.
 
-        The operating system releases it when the process dies; a remote root has no lock.
+        The operating system releases it when the process dies. A remote root has no lock, nor has a file system without locks,
+        see `iptdata.files.locks`.
 
         Raises:
             StorageError: When another process holds it.
@@ -202,6 +213,3 @@ class Storage:
                     message = f"another process is writing to {self.root}"
                     raise StorageError(message, hint="Wait until it has finished or choose another `out`") from error
             yield
-
-    def _error(self, verb: str, relative: str, error: OSError) -> StorageError:
-        return StorageError(f"cannot {verb} {self.path(relative)}: {error.strerror or error}")

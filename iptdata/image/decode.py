@@ -1,132 +1,95 @@
-"""Decode images to RGB uint8: greyscale is stacked to three channels, EXIF orientation and alpha are ignored."""
+"""The one way from encoded bytes to RGB uint8. Grey is stacked to three channels; EXIF orientation and alpha are ignored."""
 
-import io
-import warnings
-from dataclasses import dataclass
+import importlib.metadata
+from collections.abc import Callable
 
 import cv2
-import numpy as np
-import PIL
 import simplejpeg
-from PIL import Image, ImageFile
 
-from iptdata.image.header import image_size, is_jpeg, is_tiff, jpeg_header
+from iptdata.image.bmp import decode_bmp
+from iptdata.image.decoded import Decoded, Request, Unusable
+from iptdata.image.jpeg import decode_jpeg
+from iptdata.image.webp import decode_webp
 
-_CV2_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+__all__ = ["Decoded", "Unusable", "decode", "decoder_versions"]
 
-_DETAIL_CHARACTERS = 200
-_TRUNCATION_MARKERS = ("premature end", "truncated")
+_FOUND_BYTES = 12
 
-Image.MAX_IMAGE_PIXELS = None  # `decode` checks the header before
-warnings.filterwarnings("ignore", module=r"PIL\.")  # relevant problems are returned as damage
-
-
-class Unusable(Exception):
-    """An image that cannot be decoded.
-
-    Attributes:
-        reason: "unreadable", "truncated", "damaged" or "too many pixels".
-        detail: The decoder's message on one line.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail: str = " ".join(detail.split())[:_DETAIL_CHARACTERS]
+# What is wrong with a file is raised, not written to the terminal.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """A decoded image.
+def _decode_png(data: bytes, request: Request) -> Decoded:
+    from iptdata.image.png import decode_png  # noqa: PLC0415 - imagecodecs takes 0.1 s to import
 
-    Attributes:
-        pixels: uint8 (H, W, 3) RGB.
-        damage: The decoder's message for a damaged file, None for an intact one.
-    """
+    return decode_png(data, request)
 
-    pixels: np.ndarray
-    damage: str | None = None
+
+def _decode_tiff(data: bytes, request: Request) -> Decoded:
+    from iptdata.image.tiff import decode_tiff  # noqa: PLC0415 - as above
+
+    return decode_tiff(data, request)
 
 
 def decoder_versions() -> dict[str, str]:
     """Versions of the decoding libraries. A corpus records them, since pixels may differ between versions."""
-    return {"simplejpeg": simplejpeg.__version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
+    return {
+        "simplejpeg": simplejpeg.__version__,
+        "opencv": cv2.__version__,
+        "imagecodecs": importlib.metadata.version("imagecodecs"),
+    }
 
 
-def decode(data: bytes, *, max_pixels: int = 100_000_000, keep_damaged: bool = False) -> Decoded:
-    """Decode a JPEG, PNG, WebP, BMP or TIFF. The format is detected from the bytes, not from a name.
+def decode(data: bytes, *, max_pixels: int = 100_000_000, keep_damaged: bool = False, with_alpha: bool = False) -> Decoded:
+    """Decode a JPEG, PNG, WebP, BMP or TIFF; the format is detected from the bytes, not from a name.
 
-    libjpeg-turbo (simplejpeg) decodes JPEG, Pillow decodes CMYK and TIFF with alpha, OpenCV decodes the rest, with Pillow as
-    fallback.
+    Grey is stacked, colours are taken as they are (not multiplied by alpha), CMYK is converted without a profile, and 16-bit
+    samples are scaled with rounding. Of several pages or frames the first is decoded. Orientation and profiles are ignored.
+
+    What a file can cost is bounded before it is decoded:
+
+    - every format: `max_pixels`, in the header and again in the result, and 9 bytes for each of them while it is decoded, so
+      that deep images with alpha, progressive CMYK and the like must be smaller;
+    - JPEG: 10,000 markers, 100 scans, and as many that their pixels together are 15 times `max_pixels`;
+    - PNG: a million chunks, all within the file; nothing is read but header, palette, transparency and pixels, which must not
+      inflate to much more than their rows;
+    - TIFF: 100,000 strips or tiles, none decompressed beyond the size of its rows, tiles that together are at most 4 times
+      the image; nothing is read but the tags of the pixels of the first image, none of which may be there twice.
 
     Args:
         data: Content of the file.
-        max_pixels: Maximum number of pixels, checked in the header before decoding.
-        keep_damaged: Return what the decoder could recover from a damaged file.
+        max_pixels: Maximum number of pixels.
+        keep_damaged: Return what can be recovered from a damaged file.
+        with_alpha: Return transparency, too.
 
     Raises:
         Unusable: When the image cannot be decoded, is damaged and not to be kept, or has too many pixels.
     """
+    request = Request(max_pixels=max_pixels, keep_damaged=keep_damaged, with_alpha=with_alpha)
     try:
-        return _decode_jpeg(data, max_pixels, keep_damaged) if is_jpeg(data) else _decode_other(data, max_pixels, keep_damaged)
+        decoded = _decoder(data)(data, request)
     except Unusable:
         raise
-    except Exception as error:
+    except Exception as error:  # Whatever a decoder raises is a reason.
         raise Unusable("unreadable", f"{type(error).__name__}: {error}") from error
+    request.check_size(*decoded.pixels.shape[:2])
+    return decoded
 
 
-def _check_pixels(height: int, width: int, max_pixels: int) -> None:
-    if height * width > max_pixels:
-        raise Unusable("too many pixels", f"{width}x{height}, more than {max_pixels:,}")
+_DECODERS: dict[tuple[bytes, ...], Callable[[bytes, Request], Decoded]] = {
+    (b"\xff\xd8\xff",): decode_jpeg,
+    (b"\x89PNG\r\n\x1a\n",): _decode_png,
+    (b"BM",): decode_bmp,
+    (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"): _decode_tiff,
+}
 
 
-def _decode_jpeg(data: bytes, max_pixels: int, keep_damaged: bool) -> Decoded:
-    height, width, cmyk = jpeg_header(data)
-    _check_pixels(height, width, max_pixels)
-    if cmyk:
-        return _decode_pillow(data, keep_damaged)
-    try:
-        return Decoded(simplejpeg.decode_jpeg(data, "RGB"))
-    except ValueError as error:
-        damage = str(error)
-    recovered = simplejpeg.decode_jpeg(data, "RGB", strict=False)
-    if not keep_damaged:
-        raise Unusable(_kind(damage), damage)
-    return Decoded(recovered, damage)
-
-
-def _decode_other(data: bytes, max_pixels: int, keep_damaged: bool) -> Decoded:
-    _check_pixels(*image_size(data), max_pixels)
-    if is_tiff(data) and Image.open(io.BytesIO(data)).mode in ("RGBA", "RGBX", "LA", "CMYK"):
-        return _decode_pillow(data, keep_damaged)  # OpenCV multiplies a TIFF's colours by its alpha
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _CV2_FLAGS)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        return _decode_pillow(data, keep_damaged)
-    return Decoded(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels))
-
-
-def _decode_pillow(data: bytes, keep_damaged: bool) -> Decoded:
-    try:
-        return Decoded(_pillow_pixels(data))
-    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise any kind of error for damaged files
-        damage = str(error)
-    ImageFile.LOAD_TRUNCATED_IMAGES = True
-    try:
-        recovered = _pillow_pixels(data)
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
-    if not keep_damaged:
-        raise Unusable(_kind(damage), damage)
-    return Decoded(recovered, damage)
-
-
-def _kind(damage: str) -> str:
-    return "truncated" if any(marker in damage.lower() for marker in _TRUNCATION_MARKERS) else "damaged"
-
-
-def _pillow_pixels(data: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(data)) as picture:
-        return np.array(picture.convert("RGB"))
+def _decoder(data: bytes) -> Callable[[bytes, Request], Decoded]:
+    """The decoder for the format whose magic number the bytes begin with."""
+    for magics, decoder in _DECODERS.items():
+        if data.startswith(magics):
+            return decoder
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return decode_webp
+    found = f"a file that begins with {bytes(data[:_FOUND_BYTES])!r}" if data else "an empty file"
+    raise Unusable("unreadable", f"found {found}, expected JPEG, PNG, WebP, BMP or TIFF")

@@ -7,12 +7,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from iptdata.errors import InspectError, ShardError, without_secrets
+from iptdata.errors import InspectError, ShardError, StorageError, without_secrets
 from iptdata.inspection.pair import Pair
 from iptdata.inspection.rows import ManifestTable, UnknownColumn
+from iptdata.shards.fields import check_depth
 from iptdata.shards.find import ShardGroup
 from iptdata.shards.reader import Shard
-from iptdata.shards.tars import Sample, Tar
+from iptdata.shards.tar_samples import Sample
+from iptdata.shards.tars import Tar
+
+_MAX_TEXT_BYTES = 1 << 20
+_LISTED = 3
+
+
+class Problem(str):
+    """A note about a shard or a sample that is damaged or cannot be read."""
+
+    __slots__ = ()
 
 
 class PairSelection(NamedTuple):
@@ -41,7 +52,8 @@ def choose(
         count: Maximum number of pairs of each recipe and split.
 
     Returns:
-        The selections, and a message for each recipe and split that was skipped or could not be read.
+        The selections, and a message for each recipe and split that was skipped; those about what is damaged or could not be
+        read are a `Problem`.
 
     Raises:
         InspectError: When no pair is selected, or the condition is valid for no recipe.
@@ -61,7 +73,10 @@ def choose(
             description = group.shards[0].info.identity["recipe"]["description"] if group.shards else ""
             chosen.append(PairSelection(group.title, description, pairs))
     if not chosen:
-        raise refused[0][1] if refused else InspectError("; ".join(notes) or "found no recipe and split to show")
+        if refused:
+            raise refused[0][1]
+        more = [f"and {len(notes) - _LISTED:,} more"] if len(notes) > _LISTED else []
+        raise InspectError("; ".join([*notes[:_LISTED], *more]) or "found no recipe and split to show")
     if refused:
         notes.append(f"skipped because they lack a requested column: {', '.join(title for title, _ in refused)}")
     return chosen, notes
@@ -88,14 +103,15 @@ def select_from_group(group: ShardGroup, where: str | None, sort: str, count: in
         if where is not None or sort != "random":
             raise UnknownColumn(f"{group.title} has no manifests, which `where` and `sort` need")
         return _select_from_tars(group, count)
-    pairs, notes = [], list(map(str, group.problems))
+    pairs: list[Pair] = []
+    notes: list[str] = [Problem(problem) for problem in group.problems]
     if sort.endswith("psnr") and group.shards[0].info.clean != group.shards[0].info.corrupted:
         notes.append(f"{group.title}: PSNR is not recorded when sizes differ; its pairs are sorted by key")
     for shard, pair_index in ManifestTable(group.shards).select(where, sort, count):
         try:
             pairs.append(read_pair(group, shard, pair_index))
-        except ShardError as error:
-            notes.append(str(error))
+        except (ShardError, StorageError) as error:
+            notes.append(Problem(error))
     return pairs, notes
 
 
@@ -105,11 +121,10 @@ def find_pair_by_key(groups: Sequence[ShardGroup], key: str) -> list[Pair]:
     Raises:
         InspectError: When there is none.
     """
-    condition = f"key = '{key.encode('utf-8', 'backslashreplace').decode().replace(chr(39), chr(39) * 2)}'"
     found = []
     for group in groups:
         if group.shards:
-            found += [read_pair(group, *row) for row in ManifestTable(group.shards).select(condition, "random", 1)]
+            found += [read_pair(group, *row) for row in ManifestTable(group.shards).find(key)]
         for tar in [] if group.shards else group.tars:
             found += [_of_sample(group, tar, sample) for sample in tar.contents.samples if sample.key == key]
     if not found:
@@ -145,11 +160,11 @@ def _select_from_tars(group: ShardGroup, count: int) -> tuple[list[Pair], list[s
     """Pairs of tars, and a message for each that cannot be read."""
     found = list(tar_pairs(group, count))
     return [pair for pair in found if isinstance(pair, Pair)], [
-        str(problem) for problem in found if not isinstance(problem, Pair)
+        Problem(problem) for problem in found if not isinstance(problem, Pair)
     ]
 
 
-def tar_pairs(group: ShardGroup, count: int) -> Iterator[Pair | ShardError]:
+def tar_pairs(group: ShardGroup, count: int) -> Iterator[Pair | ShardError | StorageError]:
     """Pairs evenly spread over the readable part of tars, one at a time, and errors."""
     yield from group.problems if group.split or not group.tars else ()
     samples = [(tar, sample) for tar in group.tars for sample in tar.contents.samples]
@@ -157,7 +172,7 @@ def tar_pairs(group: ShardGroup, count: int) -> Iterator[Pair | ShardError]:
     for index in np.unique(np.linspace(0, len(samples) - 1, count).astype(int)) if samples else []:
         try:
             yield _of_sample(group, *samples[index])
-        except ShardError as error:
+        except (ShardError, StorageError) as error:
             yield error
 
 
@@ -183,13 +198,20 @@ def _record(tar: Tar, sample: Sample) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if "json" in sample.members:
         try:
-            found = json.loads(tar.read(sample, "json"))
+            found = json.loads(_text(tar, sample, "json"))
+            check_depth(found)
         except (ValueError, RecursionError):
             found = {"json": "unreadable"}
         facts = found if isinstance(found, dict) else {"json": found}
     if "cls" in sample.members:
-        facts.setdefault("label", tar.read(sample, "cls").decode("utf-8", "replace").strip())
+        facts.setdefault("label", _text(tar, sample, "cls").decode("utf-8", "replace").strip())
     return facts
+
+
+def _text(tar: Tar, sample: Sample, extension: str) -> bytes:
+    """A member that holds a text, empty when it is too long to be one."""
+    _, size = sample.members[extension]
+    return tar.read(sample, extension) if size <= _MAX_TEXT_BYTES else b""
 
 
 def _finite(value: object) -> float | None:

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from iptdata.errors import InspectError
+from iptdata.errors import InspectError, printable
 from iptdata.inspection.column_stats import ColumnStats
 from iptdata.inspection.rows import ManifestTable
 from iptdata.inspection.summary import SplitSummary, summarise
 from iptdata.shards.find import ShardGroup
 
+_MAX_VALUE, _MAX_DIFFERENCES = 200, 100
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -21,7 +23,7 @@ class Comparison:
 
     Attributes:
         title: Recipe and split, of both when their names differ.
-        differences: Differences of recipe, seed, source and options: name, value in A, value in B.
+        differences: Differences of recipe, seed, source and options, at most 100: name, value in A, value in B.
         spreads: Name and statistics in A and in B of each column; None when one side does not have it.
         pairs: Number of pairs in A and in B.
         same_clean: Number of pairs of A whose source and box are also in B.
@@ -94,7 +96,7 @@ def _compare(first: ShardGroup, second: ShardGroup) -> Comparison:
     same_clean, same = _shared(ManifestTable(first.shards), ManifestTable(second.shards), _same_process(a.identity, b.identity))
     return Comparison(
         title=first.title if first.title == second.title else f"{first.title} and {second.title}",
-        differences=tuple(_differences(a.identity, b.identity)),
+        differences=tuple(islice(_differences(a.identity, b.identity), _MAX_DIFFERENCES)),
         spreads=tuple(_stats(a, b)),
         pairs=(a.pairs, b.pairs),
         same_clean=same_clean,
@@ -117,11 +119,11 @@ def _differences(a: Any, b: Any, name: str = "") -> Iterator[tuple[str, str, str
         for index, (one, other) in enumerate(zip(a, b, strict=True)):
             yield from _differences(one, other, f"{name}.{index}")
     elif a != b:
-        yield name, _text(a), _text(b)
+        yield printable(name, _MAX_VALUE), _text(a), _text(b)
 
 
 def _text(value: Any) -> str:
-    return "none" if value is None else str(value)
+    return "none" if value is None else printable(str(value), _MAX_VALUE)
 
 
 def _same_process(a: dict[str, Any], b: dict[str, Any]) -> bool:

@@ -35,7 +35,9 @@ def ladder_of_image(data: bytes, name: str, recipes: Sequence[Recipe], seed: int
     try:
         image = decode(data).pixels
     except Unusable as error:
-        raise InspectError(f"{name} is {error.reason}, expected an image or the key of a pair", argument="ladder") from error
+        raise InspectError(
+            f"{name} is {error.reason}, expected an image or the key of a pair: {error.detail}", argument="ladder"
+        ) from error
     height, width = image.shape[:2]
     side = next((side for side in _SIDES if side <= min(height, width)), None)
     if side is None:

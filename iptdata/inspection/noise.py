@@ -11,6 +11,7 @@ from iptdata.shards.reader import Shard
 
 SAMPLE = 512
 _RUNS = 8
+_RUN_BYTES = 1 << 28
 _MAX_DIFFERENCE = 63
 _MIN_VALUES = 256
 # Standard error of a sigma from the share within one of it, times sqrt(n) / sigma: sqrt(p (1 - p)) / (2 phi(1)).
@@ -47,13 +48,13 @@ def check_noise(shards: Sequence[Shard]) -> NoiseCheck | None:
     runs = [filled[index] for index in np.unique(np.linspace(0, len(filled) - 1, _RUNS).astype(int))] if filled else []
     found: list[tuple[float, float, int]] = []
     for shard in runs:
-        count = min(shard.info.pairs, SAMPLE // len(runs))
+        count = min(shard.info.pairs, SAMPLE // len(runs), max(1, _RUN_BYTES // shard.info.stride))
         start = (shard.info.pairs - count) // 2
-        if "params" not in shard.schema.names:
+        if "params" not in shard.schema.names or shard.schema.field("params").type.get_field_index("sigma") < 0:
             continue
         params = shard.rows(["params"])["params"].slice(start, count).to_pylist()
         for clean, corrupted, drawn in zip(*shard.pairs(start, count), params, strict=True):
-            measured = noise_sigma(clean, corrupted)
+            measured = noise_sigma(clean, corrupted) if clean.shape == corrupted.shape else None
             if measured is not None and drawn["sigma"] >= 1:
                 found.append((drawn["sigma"], *measured))
     if not found:

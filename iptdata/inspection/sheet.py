@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from iptdata.errors import InspectError
+from iptdata.errors import InspectError, printable
 from iptdata.inspection.choose import PairSelection
 from iptdata.inspection.pair import Pair, enlarge
 
 _TILE = 192
 _GAP, _CELL_GAP, _LINE = 8, 28, 16
 _MAX_SIDE = 65_500  # pixels, of a JPEG
+_MAX_LETTERS = 300
 _BACKGROUND, _INK, _FAINT = (24, 26, 30), (235, 235, 235), (160, 165, 175)
 
 
@@ -126,6 +127,7 @@ def _wrapped(parts: Sequence[str], width: int, between: str = "   ") -> list[str
 
 
 def _cut(text: str, width: int) -> str:
+    text = printable(text, _MAX_LETTERS)
     if _length(text) <= width:
         return text
     while text and _length(text + "...") > width:
@@ -138,8 +140,8 @@ def _length(text: str) -> float:
 
 
 def _plain(text: str) -> str:
-    """The text limited to the letters that every font of Pillow has."""
-    return text.encode("latin-1", "replace").decode("latin-1")
+    """The text on one line, limited to the letters that every font of Pillow has."""
+    return printable(text).encode("latin-1", "replace").decode("latin-1")
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from iptdata.shards.manifest import ShardInfo
 FLAT_STD = 2.0
 _FINER = 84
 _EXAMPLES = 3
+_MISSING_LISTED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,8 @@ class SplitSummary:
         rejected: Number of images without any pair, by reason.
         examples: Some rejected images, as (source, reason, detail).
         lost_flat: Number of patches that were dropped as flat from images that were kept.
-        missing: Indices of units that the plan has but that have no shard; empty when shards were named instead of a folder.
+        missing_count: Number of units that the plan has but that have no shard; 0 when shards were named instead of a folder.
+        missing: Indices of the first 1,000 of them.
         problems: Messages about unusable shards.
     """
 
@@ -65,6 +68,7 @@ class SplitSummary:
     rejected: dict[str, int]
     examples: tuple[tuple[str, str, str], ...]
     lost_flat: int
+    missing_count: int
     missing: tuple[int, ...]
     problems: tuple[str, ...]
 
@@ -82,8 +86,9 @@ def summarise(group: ShardGroup) -> SplitSummary:
     for info in infos:
         totals.add(info)
     table = ManifestTable(shards)
-    (flat,) = table.aggregate(f"count_if(clean_std < {FLAT_STD})")
-    psnr, *params = [stats_of_column(table, name) for name in ("psnr", *table.params)]
+    flat = table.count_flat(FLAT_STD)
+    psnr, *params = [stats_of_column(table, name) for name in ("psnr", *(f"params.{name}" for name in table.params))]
+    missing_count, missing = missing_units(infos) if group.whole_folders else (0, ())
     dropped = [reject for info in infos for reject in info.dropped]
     return SplitSummary(
         task=group.task,
@@ -105,14 +110,15 @@ def summarise(group: ShardGroup) -> SplitSummary:
         rejected=dict(totals.rejected.most_common()),
         examples=tuple((reject.source, reject.reason, reject.detail) for reject in dropped[:_EXAMPLES]),
         lost_flat=totals.flat,
-        missing=missing_units(infos) if group.whole_folders else (),
+        missing_count=missing_count,
+        missing=missing,
         problems=tuple(map(str, group.problems)),
     )
 
 
 def stats_of_column(table: ManifestTable, name: str) -> ColumnStats | None:
-    """Statistics of a column; None when it is empty. Quantiles are accurate to 1/2,000 of the range."""
-    count, mean, low, high = table.aggregate(f'count("{name}"), avg("{name}"), min("{name}"), max("{name}")')
+    """Statistics of a column (`ManifestTable.range`), None if it is empty; quantiles are accurate to 1/2,000 of the range."""
+    count, mean, low, high = table.range(name)
     if not count:
         return None
     fine = table.histogram(name, low, high, BINS * _FINER)
@@ -120,12 +126,18 @@ def stats_of_column(table: ManifestTable, name: str) -> ColumnStats | None:
     quantiles = np.interp(np.array(QUANTILES) * count, np.concatenate([[0], np.cumsum(fine)]), edges)
     bins = fine.reshape(BINS, _FINER).sum(1)
     return ColumnStats(
-        name=name, count=count, mean=mean, low=low, high=high, quantiles=tuple(quantiles.tolist()), bins=tuple(bins.tolist())
+        name=name.removeprefix("params."),
+        count=count,
+        mean=mean,
+        low=low,
+        high=high,
+        quantiles=tuple(quantiles.tolist()),
+        bins=tuple(bins.tolist()),
     )
 
 
-def missing_units(infos: Sequence[ShardInfo]) -> tuple[int, ...]:
-    """Indices of units that have no shard.
+def missing_units(infos: Sequence[ShardInfo]) -> tuple[int, tuple[int, ...]]:
+    """Number of units that have no shard, and the indices of the first of them.
 
     The number of units follows from source and options. With a holdout it does not, and only gaps are found.
     """
@@ -135,4 +147,5 @@ def missing_units(infos: Sequence[ShardInfo]) -> tuple[int, ...]:
     if not options["holdout"]:
         used = min(images, options["limit"] or images)
         stop = max(stop, -(-used // options["images_per_shard"]))
-    return tuple(sorted(set(range(stop)) - present))
+    absent = (unit for unit in range(stop) if unit not in present)
+    return stop - len(present), tuple(islice(absent, _MISSING_LISTED))

@@ -4,10 +4,10 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from iptdata.errors import ShardError
 from iptdata.inspection.choose import tar_pairs
 from iptdata.inspection.column_stats import ColumnStats, stats_of_values
 from iptdata.inspection.noise import SAMPLE, noise_sigma
+from iptdata.inspection.pair import Pair
 from iptdata.shards.find import ShardGroup
 
 _LISTED = 8
@@ -62,7 +62,7 @@ def summarise_tars(group: ShardGroup) -> TarsSummary:
     shapes: Counter[str] = Counter()
     psnr, sigmas, notes = [], [], []
     for found in tar_pairs(group, SAMPLE):
-        if isinstance(found, ShardError):
+        if not isinstance(found, Pair):
             notes.append(str(found))
             continue
         shapes[_shapes(found.clean.shape, found.corrupted.shape)] += 1

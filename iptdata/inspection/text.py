@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from iptdata.errors import printable
 from iptdata.inspection.column_stats import ColumnStats
 from iptdata.inspection.summary import SplitSummary, summarise
 from iptdata.inspection.tar_summary import TarsSummary, summarise_tars
@@ -10,6 +11,7 @@ from iptdata.units import format_bytes, pluralize
 
 Summary = SplitSummary | TarsSummary
 _FLAT_WARNED, _NOISE_WARNED, _ERRORS_WARNED, _LISTED = 0.05, 0.02, 4, 8
+_LINE = 200
 
 
 def summarise_all(groups: Sequence[ShardGroup]) -> list[Summary]:
@@ -26,7 +28,9 @@ def summarise_all(groups: Sequence[ShardGroup]) -> list[Summary]:
 
 def description(summary: Summary) -> str:
     """Description of the recipe."""
-    return summary.identity["recipe"]["description"] if isinstance(summary, SplitSummary) else "tars without a manifest"
+    if not isinstance(summary, SplitSummary):
+        return "tars without a manifest"
+    return printable(summary.identity["recipe"]["description"], _LINE)
 
 
 def shown_columns(summary: Summary) -> list[ColumnStats]:
@@ -51,7 +55,7 @@ def _split_facts(summary: SplitSummary) -> list[str]:
         f"{pluralize(summary.pairs, 'pair')}, {clean} clean and {corrupted} corrupted",
         pluralize(summary.classes, "class", "classes"),
         f"{pluralize(summary.shards, 'shard')}, {format_bytes(summary.bytes)}",
-        f"{summary.shards:,}/{pluralize(summary.shards + len(summary.missing), 'unit')} complete",
+        f"{summary.shards:,}/{pluralize(summary.shards + summary.missing_count, 'unit')} complete",
         f"seed {summary.identity['seed']}",
     ]
     if summary.flat:
@@ -64,11 +68,11 @@ def _split_facts(summary: SplitSummary) -> list[str]:
 
 def _tar_facts(summary: TarsSummary) -> list[str]:
     samples = pluralize(summary.samples, "sample") + ("" if summary.whole else " or more")
-    members = ", ".join(f"{name} ({count:,})" for name, count in list(summary.members.items())[:_LISTED])
+    members = ", ".join(f"{printable(name, 80)} ({count:,})" for name, count in list(summary.members.items())[:_LISTED])
     shapes = ", ".join(f"{shape} ({count:,})" for shape, count in list(summary.shapes.items())[:_LISTED])
     found = [f"{pluralize(summary.tars, 'tar')}, {format_bytes(summary.bytes)}", samples, f"members {members or 'none'}"]
     if summary.sampled:
-        found.append(f"{pluralize(summary.sampled, 'pair')} sampled: {shapes}")
+        found.append(f"{pluralize(summary.sampled, 'pair')} looked at: {shapes}")
     return found
 
 
@@ -80,7 +84,7 @@ def warnings(summary: Summary) -> list[str]:
 def _split_warnings(summary: SplitSummary) -> list[str]:
     found = []
     if summary.missing:
-        found.append(f"{_are(len(summary.missing), 'unit')} missing ({listed(summary.missing)}); run the same build again")
+        found.append(f"{_are(summary.missing_count, 'unit')} missing ({listed(summary.missing)}); run the same build again")
     if summary.repeated:
         verb = "has" if summary.repeated == 1 else "have"
         found.append(f"{pluralize(summary.repeated, 'pair')} {verb} the same source and box as another pair")
@@ -93,8 +97,11 @@ def _split_warnings(summary: SplitSummary) -> list[str]:
     if noise and abs(noise.measured - noise.drawn) > max(_NOISE_WARNED * noise.drawn, _ERRORS_WARNED * noise.error):
         found.append(f"the noise in the pixels has sigma {noise.measured:.2f}, expected {noise.drawn:.2f}")
     if summary.rejected:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.rejected.items())
-        examples = "; ".join(f"{source}: {detail or reason}" for source, reason, detail in summary.examples)
+        reasons = ", ".join(f"{count:,} {printable(reason, 80)}" for reason, count in [*summary.rejected.items()][:_LISTED])
+        reasons += ", ..." if len(summary.rejected) > _LISTED else ""
+        examples = "; ".join(
+            f"{printable(source, _LINE)}: {printable(detail or reason, _LINE)}" for source, reason, detail in summary.examples
+        )
         found.append(f"images dropped: {reasons} (for example {examples})")
     if summary.lost_flat:
         verb = "was" if summary.lost_flat == 1 else "were"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +12,17 @@ import torch
 from torch import nn
 
 import iptdata
-from iptdata.errors import ModelError
+from iptdata.errors import ModelError, one_line, shown, unknown_key
 from iptdata.files.storage import split_file_path
 from iptdata.model.presets import KINDS, Config, kind_of, make_model
-from iptdata.model.weights import read_content, with_weights
+from iptdata.model.weights import read_content, tensors_of, with_weights
+from iptdata.values import expanded
 
-_FORMAT = "iptdata checkpoint"
+FORMAT = "iptdata checkpoint"
 _VERSION = 1
 _UPDATE = "Update iptdata"
+_MAX_TEXT = 100
+_MAX_STEP = 2**40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
         StorageError: When it cannot be written, for instance because the disk is full.
     """
     content = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "version": _VERSION,
         "package": checkpoint.package,
         "model": {"kind": kind_of(checkpoint.config), **dataclasses.asdict(checkpoint.config)},
@@ -75,27 +79,65 @@ def load_checkpoint(path: str) -> Checkpoint:
         path: File to read.
 
     Raises:
-        ModelError: When it cannot be read, or is not an iptdata checkpoint.
+        CheckpointDamaged: When its content is damaged.
+        ModelError: When it cannot be read, is not an iptdata checkpoint, or a field is missing or not allowed.
     """
+    path = expanded(path)
     content = read_content(path)
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    if not isinstance(content, dict) or not _is(content.get("format"), FORMAT):
         raise ModelError(
             f"{path} is not an iptdata checkpoint",
             hint=f"Convert released checkpoints with `iptdata checkpoint import {path}`",
         )
-    if content["version"] != _VERSION:
-        raise ModelError(f"{path}: found version {content['version']} of the format, expected {_VERSION}", hint=_UPDATE)
-    fields = dict(content["model"])
-    kind = fields.pop("kind")
-    if kind not in KINDS:
-        raise ModelError(f"{path}: found a network of kind {kind!r}, expected one of {', '.join(KINDS)}", hint=_UPDATE)
+    version = content.get("version")
+    if not _is(version, _VERSION):
+        raise ModelError(f"{path}: found version {shown(version)} of the format, expected {_VERSION}", hint=_UPDATE)
+    config = _read_config(content.get("model"), path)
+    weights = tensors_of(content.get("weights"), path, os.path.getsize(path))
+    if weights is None:
+        raise ModelError(f"{path}: weights: found {shown(content.get('weights'))}, expected tensors by name")
+    package = content.get("package")
+    if not isinstance(package, str) or len(package) > _MAX_TEXT or not package.isprintable():
+        raise ModelError(f"{path}: package: found {shown(package)}, expected a version of iptdata")
+    return Checkpoint(config=config, weights=weights, training=_read_training(content.get("training"), path), package=package)
+
+
+def _is(found: object, expected: str | int) -> bool:
+    """Whether a value from a file, such as a tensor, equals a constant of the same type."""
+    return type(found) is type(expected) and found == expected
+
+
+def _read_config(found: object, path: str) -> Config:
+    """The configuration of the network in a checkpoint."""
+    if not isinstance(found, dict):
+        raise ModelError(f"{path}: model: found {shown(found)}, expected the configuration of a network")
+    kind = found.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ModelError(f"{path}: found a network of kind {shown(kind)}, expected one of {', '.join(KINDS)}", hint=_UPDATE)
+    fields = {name: value for name, value in found.items() if name != "kind"}
+    known = [field.name for field in dataclasses.fields(KINDS[kind][0])]
+    for name in fields:
+        if name not in known:
+            raise ModelError(f"{path}: model: {unknown_key(name, known)}", hint=_UPDATE)
     try:
-        config = KINDS[kind][0](**fields)
+        return KINDS[kind][0](**fields)
     except TypeError as error:
-        raise ModelError(f"{path} has a configuration that this release does not support ({error})", hint=_UPDATE) from error
+        reason = one_line(error, 120)
+        raise ModelError(f"{path} has a configuration that this release does not support ({reason})", hint=_UPDATE) from error
     except ModelError as error:
         raise ModelError(f"{path} has an invalid configuration: {error}") from error
-    return Checkpoint(config=config, weights=content["weights"], training=content["training"], package=str(content["package"]))
+
+
+def _read_training(found: object, path: str) -> Mapping[str, Any] | None:
+    """The state of the training in a checkpoint; its parts are checked where they are used."""
+    if found is None:
+        return None
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise ModelError(f"{path}: training: found {shown(found)}, expected the state of a training by name")
+    step = found.get("step")
+    if type(step) is not int or not 0 <= step <= _MAX_STEP:
+        raise ModelError(f"{path}: training.step: found {shown(step)}, expected a whole number from 0 up")
+    return found
 
 
 def export_weights(path: str, weights: Mapping[str, torch.Tensor]) -> None:
@@ -124,7 +166,7 @@ def _serialized(content: dict[str, Any]) -> memoryview:
 
 def _write(path: str, data: memoryview) -> None:
     """Write a file atomically, creating its folder if needed."""
-    storage, name = split_file_path(path)
+    storage, name = split_file_path(expanded(path))
     storage.make_folder()
     with storage.writing(name) as sink:
         sink.write(data)

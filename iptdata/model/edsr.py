@@ -28,7 +28,7 @@ class EDSRConfig(TasksConfig):
 
     n_feats: int = option(64, min=1, help="Number of features.")
     n_blocks: int = option(16, min=1, help="Number of residual blocks in the body.")
-    res_scale: float = option(1.0, above=0, help="Factor of each block's residual branch.")
+    res_scale: float = option(1.0, above=0, max=1000, help="Factor of each block's residual branch.")
     input_skip: bool = option(False, help="Add to the input, upscaled by bicubic interpolation.")
 
 

@@ -16,6 +16,8 @@ from iptdata.errors import ModelError
 from iptdata.model.parts import MeanShift, TasksConfig, make_head, make_tail
 from iptdata.options import option
 
+_MAX_WIDTH = 2**20
+
 
 @dataclass(frozen=True, kw_only=True)
 class IPTConfig(TasksConfig):
@@ -55,6 +57,11 @@ class IPTConfig(TasksConfig):
         if self.patch_size % self.patch_dim:
             raise ModelError(
                 f"found {self.patch_size}, expected a multiple of patch_dim ({self.patch_dim})", argument="patch_size"
+            )
+        if self.width > _MAX_WIDTH:
+            raise ModelError(
+                f"found {self.patch_dim}, expected a token width (n_feats * patch_dim^2) of at most {_MAX_WIDTH:,}",
+                argument="patch_dim",
             )
         if self.width % self.num_heads:
             raise ModelError(

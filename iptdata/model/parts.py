@@ -10,10 +10,12 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from iptdata.errors import ModelError
-from iptdata.options import option, validate
+from iptdata.errors import ModelError, shown
+from iptdata.options import option, options_of, validate
 
 RGB_RANGE = 255.0
+_MAX_SIZE = 2048  # of blocks, features and patches, since a file may ask for any
+_MAX_TASKS, _MAX_NAME = 100, 100
 UPSAMPLING: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2)}  # sub-pixel steps of each scale
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as in the released code
 
@@ -35,14 +37,28 @@ class TasksConfig:
 
     def __post_init__(self) -> None:
         validate(self, ModelError)
-        if not self.tasks or len(self.tasks) != len(self.scales) or len(set(self.tasks)) < len(self.tasks):
+        for name, item in options_of(type(self)).items():
+            if item.kind is int and getattr(self, name) > _MAX_SIZE:
+                raise ModelError(f"found {shown(getattr(self, name))}, expected at most {_MAX_SIZE:,}", argument=name)
+        if not isinstance(self.scales, tuple | list):
+            raise ModelError(f"found {shown(self.scales)}, expected a list of numbers", argument="scales")
+        if (
+            not 0 < len(self.tasks) <= _MAX_TASKS
+            or len(self.tasks) != len(self.scales)
+            or len(set(self.tasks)) < len(self.tasks)
+        ):
             raise ModelError(
-                f"found {self.tasks} with scales {self.scales}, expected distinct names and one scale per task",
+                f"found {shown(self.tasks)} with scales {shown(self.scales)}, expected distinct names and one "
+                f"scale per task, at most {_MAX_TASKS}",
                 argument="tasks",
             )
+        for task in self.tasks:
+            if len(task) > _MAX_NAME or not task.isprintable():
+                raise ModelError(f"found {shown(task)}, expected at most {_MAX_NAME} printable characters", argument="tasks")
         for scale in self.scales:
-            if scale not in UPSAMPLING:
-                raise ModelError(f"found {scale}, expected one of {', '.join(map(str, UPSAMPLING))}", argument="scales")
+            if type(scale) is not int or scale not in UPSAMPLING:
+                raise ModelError(f"found {shown(scale)}, expected one of {', '.join(map(str, UPSAMPLING))}", argument="scales")
+        object.__setattr__(self, "scales", tuple(self.scales))
 
 
 def conv(channels_in: int, channels_out: int, size: int) -> nn.Conv2d:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from iptdata.errors import ModelError, nearest
+from iptdata.errors import ModelError, nearest, shown
 from iptdata.model.edsr import EDSR, EDSRConfig
 from iptdata.model.ipt import IPT, IPTConfig
 from iptdata.options import options_of
@@ -38,14 +38,14 @@ def preset(name: str, scales: Mapping[str, int], patch_size: int = 48, /, **chan
         ModelError: When there is no such preset or field, or a value is out of range.
     """
     if name not in PRESETS:
-        raise ModelError(f"found no model {name!r}, expected one of {nearest(name, PRESETS)}")
+        raise ModelError(f"found no model {shown(name)}, expected one of {nearest(name, PRESETS)}")
     kind, fields = PRESETS[name]
     make = KINDS[kind][0]
     options = options_of(make)
     allowed = [field for field in options if field not in FROM_SHARDS]
     for field in changes:
         if field not in allowed:
-            raise ModelError(f"{name} has no field {field!r}, expected one of {nearest(field, allowed)}")
+            raise ModelError(f"{name} has no field {shown(field)}, expected one of {nearest(field, allowed)}")
     size: dict[str, Any] = {"patch_size": patch_size} if "patch_size" in options else {}
     try:
         return make(tasks=tuple(scales), scales=tuple(scales.values()), **(size | fields | changes))

@@ -36,7 +36,8 @@ def for_tasks(source: Checkpoint, scales: Mapping[str, int], patch_size: int) ->
     source_heads = {
         index: source.config.tasks.index(task) for index, (task, scale) in enumerate(scales.items()) if known.get(task) == scale
     }
-    model, source_weights = make_model(config), source.model().state_dict()
+    source_weights = source.model().state_dict()  # checks that the file holds what its configuration promises
+    model = make_model(config)
     for name, weights in model.state_dict().items():
         if found := re.fullmatch(r"(head|tail)\.(\d+)\.(.+)", name):
             part, head_index, rest = found[1], int(found[2]), found[3]

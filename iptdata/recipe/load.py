@@ -10,7 +10,8 @@ from typing import Any
 
 import iptdata
 from iptdata.degradations import degradation
-from iptdata.errors import RecipeError, nearest
+from iptdata.errors import RecipeError, nearest, shown
+from iptdata.options import checked, options_of
 from iptdata.recipe.recipe import Recipe
 from iptdata.yaml_file import check_keys, read_mapping
 
@@ -18,6 +19,7 @@ RecipeNames = str | os.PathLike[str] | Recipe | Iterable[str | os.PathLike[str] 
 
 _RECIPE_KEYS = {field.name for field in dataclasses.fields(Recipe)}
 _SUITE_KEYS = {"suite", "description", "recipes"}
+_MAX_MEMBERS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,7 @@ def _path_of(name: str, folder: Path = Path()) -> Path:
         return folder / name
     if name not in shipped():
         names = nearest(name, shipped())
-        raise RecipeError(f"found recipe {name!r}, expected one of {names}, or the path of a .yaml file")
+        raise RecipeError(f"found recipe {shown(name)}, expected one of {names}, or the path of a .yaml file")
     return shipped()[name]
 
 
@@ -124,22 +126,25 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _suite(content: dict[str, Any], path: Path) -> Suite:
     _check_keys(content, _SUITE_KEYS, {"suite", "recipes"})
+    options = options_of(Recipe)
+    suite = checked(dataclasses.replace(options["task"], name="suite"), content["suite"], RecipeError)
+    description = checked(options["description"], content.get("description", ""), RecipeError)
     names = content["recipes"]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise RecipeError(f"recipes: found {names!r}, expected a list of names or paths")
+    if not isinstance(names, list) or not 0 < len(names) <= _MAX_MEMBERS or not all(isinstance(name, str) for name in names):
+        raise RecipeError(f"recipes: found {shown(names)}, expected a list of at most {_MAX_MEMBERS} names or paths")
     members = [(name, _path_of(name, path.parent)) for name in names]
     for name, member in members:
         if "suite" in _read(member):
-            raise RecipeError(f"recipes: found the suite {name!r}, expected recipes only")
+            raise RecipeError(f"recipes: found the suite {shown(name)}, expected recipes only")
     recipes = [recipe for _, member in members if isinstance(recipe := _load_file(member), Recipe)]
-    return Suite(name=str(content["suite"]), description=str(content.get("description", "")), recipes=tuple(recipes))
+    return Suite(name=suite, description=description, recipes=tuple(recipes))
 
 
 def _recipe(content: dict[str, Any]) -> Recipe:
     _check_keys(content, _RECIPE_KEYS, {"task", "steps"})
     steps = content["steps"]
     if not isinstance(steps, list):
-        raise RecipeError(f"steps: found {steps!r}, expected a list of degradations")
+        raise RecipeError(f"steps: found {shown(steps)}, expected a list of degradations")
     rest = {key: value for key, value in content.items() if key != "steps"}
     return Recipe(steps=tuple(_step(step, position) for position, step in enumerate(steps)), **rest)
 
@@ -149,20 +154,20 @@ def _step(entry: Any, position: int) -> tuple[str, Any]:
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, dict) or len(entry) != 1:
-        raise RecipeError(f"{where}: found {entry!r}, expected `name: {{parameter: value}}`")
+        raise RecipeError(f"{where}: found {shown(entry)}, expected `name: {{parameter: value}}`")
     name, values = next(iter(entry.items()))
-    values = {} if values is None else values
-    if not isinstance(values, dict):
-        raise RecipeError(f"{where}.{name}: found {values!r}, expected parameters, `name: value`")
     try:
-        kind = degradation(str(name))
+        kind = degradation(name)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from error
+    values = {} if values is None else values
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where}.{name}: found {shown(values)}, expected parameters, `name: value`")
     try:
         fields = dataclasses.fields(kind)
         required = {field.name for field in fields if field.default is dataclasses.MISSING}
         _check_keys(values, {field.name for field in fields}, required)
-        return str(name), kind(**values)
+        return name, kind(**values)
     except RecipeError as error:
         raise RecipeError(f"{where}.{name}.{error}") from error
 

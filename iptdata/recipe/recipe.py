@@ -10,10 +10,14 @@ from typing import Any
 from iptdata import rng
 from iptdata.degradations.base import Degradation, Recorded, needs_image
 from iptdata.degradations.distribution import Distribution
-from iptdata.errors import RecipeError
+from iptdata.errors import RecipeError, shown
 from iptdata.options import option, validate
 
 TASK_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+# No control characters, line separators, marks that change the direction of text, or surrogates.
+_DESCRIPTION = r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]{0,1000}"
+MAX_STEPS = 100
+_MAX_NAME = 60  # letters of a recorded value, whose name becomes a column
 SCALES = (1, 2, 3, 4, 8)
 MAX_PATCH = 2048
 
@@ -40,7 +44,7 @@ class Recipe:
         pattern=TASK_PATTERN.pattern,
         expects="lower-case letters, digits, _ and -, at most 32, not beginning with _ or -",
     )
-    description: str = option("", help="Short description.")
+    description: str = option("", help="Short description.", pattern=_DESCRIPTION, expects="at most 1,000 printable characters")
     scale: int = option(1, help="How many times larger the clean patch is.", choices=dict.fromkeys(SCALES, ""))
     patch_size: int = option(48, help="Side of the corrupted patch.", unit="pixels", min=1, max=MAX_PATCH)
     min_std: float = option(0.0, help="Draw a clean patch again when its standard deviation is lower.", min=0, below=128)
@@ -55,9 +59,17 @@ class Recipe:
             )
         if not self.steps:
             raise RecipeError("found [], expected at least one degradation", argument="steps")
+        if len(self.steps) > MAX_STEPS:
+            raise RecipeError(f"found {len(self.steps):,}, expected at most {MAX_STEPS} degradations", argument="steps")
         for position, (name, step) in enumerate(self.steps):
             if needs_image(step) and position > 0:
                 raise RecipeError(f"steps.{position}: found {name!r}, which must be the first step")
+            for field in step.recorded:
+                if not (field.name.isidentifier() and field.name.isascii() and len(field.name) <= _MAX_NAME):
+                    found = shown(field.name)
+                    raise RecipeError(
+                        f"steps.{position}: {name!r} records {found}, expected at most {_MAX_NAME} letters, digits and _"
+                    )
         if self.scale > 1 and not needs_image(self.steps[0][1]):
             raise RecipeError(
                 f"steps.0: found {self.steps[0][0]!r}, expected a degradation that shrinks for scale {self.scale}, such as "

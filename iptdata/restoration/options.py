@@ -6,6 +6,8 @@ from typing import Literal
 from iptdata.errors import EvaluateError
 from iptdata.options import option, validate
 
+MAX_PIXELS = 300_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class RestorerOptions:
@@ -50,6 +52,15 @@ class RestoreOptions(RestorerOptions):
         EvaluateError: When a value is not allowed.
     """
 
+    max_pixels: int = option(
+        MAX_PIXELS,
+        help="Report photos with more pixels as failed. A pixel takes about 3 bytes of memory, one of the result about 10.",
+        min=1,
+        max=2**40,
+        group="Inputs and outputs",
+        metavar="N",
+        unit="pixels",
+    )
     overwrite: bool = option(False, help="Replace existing results; by default they are skipped.", group="Inputs and outputs")
     compare: bool = option(
         False, help="Also write NAME-compare.png, the photo and its result side by side.", group="Inputs and outputs"

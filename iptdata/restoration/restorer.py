@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from iptdata.errors import EvaluateError, EvaluateFailed, nearest
+from iptdata.errors import EvaluateError, EvaluateFailed, nearest, one_line
 from iptdata.model.checkpoint import load_checkpoint
 from iptdata.options import from_arguments
 from iptdata.restoration.options import RestorerOptions
 from iptdata.restoration.tiles import count_tiles, restore_by_tiles
+from iptdata.values import expanded
 
 _LARGE_TILE = 192  # of networks that take any size
 
@@ -41,7 +42,7 @@ class Restorer:
 
     def __init__(self, checkpoint: str | os.PathLike[str], task: str | None = None, **options: Any) -> None:
         chosen: RestorerOptions = from_arguments(RestorerOptions, options, EvaluateError)
-        loaded = load_checkpoint(os.fspath(checkpoint))
+        loaded = load_checkpoint(expanded(checkpoint))
         self._device = _device(chosen.device)
         self._self_ensemble = chosen.self_ensemble
         self.name: str = os.fspath(checkpoint)
@@ -95,7 +96,7 @@ class Restorer:
 
         Raises:
             EvaluateError: When the array has another shape or dtype.
-            EvaluateFailed: When the GPU runs out of memory.
+            EvaluateFailed: When the network fails, as without enough memory.
         """
         if not isinstance(image, np.ndarray):
             raise EvaluateError(f"found {type(image).__name__}, expected an array (H, W, 3)", argument="image")
@@ -128,6 +129,8 @@ class Restorer:
             raise EvaluateFailed(
                 f"CUDA out of memory with {len(patches)} tiles per batch", hint="Try a smaller `batch_size`"
             ) from error
+        except RuntimeError as error:  # the CPU's allocator, cuDNN and failed kernels have no class of their own
+            raise EvaluateFailed(f"the network failed: {one_line(error, 200)}", hint="Try a smaller `batch_size`") from error
         return y.permute(0, 2, 3, 1).cpu().numpy()
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:

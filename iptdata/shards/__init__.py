@@ -7,7 +7,8 @@ from iptdata.shards.layout import Layout
 from iptdata.shards.manifest import Reject, ShardInfo
 from iptdata.shards.reader import Shard
 from iptdata.shards.record import SCHEMA_VERSION, RecordFormat
-from iptdata.shards.tars import Sample, Tar, TarContents
+from iptdata.shards.tar_samples import Sample
+from iptdata.shards.tars import Tar, TarContents
 from iptdata.shards.verify import verify_shards
 from iptdata.shards.writer import SampleBlock, ShardWriter, writing_shard
 

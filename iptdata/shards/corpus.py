@@ -114,7 +114,7 @@ def finish_corpus(storage: Storage) -> list[SplitTotals]:
         storage.write(f"{task}/{split}/{RECIPE}", recipe.encode())
     _write_rejects(storage, rejects)
     _write_corpus_json(storage, totals)
-    storage.write(README, dataset_card(totals).encode())
+    storage.write(README, dataset_card(totals).encode("utf-8", "backslashreplace"))
     return totals
 
 
@@ -148,4 +148,4 @@ def _write_corpus_json(storage: Storage, totals: list[SplitTotals]) -> None:
         "bytes": sum(total.bytes for total in totals),
         "splits": [total.plain() for total in totals],
     }
-    storage.write(CORPUS, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    storage.write(CORPUS, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))

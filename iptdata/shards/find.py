@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from iptdata.errors import ShardError
 from iptdata.files.concurrent import map_reads
+from iptdata.files.paths import Paths, path_list
 from iptdata.files.storage import Storage
 from iptdata.shards.index import open_folder
 from iptdata.shards.locations import locate
@@ -54,7 +55,7 @@ class ShardGroup(NamedTuple):
         )
 
 
-def find_groups(paths: Sequence[str]) -> list[ShardGroup]:
+def find_groups(paths: Paths) -> list[ShardGroup]:
     """Find the shards at these paths, grouped and sorted by recipe and split.
 
     Shards of one recipe and split that were made differently, in two corpora, are two groups.
@@ -67,7 +68,7 @@ def find_groups(paths: Sequence[str]) -> list[ShardGroup]:
         StorageError: When a path cannot be read.
     """
     found: dict[tuple[str, str], ShardGroup] = {}
-    for path in paths:
+    for path in path_list(paths):
         for location in locate(path):
             entries, problems = open_folder(location.storage, location.only, location.sizes)
             for name in sorted({entry.name for entry in entries} | set(problems)):
@@ -101,8 +102,12 @@ def _without_damaged(group: ShardGroup) -> ShardGroup:
 def _split_by_identity(group: ShardGroup) -> list[ShardGroup]:
     """One group per identity of the shards; the problems go to the first."""
     by_identity: dict[str, list[Shard]] = {}
+    previous, text = None, ""
     for shard in group.shards:
-        by_identity.setdefault(json.dumps(shard.info.identity, sort_keys=True), []).append(shard)
+        if shard.info.identity != previous:  # as most are equal, most need no text
+            previous = shard.info.identity
+            text = json.dumps(previous, sort_keys=True)
+        by_identity.setdefault(text, []).append(shard)
     if len(by_identity) < 2:
         return [group]
     groups = [group._replace(shards=shards, root=shards[0].storage.root) for shards in by_identity.values()]

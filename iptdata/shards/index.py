@@ -8,15 +8,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata import rng
-from iptdata.errors import ShardError
+from iptdata.errors import ShardError, StorageError, shown
 from iptdata.files.concurrent import map_reads
 from iptdata.files.storage import Storage
-from iptdata.shards.layout import Layout
-from iptdata.shards.manifest import ShardInfo, is_manifest, is_tar, read_info
+from iptdata.shards.layout import BLOCK, MAX_BYTES, RECORD, Layout, checked_layout, round_up
+from iptdata.shards.manifest import NAME, SHA256, ShardInfo, is_manifest, is_tar, read_info
+from iptdata.shards.parquet import PARQUET_ERRORS, read_columns, read_footer
 
 INDEX = "index.parquet"
 
@@ -45,6 +47,9 @@ class IndexEntry:
         bytes: Bytes of the tar.
         layout: Byte layout of the tar.
         sha256: SHA-256 of the tar.
+
+    Raises:
+        ValueError: When name or SHA-256 are not what they must be to be part of a path.
     """
 
     name: str
@@ -52,6 +57,10 @@ class IndexEntry:
     bytes: int
     layout: Layout
     sha256: str
+
+    def __post_init__(self) -> None:
+        if SHA256.fullmatch(self.sha256) is None or NAME.fullmatch(self.name) is None:
+            raise ValueError(f"found a shard {shown(self.name)} with SHA-256 {shown(self.sha256)}")
 
     @property
     def task(self) -> str:
@@ -96,7 +105,7 @@ def open_folder(
     manifests = {name.removesuffix(".parquet") for name in sizes if is_manifest(name)}
     tars = {name.removesuffix(".tar") for name in sizes if is_tar(name)}
     names = sorted(manifests if only is None else manifests.intersection(only))
-    indexed = _from_index(storage) if INDEX in sizes else {}
+    indexed = _from_index(storage, len(manifests)) if INDEX in sizes else {}
     entries: list[IndexEntry] = [indexed[name] for name in names] if indexed.keys() == manifests else []
     problems: dict[str, ShardError] = {}
     if len(entries) < len(names) or any(_mismatch(entry, sizes.get(f"{entry.name}.tar")) for entry in entries):
@@ -122,24 +131,62 @@ def _mismatch(entry: IndexEntry, size: int | None) -> str:
     return f"is {size:,} bytes long, its manifest says {entry.bytes:,}" if size != entry.bytes else ""
 
 
-def _from_index(storage: Storage) -> dict[str, IndexEntry]:
+def _from_index(storage: Storage, count: int) -> dict[str, IndexEntry]:
+    """The rows of the index by name; empty when it is damaged or has another number of rows than there are manifests."""
     columns = ["name", "pairs", "bytes", "sha256", "clean", "corrupted", "json_size"]
     try:
         with storage.open(INDEX) as file:
-            table = pq.ParquetFile(file).read(columns, use_threads=False)
-        rows = zip(*(table[column].to_pylist() for column in columns), strict=True)
-        layouts: dict[tuple[int, ...], Layout] = {}
-        entries = {}
-        for name, pairs, size, sha256, clean, corrupted, json_size in rows:
-            shape = (*clean, *corrupted, json_size)
-            if shape not in layouts:
-                layouts[shape] = Layout(clean=tuple(clean), corrupted=tuple(corrupted), json_size=json_size)
-            entries[name] = IndexEntry(name, pairs, size, layouts[shape], sha256)
-            if size != layouts[shape].shard_bytes(pairs):
+            footer = read_footer(file)
+            if footer.num_rows != count:
                 return {}
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
-        return {}  # damaged: read the manifests instead
-    return entries
+            table = read_columns(file, footer, columns)
+        if any(table.schema.field(name).type != SCHEMA.field(name).type or table[name].null_count for name in columns):
+            return {}
+        shapes = np.column_stack([_shapes(table["clean"]), _shapes(table["corrupted"]), table["json_size"].to_numpy()])
+        pairs, sizes = table["pairs"].to_numpy(), table["bytes"].to_numpy()
+        layouts, rows = _layouts(shapes)
+        strides = np.array([layout.stride for layout in layouts], np.int64)[rows]
+        if (pairs < 0).any() or (pairs > MAX_BYTES // strides).any():
+            return {}
+        if (sizes != round_up(pairs * strides + 2 * BLOCK, RECORD)).any():
+            return {}
+        facts = (table["name"].to_pylist(), pairs.tolist(), sizes.tolist(), rows.tolist(), table["sha256"].to_pylist())
+        return {
+            name: IndexEntry(name, number, size, layouts[row], sha256)
+            for name, number, size, row, sha256 in zip(*facts, strict=True)
+        }
+    except (StorageError, *PARQUET_ERRORS):
+        return {}  # damaged or not readable: read the manifests instead
+
+
+def _shapes(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of shapes as integers (N, 3).
+
+    Raises:
+        ValueError: When one has not three sides.
+    """
+    lists = column.combine_chunks()
+    sides = lists.flatten()
+    if sides.null_count or (np.diff(lists.offsets.to_numpy()) != 3).any():
+        raise ValueError("found a shape that has not three sides")
+    return sides.to_numpy().reshape(-1, 3)
+
+
+def _layouts(shapes: np.ndarray) -> tuple[list[Layout], np.ndarray]:
+    """The different layouts, and the index of each row's layout in them.
+
+    Args:
+        shapes: Sides of both patches and bytes of the json member, integers (N, 7).
+
+    Raises:
+        ValueError: When no shard can have one of them.
+    """
+    if (shapes == shapes[:1]).all():
+        different, rows = shapes[:1], np.zeros(len(shapes), np.int64)
+    else:
+        different, rows = np.unique(shapes, axis=0, return_inverse=True)
+    layouts = [checked_layout(row[:3], row[3:6], row[6]) for row in different.tolist()]
+    return layouts, rows.ravel()
 
 
 def _from_manifests(storage: Storage, names: list[str]) -> tuple[list[IndexEntry], dict[str, ShardError]]:
@@ -148,11 +195,6 @@ def _from_manifests(storage: Storage, names: list[str]) -> tuple[list[IndexEntry
             info = read_info(storage, f"{name}.parquet")
         except ShardError as error:
             return error
-        expected = info.layout.shard_bytes(info.pairs)
-        if info.bytes != expected:
-            path = storage.path(f"{name}.parquet")
-            message = f"{path} is inconsistent: found {info.bytes:,} bytes for {info.pairs:,} pairs, expected {expected:,}"
-            return ShardError(message, hint="Build it again")
         return IndexEntry(name, info.pairs, info.bytes, info.layout, info.sha256)
 
     found = map_reads(read, names, remote=not storage.is_local)

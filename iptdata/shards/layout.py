@@ -11,13 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iptdata.errors import shown
+
 BLOCK = 512
 RECORD = 10_240
 NAME_BYTES = 100
 SUFFIXES = (b".clean.npy", b".corrupted.npy", b".json")
 MAX_KEY_BYTES = NAME_BYTES - max(map(len, SUFFIXES))
 NPY_HEADER = 128
+MAX_BYTES = 1 << 45
 _CHECKSUM = slice(148, 154)
+_MAX_SIDE = 8192
+_MAX_JSON_BYTES = 1 << 20
 
 Shape = tuple[int, int, int]
 
@@ -130,6 +135,27 @@ class Layout:
         if count == 0:
             return np.empty((0, *shape), np.uint8)
         return np.ndarray((count, *shape), np.uint8, buffer.data, offset, (self.stride, *inner))
+
+
+def checked_layout(clean: Sequence[int], corrupted: Sequence[int], json_size: int) -> Layout:
+    """The layout that a file describes.
+
+    Args:
+        clean: Shape of a clean patch.
+        corrupted: Shape of a corrupted patch.
+        json_size: Bytes of the json member.
+
+    Raises:
+        ValueError: When no shard can have it; the message names the field.
+    """
+    for name, shape in (("clean", clean), ("corrupted", corrupted)):
+        if [type(side) for side in shape] != [int] * 3 or shape[2] != 3 or not all(1 <= side <= _MAX_SIDE for side in shape):
+            raise ValueError(f"{name}: found {shown(list(shape))}, expected [height, width, 3] of at most {_MAX_SIDE:,} pixels")
+    if type(json_size) is not int or json_size % BLOCK or not BLOCK <= json_size <= _MAX_JSON_BYTES:
+        raise ValueError(
+            f"json_size: found {shown(json_size)}, expected a multiple of {BLOCK} from {BLOCK} to {_MAX_JSON_BYTES:,}"
+        )
+    return Layout(clean=(clean[0], clean[1], 3), corrupted=(corrupted[0], corrupted[1], 3), json_size=json_size)
 
 
 def round_up(size: int, multiple: int) -> int:

@@ -11,12 +11,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from iptdata.errors import ShardError
+from iptdata.errors import ShardError, StorageError, one_line, shown, storage_error
 from iptdata.files.storage import Storage
+from iptdata.image.psnr import PEAK_SQUARED
 from iptdata.recipe import Recipe
-from iptdata.shards.layout import Layout
+from iptdata.shards.columns import COLUMNS
+from iptdata.shards.fields import IDENTIFIER, Fields, parse_json
+from iptdata.shards.layout import MAX_BYTES, Layout, checked_layout
+from iptdata.shards.parquet import PARQUET_ERRORS, read_footer
+from iptdata.shards.record import SCHEMA_VERSION
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
+NAME = re.compile(r"[^/.\0][^/\0]*-\d{6,}")
 _METADATA_KEY = b"iptdata"
+_MAX_MESSAGE = 300
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class Reject:
     """An image that yielded no pairs, or fewer than requested.
 
     Attributes:
-        source: Key of the image in its source.
+        source: Key of the image in its source; for what has no key, such as a dangling link, its path as printable text.
         reason: Reason in a few words, the same for all images with this problem.
         detail: What was found in this image.
         patches: Number of patches that were dropped.
@@ -53,7 +61,7 @@ class ShardInfo:
         identity: Everything that the content depends on (recipe in full, seed, source, decoders, options). Two shards of one
             recipe and split belong together if their identities are equal.
         unit: Index of the unit.
-        images: Number of images that the unit read.
+        images: Number of images that the unit read, and of other entries of the source that it lists as rejects.
         damaged_kept: Number of damaged images that were used.
         compared: Number of pairs with a mean squared error above 0.
         identical: Number of pairs with a mean squared error of 0.
@@ -97,22 +105,10 @@ class ShardInfo:
 def schema_of(recipe: Recipe) -> pa.Schema:
     """Schema of a manifest of this recipe."""
     fields = [(name, pa.float64()) for _, name, _ in recipe.recorded]
+    columns = list(COLUMNS.items())
     params = [("params", pa.struct(fields))] if fields else []  # Parquet has no empty struct
-    box = [(side, pa.int32()) for side in ("top", "left", "height", "width")]
-    return pa.schema(
-        [
-            ("key", pa.string()),
-            ("source", pa.string()),
-            ("label", pa.string()),
-            ("patch", pa.int32()),
-            *box,
-            *params,
-            ("uid", pa.uint64()),
-            ("clean_std", pa.float64()),
-            ("mse", pa.float64()),
-            ("offset", pa.int64()),
-        ]
-    )
+    position = list(COLUMNS).index("uid")
+    return pa.schema([*columns[:position], *params, *columns[position:]])
 
 
 def write_manifest(storage: Storage, path: str, columns: dict[str, Any], recipe: Recipe, info: ShardInfo) -> None:
@@ -156,15 +152,109 @@ def read_info(storage: Storage, path: str) -> ShardInfo:
     """Read the description of a shard from its manifest, without reading the rows.
 
     Raises:
-        ShardError: When it is damaged or was not written by iptdata.
+        ShardError: When it cannot be read, is damaged, was not written by iptdata, or has a value that no shard can have.
     """
     try:
         with storage.open(path) as file:
-            metadata = pq.read_schema(file).metadata or {}
-        content = json.loads(metadata[_METADATA_KEY])
-        rejects = tuple(Reject(**reject) for reject in content.pop("rejects"))
-        content |= {side: tuple(content[side]) for side in ("clean", "corrupted")}
-        return ShardInfo(**content, rejects=rejects)
-    except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
+            footer = read_footer(file)
+        content = (footer.metadata or {})[_METADATA_KEY]
+    except StorageError as error:
+        raise ShardError(error.message, hint=error.hint) from error
+    except PARQUET_ERRORS as error:
+        if isinstance(error, OSError) and error.errno:  # of the system: the file may be whole
+            raise ShardError(storage_error(storage.path(path), error, "read").message) from error
         message = f"{storage.path(path)} is damaged or not a manifest written by iptdata"
         raise ShardError(message, hint="Remove it and build it again") from error
+    try:
+        info = _info(parse_json(content), path.rsplit("/", 1)[-1].removesuffix(".parquet"))
+        if footer.num_rows != info.pairs:
+            raise ValueError(f"pairs: found {info.pairs:,}, expected {footer.num_rows:,} as there are rows")
+    except NewerSchema as error:
+        raise ShardError(f"{storage.path(path)}: {error}", hint="Update iptdata") from error
+    except ValueError as error:
+        message = f"{storage.path(path)}: {one_line(error, _MAX_MESSAGE)}"
+        raise ShardError(message, hint="Remove it and build it again") from error
+    return info
+
+
+class NewerSchema(ValueError):
+    """A manifest in a version of the format that this version of iptdata does not know."""
+
+
+def _info(content: object, name: str) -> ShardInfo:
+    """The description of the shard with this name; unknown fields are ignored.
+
+    Raises:
+        ValueError: When a field is missing, or has a value that no shard can have; the message names the field.
+    """
+    fields = Fields(content)
+    schema = fields.whole("schema", low=1)
+    if schema > SCHEMA_VERSION:
+        raise NewerSchema(f"schema: found {schema}, expected {SCHEMA_VERSION}")
+    if fields.text("name") != name:
+        raise fields.wrong("name", f"{shown(name)}, the name of the file")
+    layout = checked_layout(fields.list("clean"), fields.list("corrupted"), fields.whole("json_size"))
+    if fields.whole("stride") != layout.stride:
+        raise fields.wrong("stride", f"{layout.stride:,} as follows from the shapes")
+    pairs = fields.whole("pairs", high=MAX_BYTES // layout.stride)
+    if fields.whole("bytes", high=MAX_BYTES) != layout.shard_bytes(pairs):
+        raise fields.wrong("bytes", f"{layout.shard_bytes(pairs):,} for {pairs:,} pairs")
+    compared = fields.whole("compared")
+    return ShardInfo(
+        schema=schema,
+        name=name,
+        pairs=pairs,
+        bytes=fields.content["bytes"],
+        sha256=fields.text("sha256", SHA256, "64 hexadecimal digits"),
+        clean=layout.clean,
+        corrupted=layout.corrupted,
+        json_size=layout.json_size,
+        stride=layout.stride,
+        identity=_identity(fields.fields("identity")),
+        unit=fields.whole("unit"),
+        images=fields.whole("images"),
+        damaged_kept=fields.whole("damaged_kept"),
+        compared=compared,
+        identical=fields.whole("identical"),
+        squared_error=fields.number("squared_error", 0, compared * PEAK_SQUARED),
+        rejects=tuple(
+            Reject(
+                source=reject.text("source"),
+                reason=reject.text("reason"),
+                detail=reject.text("detail"),
+                patches=reject.whole("patches"),
+            )
+            for reject in fields.objects("rejects")
+        ),
+    )
+
+
+def _identity(fields: Fields) -> dict[str, Any]:
+    """Everything that the content depends on: the parts that iptdata uses are checked, the others only compared."""
+    fields.whole("patches_per_image")
+    fields.whole("seed", high=2**63 - 1)
+    fields.text("recipe_hash")
+    recipe = fields.fields("recipe")
+    recipe.text("task")
+    recipe.text("description")
+    for name in ("scale", "patch_size"):
+        recipe.whole(name, low=1)
+    for step in recipe.objects("steps"):
+        for name in step.content:
+            step.fields(name)
+    options = fields.fields("options")
+    for name in options.content:
+        if IDENTIFIER.fullmatch(name) is None:
+            raise options.wrong(name, "a name of letters, digits and _")
+    options.number("holdout", 0, 1)
+    options.whole("images_per_shard", low=1)
+    if options.content.get("limit") is not None:
+        options.whole("limit", low=1)
+    source = fields.fields("source")
+    for name in ("description", "option", "fingerprint"):
+        source.text(name)
+    source.whole("images")
+    decoders = fields.fields("decoders")
+    for name in decoders.content:
+        decoders.text(name)
+    return fields.content

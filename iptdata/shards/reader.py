@@ -1,9 +1,10 @@
 """Read shards: strided array views of a memory-mapped file, without parsing or copying."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,9 @@ import pyarrow.parquet as pq
 
 from iptdata.errors import ShardError, one_line
 from iptdata.files.storage import Storage
+from iptdata.shards.columns import TEXTS, check_rows, known_columns
 from iptdata.shards.manifest import ShardInfo, read_info
+from iptdata.shards.parquet import PARQUET_ERRORS, read_columns, read_footer
 
 
 @dataclass(frozen=True)
@@ -34,21 +37,17 @@ class Shard:
             ShardError: When the manifest is damaged, or the tar is missing or has another size than the manifest says.
         """
         info = read_info(self.storage, f"{self.stem}.parquet")
-        size = self.storage.size(f"{self.stem}.tar")
-        if size != info.bytes:
-            found = "missing" if size is None else f"{size:,} bytes long"
-            path = self.storage.path(f"{self.stem}.tar")
-            raise ShardError(f"{path} is {found}, its manifest says {info.bytes:,} bytes", hint="Build it again")
+        self._check_size(info)
         return info
 
     @cached_property
     def clean(self) -> np.ndarray:
-        """Clean patches: uint8 (N, H, W, 3); a local file is read as they are used."""
+        """Clean patches: uint8 (N, H, W, 3); a local file is read as they are used, and must not become shorter meanwhile."""
         return self.info.layout.clean_view(self._samples)
 
     @cached_property
     def corrupted(self) -> np.ndarray:
-        """Corrupted patches: uint8 (N, h, w, 3); a local file is read as they are used."""
+        """Corrupted patches: uint8 (N, h, w, 3), see `clean`."""
         return self.info.layout.corrupted_view(self._samples)
 
     def pairs(self, start: int, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -75,24 +74,38 @@ class Shard:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """Schema of the manifest."""
-        with self.storage.open(f"{self.stem}.parquet") as file:
-            return pq.read_schema(file).remove_metadata()
+        """The columns of the manifest that are part of the format.
+
+        Raises:
+            ShardError: When it is damaged, or one of them is missing or has another type.
+        """
+        with self._reading_manifest() as (_, footer):
+            return known_columns(footer.schema.to_arrow_schema())
 
     def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the manifest, one row per pair.
 
         Args:
-            columns: Names of the columns to read; all by default.
+            columns: Names of the columns to read; all of `schema` by default.
 
         Raises:
-            ShardError: When it is damaged.
+            ShardError: When it is damaged, or a value in it cannot be.
         """
+        with self._reading_manifest() as (file, footer):
+            schema = known_columns(footer.schema.to_arrow_schema())
+            names = schema.names if columns is None else columns
+            found = read_columns(file, footer, names, encoded=TEXTS)
+            check_rows(found, self.info.pairs, self.info.stride)
+            return found.cast(pa.schema([schema.field(name) for name in found.column_names]))
+
+    @contextmanager
+    def _reading_manifest(self) -> Iterator[tuple[IO[bytes] | pa.NativeFile, pq.FileMetaData]]:
+        """The open manifest and its metadata; whatever reading it raises becomes a ShardError."""
         path = f"{self.stem}.parquet"
         try:
             with self.storage.open(path) as file:
-                return pq.ParquetFile(file).read(columns, use_threads=False)
-        except (pa.ArrowException, OSError) as error:
+                yield file, read_footer(file)
+        except PARQUET_ERRORS as error:
             message = f"{self.storage.path(path)} is damaged: {one_line(error, 200)}"
             raise ShardError(message, hint="Build it again") from error
 
@@ -106,7 +119,15 @@ class Shard:
 
     @cached_property
     def _samples(self) -> np.ndarray:
+        self._check_size(self.info)  # a mapped file that is shorter ends the process when it is read
         length = self.info.pairs * self.info.stride
         if self.storage.is_local and length:
             return np.memmap(self.storage.path(f"{self.stem}.tar"), np.uint8, "r", shape=(length,))
         return np.frombuffer(self.storage.read(f"{self.stem}.tar", 0, length), np.uint8)
+
+    def _check_size(self, info: ShardInfo) -> None:
+        size = self.storage.size(f"{self.stem}.tar")
+        if size != info.bytes:
+            found = "missing" if size is None else f"{size:,} bytes long"
+            path = self.storage.path(f"{self.stem}.tar")
+            raise ShardError(f"{path} is {found}, its manifest says {info.bytes:,} bytes", hint="Build it again")

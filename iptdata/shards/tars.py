@@ -1,58 +1,89 @@
-"""Tars of samples without a manifest: not written by iptdata, or left by an unfinished build."""
+"""Tars of samples without a manifest: not written by iptdata, or left by an unfinished build.
 
+They are read at any place (`Tar.contents`) or from start to end (`Tar.encoded_pairs`). Only the two images of a pair are
+decoded, as npy without pickle or by `iptdata.image.decode`; other members are not read, except the record of a pair to show.
+"""
+
+import gzip
 import io
-import math
-import tarfile
-import tokenize
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from typing import IO, Any, NamedTuple, TypeVar
+from functools import cached_property, partial
+from typing import IO, Any, NamedTuple
 
 import numpy as np
-import numpy.lib.format as npy_format
 
-from iptdata.errors import ShardError, one_line
+from iptdata.errors import ShardError, one_line, printable
 from iptdata.files.storage import Storage
 from iptdata.image.decode import Unusable, decode
+from iptdata.image.npy import decode_npy
+from iptdata.shards.tar_members import TarMember, tar_members
+from iptdata.shards.tar_samples import Sample, group_samples, is_npy
 from iptdata.units import format_bytes, pluralize
 
-CLEAN_NAMES = ("clean", "target", "gt", "hq", "hr", "norain")
-CORRUPTED_NAMES = ("corrupted", "input", "lq", "lr", "noisy", "rain")
 _REMOTE_BYTES = 16_000_000
+_MAX_MEMBER_BYTES = 1 << 28
+_BUFFER_BYTES = 1 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_RATIO = 1040  # no deflate stream expands more than 1,032 times
 
-T = TypeVar("T")
 
-
-class Sample(NamedTuple):
-    """A sample of a tar.
+class EncodedPair(NamedTuple):
+    """The images of a sample as they are in the tar.
 
     Attributes:
-        key: Name of its members up to the first dot.
-        members: Offset and bytes of each member, by the part of its name after the first dot.
+        path: Path of the tar.
+        key: Key of the sample.
+        names: Names of the clean and the corrupted member after the key.
+        contents: Their bytes.
     """
 
+    path: str
     key: str
-    members: dict[str, tuple[int, int]]
+    names: tuple[str, str]
+    contents: tuple[bytes, bytes]
+
+    @property
+    def size(self) -> int:
+        """Bytes of both members."""
+        return sum(map(len, self.contents))
+
+    def decode(self) -> tuple[np.ndarray, np.ndarray]:
+        """The clean and the corrupted image: uint8 (H, W, 3), RGB.
+
+        Raises:
+            ShardError: When one cannot be decoded.
+        """
+        clean, corrupted = (self._image(*side) for side in zip(self.names, self.contents, strict=True))
+        return clean, corrupted
+
+    def _image(self, name: str, data: bytes) -> np.ndarray:
+        try:
+            return decode_npy(data) if is_npy(name) else decode(data).pixels
+        except Unusable as error:
+            member = printable(f"{self.key}.{name}")
+            raise ShardError(f"{self.path}: {member} cannot be used: {printable(error.detail)}") from error
 
 
 class TarContents(NamedTuple):
     """The samples that could be listed in a tar.
 
     Attributes:
-        samples: The samples, in order.
+        samples: The samples in order, with offset and bytes of each member.
         problem: Why samples may be missing, "" for a valid tar.
         complete: False if only the start of a remote tar was read.
     """
 
-    samples: list[Sample]
+    samples: list[Sample[tuple[int, int]]]
     problem: str
     complete: bool
 
 
 @dataclass(frozen=True)
 class Tar:
-    """A tar in the WebDataset layout: consecutive members with the same name up to its first dot make a sample.
+    """A tar of samples: adjacent members with the same key, see `iptdata.shards.tar_samples`.
 
     Attributes:
         storage: The folder of the tar.
@@ -84,90 +115,114 @@ class Tar:
         problem = "" if len(samples) > 1 else f"starts with a sample of more than {format_bytes(_REMOTE_BYTES)}"
         return TarContents(samples[:-1], problem, complete=False)  # the last one may be cut off
 
-    def read(self, sample: Sample, extension: str) -> bytes:
-        """Read the bytes of a member."""
-        return self.storage.read(self.name, *sample.members[extension])
+    def read(self, sample: Sample[tuple[int, int]], name: str) -> bytes:
+        """Read the bytes of a member.
 
-    def pair(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        Raises:
+            ShardError: When it is too large for an image.
+            StorageError: When it cannot be read.
+        """
+        offset, size = sample.members[name]
+        _check_size(f"{sample.key}.{name}", size, f"{self.path}: ")
+        return self.storage.read(self.name, offset, size)
+
+    def pair(self, sample: Sample[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
         """Read the clean and the corrupted image of a sample: uint8 (H, W, 3).
 
         Raises:
             ShardError: When one is missing or cannot be decoded.
+            StorageError: When the tar cannot be read.
         """
-        clean, corrupted = find_pair({extension: extension for extension in sample.members})
-        if clean is None or corrupted is None:
-            raise ShardError(f"{self.path}: {sample.key} {missing_pair(sample.members)}")
-        return self._image(sample, clean), self._image(sample, corrupted)
+        names = self._pair_of(sample)
+        return EncodedPair(self.path, sample.key, names, (self.read(sample, names[0]), self.read(sample, names[1]))).decode()
 
-    def _image(self, sample: Sample, extension: str) -> np.ndarray:
-        data = self.read(sample, extension)
+    def encoded_pairs(self) -> Iterator[EncodedPair | ShardError]:
+        """The pairs of the tar, which may be compressed with gzip, and an error for each sample that has none.
+
+        An error of the tar itself is raised, after the pairs before the damage.
+
+        Raises:
+            ShardError: When the tar is damaged, cut off, or holds no sample.
+            StorageError: When it cannot be opened.
+        """
+        listed = 0
+        with self._opened() as (file, length):
+            problem = None
+            samples = group_samples(tar_members(file, length), partial(_read_image, file))
+            while True:
+                try:
+                    sample = next(samples, None)
+                    if sample is None:
+                        _check_end(file)
+                except (OSError, EOFError, zlib.error) as error:
+                    problem = ShardError(one_line(error))
+                except ShardError as error:
+                    problem = error
+                if problem is not None:
+                    raise ShardError(f"{self.path} {_invalid(listed, problem)}", hint=problem.hint) from problem
+                if sample is None:
+                    break
+                listed += 1
+                try:
+                    names = self._pair_of(sample)
+                    members = sample.members
+                    yield EncodedPair(self.path, sample.key, names, (members[names[0]], members[names[1]]))
+                except ShardError as error:
+                    yield error
+        if not listed:
+            raise ShardError(f"{self.path} has no sample")
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[IO[bytes], int]]:
+        """The tar for reading from start to end, decompressed, and the bytes that it can have at most."""
+        length = self.storage.size(self.name) or 0
+        with self.storage.open(self.name) as raw:
+            file = io.BufferedReader(raw, _BUFFER_BYTES)  # pyright: ignore[reportArgumentType]
+            compressed = file.peek(2)[:2] == _GZIP_MAGIC
+            tar: Any = gzip.GzipFile(fileobj=file) if compressed else file
+            yield tar, length * (_GZIP_RATIO if compressed else 1)
+
+    def _pair_of(self, sample: Sample[Any]) -> tuple[str, str]:
         try:
-            return _npy(data) if extension.endswith("npy") else decode(data).pixels
-        except (Unusable, ValueError) as error:
-            raise ShardError(f"{self.path}: {sample.key}.{extension} cannot be used: {one_line(error, 200)}") from error
+            return sample.pair()
+        except ShardError as error:
+            raise ShardError(f"{self.path}: {error.message}", hint=error.hint) from error
 
 
-def find_pair(members: Mapping[str, T]) -> tuple[T | None, T | None]:
-    """Find the clean and the corrupted member of a sample by the start of their extensions; None if there is none."""
-    named = {extension.split(".")[0].lower(): value for extension, value in members.items()}
-    clean = next((named[name] for name in CLEAN_NAMES if name in named), None)
-    return clean, next((named[name] for name in CORRUPTED_NAMES if name in named), None)
+def _read_image(file: IO[bytes], member: TarMember, side: str) -> bytes:
+    """The content of an image of a pair; nothing of any other member."""
+    if not side:
+        return b""
+    _check_size(member.name, member.size)
+    data = file.read(member.size)
+    if len(data) < member.size:
+        raise ShardError("it ends within a member")
+    return data
 
 
-def missing_pair(members: Iterable[str]) -> str:
-    """Error text for a sample with these members but no pair."""
-    return f"has {', '.join(members)}; expected one of {', '.join(CLEAN_NAMES)} and one of {', '.join(CORRUPTED_NAMES)}"
+def _check_end(file: IO[bytes]) -> None:
+    """Read what follows the last member of a compressed tar, since the checksum of its content is at its end."""
+    if isinstance(file, gzip.GzipFile):
+        while file.read(_BUFFER_BYTES):
+            pass
 
 
-def _npy(data: bytes) -> np.ndarray:
-    """Read the image in an npy file: uint8 (H, W, 3).
-
-    Raises:
-        ValueError: When it holds anything else.
-    """
-    file = io.BytesIO(data)
-    readers = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
-    try:
-        shape, fortran_order, dtype = readers[npy_format.read_magic(file)](file)
-    except (KeyError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
-        raise ValueError(f"not an npy file: {one_line(error)}") from error
-    pixels = data[file.tell() :]
-    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or fortran_order or math.prod(shape) == 0:
-        raise ValueError(f"found {dtype} {shape}, expected uint8 (H, W, 3)")
-    if len(pixels) != math.prod(shape):
-        raise ValueError(f"found {len(pixels):,} bytes for {dtype} {shape}, expected {math.prod(shape):,}")
-    return np.frombuffer(pixels, np.uint8).reshape(shape)
+def _check_size(name: str, size: int, prefix: str = "") -> None:
+    if size > _MAX_MEMBER_BYTES:
+        limit = format_bytes(_MAX_MEMBER_BYTES)
+        raise ShardError(f"{prefix}{printable(name)} has {format_bytes(size)}, expected an image of at most {limit}")
 
 
-def _list(file: IO[bytes] | Any, length: int) -> tuple[list[Sample], str]:
+def _list(file: IO[bytes] | Any, length: int) -> tuple[list[Sample[tuple[int, int]]], str]:
     """List the samples of a tar of `length` bytes, and the problem that makes the list incomplete or unreliable, or ""."""
-    samples: list[Sample] = []
+    samples: list[Sample[tuple[int, int]]] = []
     try:
-        problem = _list_into(samples, file, length)
-    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError, MemoryError, OSError) as error:
-        problem = one_line(error)
-    return samples, problem and f"is not a valid tar after its first {pluralize(len(samples), 'sample')}: {problem}"
+        for sample in group_samples(tar_members(file, length), lambda member, _: (member.offset, member.size)):
+            samples.append(sample)
+    except (ShardError, OSError) as error:
+        return samples, _invalid(len(samples), error)
+    return samples, ""
 
 
-def _list_into(samples: list[Sample], file: IO[bytes] | Any, length: int) -> str:
-    """Append the samples of a tar to `samples`, and return the problem that ended the list, or ""."""
-    with tarfile.open(fileobj=file, mode="r:") as tar:
-        for member in tar:
-            if not 0 <= member.size <= length - member.offset_data:
-                return f"a member of {member.size:,} bytes does not fit"
-            if not member.isfile():
-                continue
-            folder, slash, name = _printable(member.name).rpartition("/")
-            stem, _, extension = name.partition(".")
-            key = folder + slash + stem
-            if not samples or samples[-1].key != key:
-                samples.append(Sample(key, {}))
-            samples[-1].members[extension] = (member.offset_data, member.size)
-        file.seek(tar.offset)
-        end = file.read(tarfile.BLOCKSIZE)
-    return "" if end == bytes(tarfile.BLOCKSIZE) else "the end-of-archive blocks are missing"
-
-
-def _printable(name: str) -> str:
-    """Make a name encodable: bytes that are not UTF-8 are written as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode()
+def _invalid(listed: int, error: Exception) -> str:
+    return f"is not a valid tar after its first {pluralize(listed, 'sample')}: {one_line(error, 200)}"

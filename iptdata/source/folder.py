@@ -1,17 +1,15 @@
 """A directory of images, such as ImageNet's `train`: the label is the name of the parent folder."""
 
-import os
+import unicodedata
 
-from iptdata.errors import SourceError
+from iptdata.errors import SourceError, StorageError
 from iptdata.files.storage import Storage
+from iptdata.files.walk import EXTENSIONS, WalkReject, walk_images
 from iptdata.source.listing import Listing, SourceImage
-
-EXTENSIONS = (".jpg", ".jpeg", ".JPEG", ".png", ".webp", ".bmp", ".tif", ".tiff")
-_SUFFIXES = tuple(sorted({extension.lower() for extension in EXTENSIONS}))
 
 
 class FolderSource:
-    """Every image file below a directory or URL, in sorted order; hidden files are skipped.
+    """Every image file below a directory or URL, in sorted order; see `iptdata.files.walk` for what is left out.
 
     Args:
         root: The directory or URL.
@@ -41,21 +39,15 @@ class FolderSource:
             if not self.storage.exists():
                 hint = "Pass a directory of images, or samples for the photos that ship with iptdata"
                 raise SourceError(f"{root} does not exist", argument="source", hint=hint)
-            found = sorted(entry for entry in self.storage.walk() if is_image_name(entry[0]))
-        except NotADirectoryError as error:
-            raise SourceError(f"{root} is a file, expected a directory of images", argument="source") from error
-        except OSError as error:
-            raise SourceError(f"{root} cannot be read: {error}", argument="source") from error
-        files, unusable = [], []
-        for path, size in found:
-            if is_utf8(path):
-                files.append((path, self._label(path), size))
-            else:
-                unusable.append((os.fsencode(path).decode("utf-8", "backslashreplace"), "file name is not UTF-8"))
-        if not files:
-            message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders"
+            walked = walk_images(self.storage)
+        except StorageError as error:
+            if isinstance(error.__cause__, NotADirectoryError):
+                raise SourceError(f"{root} is a file, expected a directory of images", argument="source") from error
+            raise SourceError(error.message, argument="source", hint=error.hint) from error
+        if not walked.images:
+            message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders{_first(walked.rejects)}"
             raise SourceError(message, argument="source")
-        return Listing.of_files(files, unusable)
+        return Listing.of_files(((path, self._label(path), size) for path, size in walked.images), walked.rejects)
 
     def read(self, image: SourceImage) -> bytes:
         """The encoded bytes of an image."""
@@ -63,15 +55,11 @@ class FolderSource:
 
     def _label(self, path: str) -> str:
         parts = path.rsplit("/", 2)
-        return parts[-2] if len(parts) > 1 else self.storage.name
+        return unicodedata.normalize("NFC", parts[-2] if len(parts) > 1 else self.storage.name)
 
 
-def is_image_name(path: str) -> bool:
-    """Whether a file is an image by its extension, and not hidden."""
-    name = path.rsplit("/", 1)[-1]
-    return name.lower().endswith(_SUFFIXES) and not name.startswith(".")
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a file name is valid UTF-8; Python represents other bytes by surrogates."""
-    return not any("\udc80" <= character <= "\udcff" for character in text)
+def _first(rejects: list[WalkReject]) -> str:
+    """The first of the entries that cannot be used and their number, for a message."""
+    if not rejects:
+        return ""
+    return f"; {len(rejects):,} cannot be used, the first is {rejects[0].path} ({rejects[0].reason}: {rejects[0].detail})"

@@ -1,5 +1,6 @@
 """The table of all images of a source, and their keys."""
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from iptdata import rng
+from iptdata.files.walk import WalkReject
 
 SCHEMA = pa.schema(
     [
@@ -25,7 +27,8 @@ class SourceImage:
     """One encoded image.
 
     Attributes:
-        key: Label and file name, `label/name`, with as much of the parent path as needed to be unique in the source.
+        key: Label and file name, `label/name`, with as much of the parent path as needed to be unique in the source; in the
+            Unicode form NFC, whichever form the file system uses.
         label: The class, as named by the source.
         container: Path of the file that holds the bytes, relative to the root of the source.
         offset: First byte in the container.
@@ -45,21 +48,21 @@ class Listing:
 
     Attributes:
         table: One row per image, columns as in `SCHEMA`.
-        unusable: Name and reason of each file that cannot be addressed.
+        rejects: Entries that cannot be used, such as dangling links; the images do not depend on them.
         ambiguous: Number of images whose label and file name are not unique.
     """
 
     table: pa.Table
-    unusable: tuple[tuple[str, str], ...] = ()
+    rejects: tuple[WalkReject, ...] = ()
     ambiguous: int = 0
 
     @classmethod
-    def of_files(cls, files: Iterable[tuple[str, str, int]], unusable: Iterable[tuple[str, str]] = ()) -> "Listing":
+    def of_files(cls, files: Iterable[tuple[str, str, int]], rejects: Iterable[WalkReject] = ()) -> "Listing":
         """Make a listing of image files.
 
         Args:
             files: Path, label and bytes of each file, in order.
-            unusable: Name and reason of each file that cannot be addressed.
+            rejects: Entries that cannot be used.
         """
         rows = list(files)
         keys, ambiguous = unique_keys([(label, path) for path, label, _ in rows])
@@ -70,7 +73,7 @@ class Listing:
             pa.array(np.zeros(len(rows), np.int64)),
             pa.array([size for _, _, size in rows], pa.int64()),
         ]
-        return cls(table=pa.table(columns, schema=SCHEMA), unusable=tuple(unusable), ambiguous=ambiguous)
+        return cls(table=pa.table(columns, schema=SCHEMA), rejects=tuple(rejects), ambiguous=ambiguous)
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -100,16 +103,21 @@ def unique_keys(images: Sequence[tuple[str, str]]) -> tuple[list[str], int]:
     Returns:
         The keys, and the number of images whose label and file name are not unique.
     """
-    keys = [f"{label}/{path.rsplit('/', 1)[-1]}" for label, path in images]
+    keys = [unicodedata.normalize("NFC", f"{label}/{path.rsplit('/', 1)[-1]}") for label, path in images]
     groups: dict[str, list[int]] = defaultdict(list)
     for index, key in enumerate(keys):
         groups[key].append(index)
     shared = [group for group in groups.values() if len(group) > 1]
+    taken = set(keys) if shared else set()
     for group in shared:
-        paths = [images[i][1].split("/") for i in group]
-        depth = 2
-        while len({tuple(path[-depth:]) for path in paths}) < len(group):
+        paths = [unicodedata.normalize("NFC", images[i][1]).split("/") for i in group]
+        depth, deepest = 2, max(map(len, paths))
+        while depth < deepest and len({tuple(path[-depth:]) for path in paths}) < len(group):
             depth += 1
         for i, path in zip(group, paths, strict=True):
-            keys[i] = f"{keys[i]}@{'/'.join(path[-depth:-1])}"
+            key = f"{keys[i]}@{'/'.join(path[-depth:-1])}"
+            while key in taken:  # a file of that name, or the same path again
+                key += "@"
+            taken.add(key)
+            keys[i] = key
     return keys, sum(len(group) for group in shared)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from iptdata.errors import ShardError, StreamError
+from iptdata.errors import ShardError, StreamError, shown
 from iptdata.shards.layout import BLOCK, NPY_HEADER, Layout
 from iptdata.units import format_bytes
 
@@ -29,19 +29,27 @@ class Arena:
     Args:
         layout: Layout of every shard.
         sizes: Bytes of each shard's tar, int64.
+        pairs: Number of pairs of each shard that are gathered, int64.
         max_mapped: Number of shards mapped at a time; all are unmapped before more would be.
 
     Raises:
+        ShardError: When a shard of its size cannot hold its pairs, so that a pair would lie outside.
         StreamError: When the operating system cannot reserve the range.
     """
 
-    def __init__(self, layout: Layout, sizes: np.ndarray, max_mapped: int) -> None:
+    def __init__(self, layout: Layout, sizes: np.ndarray, pairs: np.ndarray, max_mapped: int) -> None:
+        if layout.stride < layout.members[2].content or min(*layout.clean, *layout.corrupted) < 1:
+            raise ShardError(f"pairs of {shown(layout, 120)} overlap", hint="Build the shards again")
+        if len(wrong := np.flatnonzero((pairs < 0) | (sizes // layout.stride < pairs))):
+            found = f"{int(sizes[wrong[0]]):,} bytes for {int(pairs[wrong[0]]):,} pairs of {layout.stride:,} bytes"
+            raise ShardError(f"a shard has {found}", hint="Build it again")
         self._layout = layout
         self._sizes = sizes
         lengths = -(-sizes // mmap.PAGESIZE) * mmap.PAGESIZE
         self._starts = np.concatenate([[0], np.cumsum(lengths)])
         self._max_mapped = max_mapped
         self._mapped = np.zeros(len(sizes), bool)
+        self._files: dict[int, tuple[int, int]] = {}
         self._length = int(self._starts[-1])
         try:
             self._base = _mmap(None, self._length, _PROT_NONE, _reserving(), -1)
@@ -80,13 +88,31 @@ class Arena:
             ShardError: When the file is shorter or longer than its manifest records.
             OSError: When it cannot be mapped.
         """
-        size = os.fstat(descriptor).st_size
-        if size != self._sizes[shard]:
-            raise ShardError(
-                f"{path}: found {size:,} bytes, expected {self._sizes[shard]:,} as in its manifest", hint="Build it again"
-            )
-        _mmap(self._base + int(self._starts[shard]), size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, descriptor)
+        status = os.fstat(descriptor)
+        self._check_size(shard, status.st_size, path)
+        start = self._base + int(self._starts[shard])
+        _mmap(start, status.st_size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, descriptor)
         self._mapped[shard] = True
+        self._files[shard] = status.st_dev, status.st_ino
+
+    def mapped(self) -> list[int]:
+        """The shards that are mapped."""
+        return np.flatnonzero(self._mapped).tolist()
+
+    def check(self, shard: int, path: str) -> None:
+        """Check that a mapped shard still has its size: to read what was cut off would end the process with a bus error.
+
+        Where the path holds another file by now, or none, the one that is mapped is still whole.
+
+        Raises:
+            ShardError: When it was truncated or extended in place.
+        """
+        try:
+            status = os.stat(path)
+        except OSError:
+            return
+        if (status.st_dev, status.st_ino) == self._files[shard]:
+            self._check_size(shard, status.st_size, path)
 
     def release(self, shards: np.ndarray) -> None:
         """Unmap those of the shards that are mapped."""
@@ -108,6 +134,12 @@ class Arena:
         index = torch.from_numpy(blocks)
         torch.index_select(self._clean, 0, index, out=out[0])
         torch.index_select(self._corrupted, 0, index, out=out[1])
+
+    def _check_size(self, shard: int, size: int, path: str) -> None:
+        if size != self._sizes[shard]:
+            raise ShardError(
+                f"{path}: found {size:,} bytes, expected {self._sizes[shard]:,} as in its manifest", hint="Build it again"
+            )
 
     def _rows(self, content: int, size: int) -> torch.Tensor:
         """Every 512th byte of the range as the start of one patch's pixels, `size` bytes, in a member at offset `content`."""

@@ -6,15 +6,16 @@ removes. The least recently used files are evicted. On Linux and macOS a removed
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from iptdata.errors import ShardError, StorageError
+from iptdata.files.locks import lock, sync_file, unlock
 from iptdata.files.storage import TEMPORARY_SUFFIX, Storage
 from iptdata.shards.index import IndexEntry
 from iptdata.units import format_bytes
@@ -32,12 +33,18 @@ class ShardCache:
     Args:
         folder: Where to keep them; by default `iptdata/shards` in $XDG_CACHE_HOME or ~/.cache.
         max_bytes: Bytes that the shards in it may take together; 64 GiB by default.
+
+    Raises:
+        StorageError: When no folder is given and the user has no home folder.
     """
 
     def __init__(self, folder: str | None = None, max_bytes: int | None = None) -> None:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        self.folder: str = folder or os.path.join(home, "iptdata", "shards")
+        self.folder: str = folder or _default_folder()
         self.max_bytes: int = _DEFAULT_BYTES if max_bytes is None else max_bytes
+
+    def path(self, entry: IndexEntry) -> str:
+        """Path of a shard in the cache, whether or not it is there."""
+        return os.path.join(self.folder, f"{entry.sha256}.tar")
 
     def open(self, storage: Storage, entry: IndexEntry) -> int:
         """Open a shard in the cache; the descriptor stays valid when another process evicts the shard.
@@ -63,19 +70,21 @@ class ShardCache:
             ShardError: When the fetched bytes do not match the manifest.
             StorageError: When the shard cannot be read, or the cache cannot be written or is smaller than the shard.
         """
-        path = os.path.join(self.folder, f"{entry.sha256}.tar")
-        if self._touch(path, entry.bytes):
-            return path
-        if entry.bytes > self.max_bytes:
-            raise StorageError(
-                f"{storage.path(entry.name)}.tar has {format_bytes(entry.bytes)}, the cache {self.folder} may hold "
-                f"{format_bytes(self.max_bytes)}",
-                hint=_LARGER,
-            )
+        path = self.path(entry)
         try:
+            if self._touch(path, entry.bytes):
+                return path
+            if entry.bytes > self.max_bytes:
+                raise StorageError(
+                    f"{storage.path(entry.name)}.tar has {format_bytes(entry.bytes)}, the cache {self.folder} may hold "
+                    f"{format_bytes(self.max_bytes)}",
+                    hint=_LARGER,
+                )
             os.makedirs(self.folder, exist_ok=True)
-            with self._locked(entry.sha256[:2]):
+            with self._locked(entry.sha256[:2]) as locked:
                 if not self._touch(path, entry.bytes):
+                    if locked:
+                        self._remove_leftovers(entry)
                     self._download(storage, entry, path)
         except OSError as error:
             raise StorageError(
@@ -86,8 +95,6 @@ class ShardCache:
         return path
 
     def _download(self, storage: Storage, entry: IndexEntry, path: str) -> None:
-        for leftover in Path(self.folder).glob(f".{entry.sha256}.*{TEMPORARY_SUFFIX}"):
-            leftover.unlink(missing_ok=True)
         hashed = hashlib.sha256()
         with self._locked("room"):
             self._make_room(entry.bytes)
@@ -98,9 +105,12 @@ class ShardCache:
                 for chunk in storage.read_chunks(f"{entry.name}.tar", _CHUNK_BYTES):
                     hashed.update(chunk)
                     target.write(chunk)
+                    if target.tell() > entry.bytes:  # it would take more room than was made
+                        break
                 target.flush()
-                os.fchmod(descriptor, 0o644)
-                os.fsync(descriptor)
+                with contextlib.suppress(PermissionError):  # a file system without modes
+                    os.fchmod(descriptor, 0o644)
+                sync_file(descriptor)
             if hashed.hexdigest() != entry.sha256:
                 raise ShardError(
                     f"{storage.path(entry.name)}.tar does not match the SHA-256 in its manifest", hint="Build it again"
@@ -111,6 +121,11 @@ class ShardCache:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
+
+    def _remove_leftovers(self, entry: IndexEntry) -> None:
+        """Remove what a process left that died while it fetched the shard; no other process may be fetching it."""
+        for leftover in Path(self.folder).glob(f".{entry.sha256}.*{TEMPORARY_SUFFIX}"):
+            leftover.unlink(missing_ok=True)
 
     def _make_room(self, needed: int) -> None:
         """Evict the least recently used shards until `needed` more bytes fit."""
@@ -141,23 +156,31 @@ class ShardCache:
 
     @staticmethod
     def _touch(path: str, size: int) -> bool:
-        """Mark a shard as just used; False if it is missing or incomplete."""
+        """Mark a shard as just used; False if it is missing, incomplete or not a file."""
         try:
-            if os.stat(path).st_size != size:
-                return False
+            status = os.stat(path)
         except FileNotFoundError:
+            return False
+        if status.st_size != size or not stat.S_ISREG(status.st_mode):
             return False
         with contextlib.suppress(PermissionError, FileNotFoundError):  # another user's file can still be read
             os.utime(path)
         return True
 
     @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        """Hold the lock of that name; the operating system releases it when the process dies."""
+    def _locked(self, name: str) -> Iterator[bool]:
+        """Hold the lock of that name, see `iptdata.files.locks`; False if the file system has no locks."""
         descriptor = os.open(os.path.join(self.folder, f".{name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            yield lock(descriptor, wait=True)
         finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile holds the descriptor too
+            unlock(descriptor)  # a child forked meanwhile holds the descriptor too
             os.close(descriptor)
+
+
+def _default_folder() -> str:
+    """`iptdata/shards` in the user's folder of caches, which a user without HOME and an entry in the password file lacks."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if home.startswith("~"):
+        raise StorageError("remote shards need a cache, and this user has no home folder", hint="Pass `cache_dir` or set HOME")
+    return os.path.join(home, "iptdata", "shards")

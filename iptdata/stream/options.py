@@ -1,8 +1,10 @@
 """Options of a stream, declared once."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Real
+from typing import Any, Literal
 
 from iptdata.options import option
 from iptdata.stream.share import Share
@@ -10,6 +12,7 @@ from iptdata.stream.share import Share
 ShuffleMode = Literal["auto", "global", "window", "none"]
 Remainder = Literal["drop", "pad"]
 OnError = Literal["raise", "skip"]
+Verify = Literal["size", "sha256"]
 TaskWeights = Mapping[str, float] | Literal["equal"]
 
 
@@ -29,6 +32,7 @@ class StreamOptions(Share):
         shuffle: How far pairs are shuffled.
         window: Shards shuffled at a time with "window"; 16 by default.
         on_error: What happens when a shard cannot be read.
+        verify: How a shard is checked against its manifest when it is first used.
         cache_dir: Folder for fetched remote shards.
         cache_bytes: Bytes that the fetched shards may take.
 
@@ -63,6 +67,11 @@ class StreamOptions(Share):
         choices={"raise": "raise an error", "skip": "skip the shard and count its pairs"},
         help="What happens when a shard cannot be read.",
     )
+    verify: Verify = option(
+        "size",
+        choices={"size": "its size", "sha256": "also its SHA-256, which reads the whole shard, once in each process"},
+        help="How a shard is checked against its manifest when it is first used.",
+    )
     cache_dir: str | None = option(
         None, path=True, help="Folder for fetched remote shards.", default_help="iptdata/shards in the user's cache folder"
     )
@@ -70,7 +79,22 @@ class StreamOptions(Share):
         None, min=0, unit="bytes", help="Bytes that the fetched shards may take.", default_help="64 GiB"
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.weights, Mapping):
+            object.__setattr__(self, "weights", {task: _plain(weight) for task, weight in self.weights.items()})
+
     @property
     def skip_unreadable(self) -> bool:
         """Whether unreadable shards are skipped."""
         return self.on_error == "skip"
+
+
+def _plain(weight: Any) -> Any:
+    """A number of Python or NumPy as a float, anything else as it is."""
+    if not isinstance(weight, Real) or isinstance(weight, bool):
+        return weight
+    try:
+        return float(weight)
+    except OverflowError:  # an int too large for a float
+        return math.inf

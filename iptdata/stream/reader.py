@@ -1,7 +1,10 @@
 """Batches of one task, gathered from its shards."""
 
+import errno
+import hashlib
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +19,7 @@ from iptdata.stream.arena import Arena
 from iptdata.stream.batch import Batch, pixels
 from iptdata.stream.cache import ShardCache
 from iptdata.stream.catalog import TaskShards
-from iptdata.stream.options import OnError, Remainder
+from iptdata.stream.options import OnError, Remainder, Verify
 from iptdata.stream.order import Order
 from iptdata.stream.prefetch import read_into_memory
 from iptdata.stream.rows import BatchRows, RowLookup
@@ -24,6 +27,7 @@ from iptdata.stream.share import Share
 
 _logger = logging.getLogger("iptdata.stream")
 FETCH_THREADS = 4
+_CHECK_SHARE = 0.01  # of the time is spent on checks, whatever a check costs
 
 Jobs = Iterator[Callable[[], object]]
 
@@ -39,6 +43,7 @@ class TaskReader:
         remainder: What happens to the pairs after the last full batch of a pass: "drop" leaves them out (others in each
             pass), "pad" fills the batch up with pairs from the beginning of the pass.
         on_error: "skip" replaces the pairs of a shard that cannot be read by others of the same batch, and counts them.
+        verify: "sha256" hashes each shard when it is first mapped, and again if the file has changed when it is mapped again.
         cache: Cache of remote shards.
         max_mapped: Number of shards to keep mapped.
 
@@ -59,6 +64,7 @@ class TaskReader:
         seed: int,
         remainder: Remainder,
         on_error: OnError,
+        verify: Verify,
         cache: ShardCache,
         max_mapped: int,
     ) -> None:
@@ -76,15 +82,18 @@ class TaskReader:
         self._seed = seed
         self._cache = cache
         self._on_error = on_error
+        self._verify = verify
         self._max_mapped = max_mapped
         self._arena: Arena | None = None
         self._unreadable = np.zeros(len(shards.entries), bool)
+        self._hashed: dict[int, tuple[int, ...]] = {}
+        self._next_check = 0.0
         self._prefetched_span = (-1, -1)
         self.set_order(order)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the mapped shards out: another process maps them again."""
-        return self.__dict__ | {"_arena": None}
+        return self.__dict__ | {"_arena": None, "_hashed": {}}
 
     def set_order(self, order: Order) -> None:
         """Read the pairs in another order from now on."""
@@ -94,6 +103,7 @@ class TaskReader:
     def restart(self, epoch: int, step: int) -> None:
         """Forget what was prefetched, since the threads of an earlier iteration or another process no longer run."""
         self._prefetched_span = (-1, -1)
+        self._next_check = 0.0
 
     def read(
         self, pass_index: int, batch_index: int, epoch: int, step: int, allocate: Callable[[int, int], torch.Tensor]
@@ -154,11 +164,25 @@ class TaskReader:
     def _mapped(self, shards: np.ndarray) -> Arena:
         """The arena with these shards mapped, except unreadable ones."""
         if self._arena is None:
-            self._arena = Arena(self.shards.layout, self.shards.sizes, self._max_mapped)
+            self._arena = Arena(self.shards.layout, self.shards.sizes, self.shards.pairs, self._max_mapped)
+        if time.monotonic() >= self._next_check:
+            self._check_mapped(self._arena)
         for shard in self._arena.missing(shards):
             if not self._unreadable[shard]:
                 self._map(self._arena, shard)
         return self._arena
+
+    def _check_mapped(self, arena: Arena) -> None:
+        """Check the size of every mapped shard, as often as 1 % of the time allows."""
+        started = time.monotonic()
+        for shard in arena.mapped():
+            try:
+                arena.check(shard, self._local_path(shard))
+            except ShardError as error:
+                self._refuse(shard, error)
+                arena.release(np.array([shard]))
+        ended = time.monotonic()
+        self._next_check = ended + (ended - started) / _CHECK_SHARE
 
     def _map(self, arena: Arena, shard: int) -> None:
         """Map a shard; when that fails, raise or mark it as unreadable."""
@@ -167,13 +191,37 @@ class TaskReader:
             with self._opened(shard) as descriptor:
                 if self._order.sequential:
                     read_into_memory(descriptor)
+                if self._verify == "sha256":
+                    self._check_content(shard, descriptor)
                 arena.map(shard, descriptor, path)
-            return
         except OSError as error:
             hint = "Restore it, build it again, or skip it with on_error='skip'"
-            problem = ShardError(f"{path} cannot be read: {error.strerror}", hint=hint)
+            if error.errno == errno.ENODEV:  # what mmap answers on some FUSE and 9p file systems
+                hint = "This file system cannot map files into memory: copy the shards to another disk"
+            self._refuse(shard, ShardError(f"{path} cannot be read: {error.strerror}", hint=hint))
         except (ShardError, StorageError) as error:
-            problem = error
+            self._refuse(shard, error)
+
+    def _check_content(self, shard: int, descriptor: int) -> None:
+        """Compare the SHA-256 of a shard of the right size with its manifest, once for a file.
+
+        Raises:
+            ShardError: When it differs.
+        """
+        status = os.fstat(descriptor)
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if self._hashed.get(shard) == identity or status.st_size != self.shards.sizes[shard]:
+            return
+        with open(descriptor, "rb", closefd=False) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != self.shards.entries[shard].sha256:
+            local = self._local_path(shard)
+            hint = "Build it again" if self.shards.storage(shard).is_local else f"Remove {local} to fetch it again"
+            raise ShardError(f"{local} does not match the SHA-256 in its manifest", hint=hint)
+        self._hashed[shard] = identity
+
+    def _refuse(self, shard: int, problem: ShardError | StorageError) -> None:
+        """Raise the problem of a shard, or mark it as unreadable."""
         if self._on_error == "raise":
             raise problem
         self._unreadable[shard] = True
@@ -189,6 +237,12 @@ class TaskReader:
             self.skipped[self.shards.path(int(shard))] += int(count)
         index = np.arange(len(unreadable))
         return rows.take(np.where(unreadable, np.resize(index[~unreadable], len(unreadable)), index))
+
+    def _local_path(self, shard: int) -> str:
+        """The file that is mapped: a local shard, or the cached copy of a remote one."""
+        if self.shards.storage(shard).is_local:
+            return self.shards.path(shard)
+        return self._cache.path(self.shards.entries[shard])
 
     @contextmanager
     def _opened(self, shard: int) -> Iterator[int]:

@@ -192,7 +192,7 @@ def _chances(weights: TaskWeights | None, batches: Mapping[str, int | None]) -> 
     for task, weight in weights.items():
         if task not in batches:
             raise StreamError(f"found task {task}, expected one of {nearest(task, batches)}", argument="weights")
-        if not isinstance(weight, Real) or not 0 <= weight < float("inf"):
+        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight < float("inf"):
             raise StreamError(f"found {weight!r} for {task}, expected a number from 0 up", argument="weights")
     if missing := [task for task in batches if task not in weights]:
         raise StreamError(

@@ -1,12 +1,11 @@
 """How far pairs are shuffled: over all shards where they fit into memory, else within windows of some shards."""
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from iptdata.errors import StreamError
+from iptdata.machine import memory_bytes
 from iptdata.stream.catalog import TaskShards
 from iptdata.stream.options import ShuffleMode
 from iptdata.stream.order import GlobalOrder, Order, WindowOrder
@@ -14,6 +13,7 @@ from iptdata.units import format_bytes
 
 _MEMORY_FRACTION = 0.6
 _MAX_WINDOW = 16
+MODES = ("global", "window", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,24 +80,3 @@ def choose_shuffle(mode: ShuffleMode, window: int | None, tasks: Sequence[TaskSh
     return Shuffle(
         mode="window", window=window, reason=f"{format_bytes(size)} of shards shuffled in windows of {window}{because}"
     )
-
-
-def memory_bytes() -> int:
-    """Memory of the machine, or of the control groups of this process if that is less."""
-    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in _limits():
-        if limit.exists() and (text := limit.read_text().strip()).isdigit():
-            found = min(found, int(text))
-    return found
-
-
-def _limits() -> Iterator[Path]:
-    """Files that hold the memory limits of this process's control groups, from the group up to the root."""
-    own = Path("/proc/self/cgroup")
-    for line in own.read_text().splitlines() if own.exists() else []:
-        _, controllers, path = line.split(":", 2)
-        if controllers not in ("", "memory"):
-            continue
-        root, name = ("/sys/fs/cgroup", "memory.max") if not controllers else ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
-        group = Path(root + path)
-        yield from (folder / name for folder in (group, *group.parents) if folder.is_relative_to(root))

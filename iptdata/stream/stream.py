@@ -1,7 +1,6 @@
 """Pairs of a corpus as batches: exact epochs, any number of ranks, resumable at any step."""
 
 import logging
-import operator
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,23 +9,22 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from iptdata import rng
-from iptdata.errors import StreamError
+from iptdata.errors import StreamError, shown
 from iptdata.shards.layout import Shape
 from iptdata.shards.locations import split_task_paths
 from iptdata.stream.batch import Batch
 from iptdata.stream.cache import ShardCache
-from iptdata.stream.catalog import TaskShards, open_tasks
-from iptdata.stream.options import OnError, Remainder, ShuffleMode, StreamOptions, TaskWeights
+from iptdata.stream.catalog import open_tasks
+from iptdata.stream.options import OnError, Remainder, ShuffleMode, StreamOptions, TaskWeights, Verify
 from iptdata.stream.prefetch import Prefetcher
 from iptdata.stream.reader import FETCH_THREADS, TaskReader
 from iptdata.stream.schedule import make_schedule
 from iptdata.stream.share import Share
 from iptdata.stream.shuffle import Shuffle, choose_shuffle
+from iptdata.stream.state import is_count, read_state, stream_identity, write_state
 from iptdata.stream.task_readers import Allocate, open_readers
 
 _logger = logging.getLogger("iptdata.stream")
-_STATE_VERSION = 1
 
 
 class PairStream(IterableDataset[Batch]):
@@ -58,6 +56,7 @@ class PairStream(IterableDataset[Batch]):
             explicitly where ranks run on machines of different memory.
         window: Shards shuffled at a time with "window", 16 by default.
         on_error: "raise", or "skip": skip shards that cannot be read and count their pairs in `skipped`.
+        verify: "size", or "sha256": also compare the SHA-256 of each shard with its manifest when it is first used.
         cache_dir: Folder for fetched remote shards; by default `iptdata/shards` in $XDG_CACHE_HOME or ~/.cache.
         cache_bytes: Bytes that the fetched shards may take, 64 GiB by default.
 
@@ -92,6 +91,7 @@ class PairStream(IterableDataset[Batch]):
         shuffle: ShuffleMode = "auto",
         window: int | None = None,
         on_error: OnError = "raise",
+        verify: Verify = "size",
         cache_dir: str | None = None,
         cache_bytes: int | None = None,
     ) -> None:
@@ -110,6 +110,7 @@ class PairStream(IterableDataset[Batch]):
             "shuffle": shuffle,
             "window": window,
             "on_error": on_error,
+            "verify": verify,
             "cache_dir": cache_dir,
             "cache_bytes": cache_bytes,
         }
@@ -142,7 +143,7 @@ class PairStream(IterableDataset[Batch]):
             options.epoch_steps,
             options.seed,
         )
-        self._identity = _identity(options, self.tasks, shards, len(self._schedule))
+        self._identity = stream_identity(options, self.tasks, shards, len(self._schedule))
         self._epoch, self._step = 0, 0
         self._active: Prefetcher | None = None
         if shards and options.rank == 0:
@@ -226,9 +227,14 @@ class PairStream(IterableDataset[Batch]):
         """Move to the beginning of an epoch; does nothing if it is the current epoch.
 
         Needed before each epoch in a `DataLoader` that restarts its workers, which does not move the stream it was given.
+
+        Raises:
+            StreamError: When it is not a whole number from 0 up.
         """
+        if not is_count(epoch):
+            raise StreamError(f"found {shown(epoch)}, expected a whole number from 0 up", argument="epoch")
         if epoch != self._epoch:
-            self._epoch, self._step = epoch, 0
+            self._epoch, self._step = int(epoch), 0
 
     def state_dict(self, after: Batch | None = None) -> dict[str, Any]:
         """The state needed to resume with the next batch, on any number of ranks: a few plain numbers and names.
@@ -237,8 +243,8 @@ class PairStream(IterableDataset[Batch]):
             after: The last batch that was used; by default the last that was yielded. Needed where something, such as a
                 `DataLoader` with workers, holds batches that were yielded and not used.
         """
-        epoch, step = (self._epoch, self._step) if after is None else self._next_position(after.epoch, after.step)
-        return {"version": _STATE_VERSION, "epoch": epoch, "step": step, "shuffle": self.shuffle.plain()} | self._identity
+        epoch, step = (self._epoch, self._step) if after is None else self._next_position(int(after.epoch), int(after.step))
+        return write_state(epoch, step, self.shuffle, self._identity)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state; with `shuffle="auto"` the shuffle mode is taken from it.
@@ -246,24 +252,8 @@ class PairStream(IterableDataset[Batch]):
         Raises:
             StreamError: When the state is damaged, or of a stream with other pairs or options, which are listed.
         """
-        if state.get("version") != _STATE_VERSION:
-            raise StreamError(f"found a state of version {state.get('version')!r}, expected {_STATE_VERSION}")
-        expected = self._identity | ({} if self.options.shuffle == "auto" else {"shuffle": self.shuffle.plain()})
-        changes = [
-            f"{name}: {state.get(name)!r} in the state, {value!r} here"
-            for name, value in expected.items()
-            if state.get(name) != value
-        ]
-        if changes:
-            raise StreamError(
-                f"the state is of another stream ({'; '.join(changes)})", hint="Use its shards and options, or start over"
-            )
-        try:
-            epoch, step, shuffle = operator.index(state["epoch"]), operator.index(state["step"]), Shuffle(**state["shuffle"])
-        except (KeyError, TypeError) as error:
-            raise StreamError(f"the state is damaged ({error})", hint="Use another one, or start over") from error
-        if epoch < 0 or not 0 <= step < len(self):
-            raise StreamError(f"found a state at epoch {epoch}, step {step}, expected a step below {len(self)}")
+        same = self._identity | ({} if self.options.shuffle == "auto" else {"shuffle": self.shuffle.plain()})
+        epoch, step, shuffle = read_state(state, same, len(self))
         self._set_shuffle(shuffle)
         self._epoch, self._step = epoch, step
 
@@ -278,21 +268,6 @@ class PairStream(IterableDataset[Batch]):
     def _next_position(self, epoch: int, step: int) -> tuple[int, int]:
         """Epoch and step after a step."""
         return (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
-
-
-def _identity(options: StreamOptions, tasks: list[str], shards: Sequence[TaskShards], epoch_steps: int) -> dict[str, Any]:
-    """The part of a state that must be the same when a run resumes."""
-    weights = options.weights
-    return {
-        "seed": options.seed,
-        "batch_size": options.batch_size,
-        "tasks": tasks,
-        "data": rng.digest(*(task.fingerprint() for task in shards), size=8).hex(),
-        "fraction": options.fraction,
-        "remainder": options.remainder,
-        "weights": dict(weights) if isinstance(weights, Mapping) else weights,
-        "epoch_steps": epoch_steps,
-    }
 
 
 def _allocate(rows: int, size: int) -> torch.Tensor:

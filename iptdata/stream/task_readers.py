@@ -14,7 +14,7 @@ from iptdata.stream.catalog import TaskShards
 from iptdata.stream.options import StreamOptions
 from iptdata.stream.reader import Jobs, TaskReader
 from iptdata.stream.shuffle import Shuffle
-from iptdata.stream.webdataset_reader import WebDatasetReader
+from iptdata.stream.tar_reader import TarReader
 
 Allocate = Callable[[int, int], torch.Tensor]
 
@@ -45,7 +45,7 @@ def open_readers(
     """A reader per task: tasks of iptdata's shards first, then those given as `TASK=PATH`.
 
     Raises:
-        ShardError: When a path of a task matches nothing.
+        ShardError: When a path of a task matches nothing, or a manifest does not fit its shard.
         StreamError: When there is no task, or a batch is larger than a task.
     """
     readers: dict[str, Reader] = {
@@ -56,6 +56,7 @@ def open_readers(
             seed=options.seed,
             remainder=options.remainder,
             on_error=options.on_error,
+            verify=options.verify,
             cache=cache,
             max_mapped=max_mappings() // len(shards),
         )
@@ -63,9 +64,7 @@ def open_readers(
     }
     for name, patterns in external.items():
         if options.tasks is None or name in options.tasks:
-            readers[name] = WebDatasetReader(
-                name, patterns, options, seed=options.seed, skip_unreadable=options.skip_unreadable
-            )
+            readers[name] = TarReader(name, patterns, options, seed=options.seed, skip_unreadable=options.skip_unreadable)
     if not readers:
         raise StreamError("found no task to stream: `tasks` is empty, or no shard can be read")
     return readers

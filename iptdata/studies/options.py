@@ -30,7 +30,12 @@ class StudyOptions:
         group="Trainings",
     )
     length: float = option(
-        1.0, help="Factor for the length of every training, such as 0.1.", above=0, metavar="FACTOR", group="Trainings"
+        1.0,
+        help="Factor for the length of every training, such as 0.1.",
+        above=0,
+        max=1_000_000,
+        metavar="FACTOR",
+        group="Trainings",
     )
     settings: Mapping[str, Any] = option(
         {}, help="Set an option of every training.", flag="set", metavar="KEY=VALUE", group="Trainings"

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from iptdata.errors import IptDataError, StorageError, TrainFinished
+from iptdata.errors import IptDataError, StorageError, StudyError, TrainFinished
 from iptdata.evaluation.measurements import evaluate
 from iptdata.files.storage import Storage
+from iptdata.options import from_arguments, option, validate
 from iptdata.studies.plan import Measure, Part
+from iptdata.studies.records import read_json
 from iptdata.training.events import Observer, Observers, RunInfo
 from iptdata.training.result import RunResult, run_result
 from iptdata.training.run import run_training
@@ -52,6 +54,19 @@ class PartResult:
     results: Sequence[MeasureResult] = ()
     stopped: bool = False
     problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trained:
+    """Content of trained.json: what a finished training achieved; see `RunResult`."""
+
+    steps: int = option(help="Steps of the run.", min=1)
+    patches: int = option(help="Pairs that the network has seen.", min=0)
+    seconds: float = option(help="Time of the steps.", min=0)
+    setting: str = option(help="Devices and precision.")
+
+    def __post_init__(self) -> None:
+        validate(self, StudyError)
 
 
 class _StopRequested(Exception):
@@ -106,20 +121,22 @@ def finished_part(part: Part) -> PartResult | None:
 def finished_training(part: Part) -> RunResult | None:
     """The result of a finished training, None if the part was not trained to its end."""
     storage = Storage(part.folder)
-    if not storage.exists(_TRAINED):
+    content = read_json(storage, _TRAINED)
+    try:
+        kept: _Trained = from_arguments(_Trained, content if isinstance(content, dict) else {}, StudyError)
+    except StudyError:  # missing or damaged: it is made again from the run
         return None
-    kept = json.loads(storage.read(_TRAINED))
     return RunResult(
         folder=part.folder,
-        step=kept["steps"],
-        steps=kept["steps"],
-        patches=kept["patches"],
-        seconds=kept["seconds"],
-        patches_per_second=kept["patches"] / kept["seconds"] if kept["seconds"] else 0.0,
-        last_checkpoint=RunFolder(part.folder).checkpoint_path(kept["steps"]),
+        step=kept.steps,
+        steps=kept.steps,
+        patches=kept.patches,
+        seconds=kept.seconds,
+        patches_per_second=kept.patches / kept.seconds if kept.seconds else 0.0,
+        last_checkpoint=RunFolder(part.folder).checkpoint_path(kept.steps),
         best_checkpoint=None,
         finished=True,
-        setting=kept["setting"],
+        setting=kept.setting,
     )
 
 
@@ -137,13 +154,9 @@ def _train(part: Part, observer: Observer, stop_requested: Callable[[], bool]) -
         result = run_result(part.folder)
     if not result.finished:
         return None
-    kept = {
-        "steps": result.step,
-        "patches": result.patches,
-        "seconds": result.seconds,
-        "setting": storage.read(_SETTING).decode(),
-    }
-    storage.write(_TRAINED, json.dumps(kept, indent=1).encode())
+    setting = storage.read(_SETTING).decode(errors="replace")
+    kept = _Trained(steps=result.step, patches=result.patches, seconds=result.seconds, setting=setting)
+    storage.write(_TRAINED, json.dumps(asdict(kept), indent=1).encode())
     return finished_training(part)
 
 
@@ -159,17 +172,18 @@ def _checkpoint(part: Part) -> str:
 
 def _finished_measures(part: Part) -> dict[str, MeasureResult]:
     """Earlier results by name of the measure: of the same head, checkpoint and benchmark, and of all images."""
-    storage = Storage(part.folder)
-    if not storage.exists(_RESULTS):
+    kept = read_json(Storage(part.folder), _RESULTS)
+    if not isinstance(kept, list):
         return {}
     checkpoint = os.path.basename(_checkpoint(part))
-    expected = {(measure.name, measure.path, part.head, checkpoint) for measure in part.measures}
-    results = [MeasureResult(**entry) for entry in json.loads(storage.read(_RESULTS))]
-    return {
-        result.name: result
-        for result in results
-        if not result.problems and (result.name, result.path, result.head, result.checkpoint) in expected
-    }
+    found = {}
+    for measure in part.measures:
+        expected = asdict(measure) | {"head": part.head, "checkpoint": checkpoint, "problems": []}
+        for entry in kept:
+            psnr = entry.get("psnr") if isinstance(entry, dict) else None
+            if (psnr is None or isinstance(psnr, float)) and entry == expected | {"psnr": psnr}:
+                found[measure.name] = MeasureResult(**entry)
+    return found
 
 
 def _measure(part: Part, measure: Measure, stop_requested: Callable[[], bool]) -> MeasureResult:

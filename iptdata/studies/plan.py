@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from iptdata.errors import StudyError, TrainError
+from iptdata.errors import StudyError, TrainError, shown
 from iptdata.files.storage import Storage
 from iptdata.options import from_arguments
 from iptdata.shards.locations import absolute_path
 from iptdata.studies.options import StudyOptions
+from iptdata.studies.records import read_json
 from iptdata.studies.smoke import smoke_inputs
 from iptdata.studies.study import Cell, Study, load_study
 from iptdata.training.config import resolve
@@ -147,7 +148,10 @@ def record_plan(plan: StudyPlan) -> None:
         StudyError: When a training in the folder was started with other options; training and option are named.
     """
     planned = {part.name: _plain(part) for part in plan.parts}
-    earlier: dict[str, Any] = json.loads(plan.storage.read(_PLAN)) if plan.storage.exists(_PLAN) else {}
+    earlier = read_json(plan.storage, _PLAN) if plan.storage.exists(_PLAN) else {}
+    if not isinstance(earlier, dict) or not all(isinstance(options, dict) for options in earlier.values()):
+        path = plan.storage.path(_PLAN)
+        raise StudyError(f"{path} is damaged", hint="Remove it if the trainings in the folder are those of this study")
     for part in plan.parts:
         if part.name not in earlier or not RunFolder(part.folder).steps():
             continue
@@ -155,7 +159,7 @@ def record_plan(plan: StudyPlan) -> None:
             found = earlier[part.name].get(key, _DEFAULTS.get(key))
             if key not in _CHANGEABLE and found != value:
                 raise StudyError(
-                    f"{part.name} was trained with {key} {found!r}, expected {value!r}",
+                    f"{part.name} was trained with {key} {shown(found)}, expected {shown(value)}",
                     hint=f"Choose another `out`, or remove {part.folder}",
                 )
     plan.storage.write(_PLAN, json.dumps(earlier | planned, indent=1).encode())

@@ -5,12 +5,15 @@ from torch import nn
 
 from iptdata.errors import one_line
 
+# What torch.compile raises without a compiler, a folder for its cache, or support for the device; it differs by backend.
+_COMPILE_ERRORS = (RuntimeError, OSError, ImportError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
+
 
 def compile_error(device: torch.device) -> str | None:
     """The error that torch.compile raises on a device, on one line; None if it works."""
     try:
         torch.compile(torch.square)(torch.ones(2, device=device))
-    except Exception as error:  # noqa: BLE001 - the error of a missing compiler differs by backend and release
+    except _COMPILE_ERRORS as error:
         return one_line(error, 120)
     return None
 

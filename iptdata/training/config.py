@@ -5,10 +5,10 @@ from typing import Any
 
 import yaml
 
-from iptdata.errors import TrainError
+from iptdata.errors import TrainError, printable, shown
 from iptdata.options import from_mapping, from_yaml, options_of
 from iptdata.training.options import TrainOptions
-from iptdata.yaml_file import check_keys, read_mapping
+from iptdata.yaml_file import check_keys, read_mapping, read_value
 
 _OPTIONS = options_of(TrainOptions)
 _EXCLUSIVE = (("epochs", "steps"), ("checkpoint", "model"))
@@ -85,16 +85,17 @@ def read_settings(settings: Iterable[str]) -> dict[str, Any]:
 def _read_setting(setting: str) -> tuple[str, Any]:
     """The option that a `key=value` text sets, and its value; one field of the network as a mapping of that field alone."""
     key, equals, text = setting.partition("=")
+    shown_setting, shown_key = (printable(part, 80) for part in (setting, key))
     if not equals:
-        raise TrainError(f"found {setting}, expected key=value")
+        raise TrainError(f"found {shown_setting}, expected key=value")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise TrainError(f"{setting}: {text!r} is not YAML") from error
+        value = read_value(text, TrainError)
+    except TrainError as error:
+        raise TrainError(f"{shown_setting}: {shown(text)} is not YAML: {error}") from error
     name, dot, field = key.partition(".")
     if dot and name != "network":
         check_options([name], "")
-        raise TrainError(f"{key}: {name} has no fields, expected {name}=value")
+        raise TrainError(f"{shown_key}: {name} has no fields, expected {name}=value")
     values = from_mapping(TrainOptions, {name: {field: value} if dot else value}, error=TrainError)
     return name, values[name]
 

@@ -11,10 +11,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from iptdata import rng
+from iptdata.errors import ModelError, shown
+from iptdata.model.weights import matched, tensors_of
 from iptdata.stream.device import DeviceBatch
 from iptdata.stream.share import Share
 from iptdata.training.contrastive import Form, contrastive_loss
 from iptdata.training.ranks import Ranks
+from iptdata.training.state import optimizer_state
 
 
 class Losses(NamedTuple):
@@ -113,10 +116,20 @@ class Learner:
         return {"optimizer": self.optimizer.state_dict(), "trained": None if self.mean is None else self.model.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume from a state; the network must have the `weights` already."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state["trained"] is not None:
-            self.model.load_state_dict(state["trained"])
+        """Resume from a state; the network must have the `weights` already.
+
+        Raises:
+            ModelError: When it is not the state of this network.
+        """
+        own = self.optimizer.state_dict()
+        means = optimizer_state(state.get("optimizer"), self._trained)
+        self.optimizer.load_state_dict(own | {"state": means})  # options such as betas are ours, not those of a file
+        if (trained := state.get("trained")) is not None:
+            where = "the weights in training are damaged"
+            found = tensors_of(trained, where)
+            if found is None:
+                raise ModelError(f"{where}: found {shown(trained)}, expected tensors by name")
+            self.model.load_state_dict(matched(found, self.model.state_dict(), where))
 
     def restore(self, corrupted: torch.Tensor, task: str) -> torch.Tensor:
         """Restore (N, 3, h, w) on 0..255 to (N, 3, H, W) on 0..255 with the weights in training."""

@@ -18,6 +18,7 @@ from iptdata.training.events import Observer, StepRecord
 from iptdata.training.ranks import Ranks
 from iptdata.training.run_folder import RunFolder
 from iptdata.training.setup import TrainingSetup
+from iptdata.training.state import TrainingState
 from iptdata.training.validation import held_out_psnr
 
 _SAVE_SECONDS = 600.0
@@ -111,9 +112,9 @@ class Loop:
         self._now = now
         self._step = setup.start
         self._pending: deque[_PendingStep] = deque()
-        training = setup.training or {}
-        self._skipped_in_row = int(training.get("skipped_in_row", 0))
-        self._best: float | None = training.get("best")
+        state = None if setup.training is None else TrainingState.of(setup.training)
+        self._skipped_in_row = 0 if state is None else state.skipped_in_row
+        self._best: float | None = None if state is None else state.best
         self._saved_step, self._saved_at = setup.start, now()
         self._must_stop = self._must_save = False
 

@@ -16,8 +16,13 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
 from iptdata.errors import storage_errors
+from iptdata.files.locks import sync_file, unsynced_passed_over
+from iptdata.regular_file import regular_size
 from iptdata.training.events import Observer, RunInfo, StepRecord
 from iptdata.training.run_folder import METRICS, RunFolder
+
+_MAX_LINE = 100_000  # bytes
+_MIN_RATE = 1e-9  # patches per second; smaller ones are damage
 
 
 class MetricsFile(Observer):
@@ -43,7 +48,7 @@ class MetricsFile(Observer):
 
     def on_before_save(self, step: int) -> None:
         with storage_errors(self._path):
-            os.fsync(self._descriptor)
+            sync_file(self._descriptor)
 
     def on_end(self) -> None:
         if self._descriptor >= 0:
@@ -88,12 +93,12 @@ class TensorBoard(Observer):
             self._add(step, f"psnr/{task}", value)
 
     def on_before_save(self, step: int) -> None:
-        with storage_errors(self._root):
+        with storage_errors(self._root), unsynced_passed_over():
             if self._writer is not None:
                 self._writer.flush()
 
     def on_end(self) -> None:
-        with storage_errors(self._root):
+        with storage_errors(self._root), unsynced_passed_over():
             if self._writer is not None:
                 self._writer.close()
 
@@ -133,23 +138,28 @@ def training_seconds(folder: RunFolder, batch_size: int, last_step: int) -> floa
     if not os.path.exists(path):
         return 0.0
     with storage_errors(path):
-        records = [record for _, record in _records(path, last_step)]
-    return math.fsum(batch_size / record["patches_per_s"] for record in records if "patches_per_s" in record)
+        rates = [record.get("patches_per_s") for _, record in _records(path, last_step)]
+    return math.fsum(batch_size / rate for rate in rates if isinstance(rate, int | float) and rate > _MIN_RATE)
 
 
 def _length_up_to(path: str, last_step: int) -> int:
-    """Bytes of the records up to and including `last_step`."""
-    return sum(length for length, _ in _records(path, last_step))
+    """Bytes up to the end of the last record of a step up to and including `last_step`."""
+    return max((end for end, _ in _records(path, last_step)), default=0)
 
 
 def _records(path: str, last_step: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Length in bytes and content of each record up to and including `last_step`, ending before a truncated line."""
+    """Where each record up to and including `last_step` ends in the file, and its content; damaged lines are skipped."""
+    regular_size(path)
+    end = 0
     with open(path, "rb") as file:
-        for line in file:
+        while line := file.readline(_MAX_LINE):
+            end += len(line)
             try:
-                record = json.loads(line)
-                if record["step"] > last_step or not line.endswith(b"\n"):
-                    return
-            except (ValueError, KeyError, TypeError):
+                record = json.loads(line) if line.endswith(b"\n") else None
+            except (RecursionError, ValueError):
+                continue
+            if not isinstance(record, dict) or type(record.get("step")) is not int:
+                continue
+            if record["step"] > last_step:
                 return
-            yield len(line), record
+            yield end, record

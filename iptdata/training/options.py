@@ -92,6 +92,12 @@ class TrainOptions:
             "none": "keep the order of the shards",
         },
     )
+    verify: Literal["size", "sha256"] = option(
+        "size",
+        help="How to check a shard against its manifest when it is first used.",
+        group=_DATA,
+        choices={"size": "its size", "sha256": "also its SHA-256, which reads the whole shard"},
+    )
     augment: Literal["all", "flips", "none"] = option(
         "all",
         help="How to augment pairs.",
@@ -108,6 +114,7 @@ class TrainOptions:
         group=_DATA,
         metavar="N",
         min=0,
+        max=2**63 - 1,
     )
     batch_size: int = option(
         256,
@@ -130,6 +137,7 @@ class TrainOptions:
         group=_SCHEDULE,
         metavar="N",
         above=0,
+        max=1_000_000_000,
         default_help=f"{EPOCHS} epochs, unless steps are given",
     )
     steps: int | None = option(
@@ -236,10 +244,11 @@ class TrainOptions:
         metavar="N",
         min=1,
     )
-    validate: bool = option(
-        False,
+    validate: bool | None = option(
+        None,
         help="Measure PSNR on held-out pairs during training, and keep the best checkpoint.",
         group=_WATCH,
+        default_help="off",
     )
     split: str = option(
         "val",

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +20,7 @@ from iptdata.training.metrics import MetricsFile, TensorBoard
 from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import Ranks, joined
 from iptdata.training.result import RunResult, result_of
-from iptdata.training.run_folder import CONFIG, RunFolder, next_folder
+from iptdata.training.run_folder import CONFIG, LastCheckpoint, RunFolder, next_folder
 from iptdata.training.setup import TrainingSetup, set_up_run
 from iptdata.training.speed import matmul_rate, step_flops
 
@@ -103,7 +104,7 @@ def run_training(
         folder = RunFolder(ranks.agreed(out or _new_folder(options)))
         if ranks.first:
             stack.enter_context(folder.claimed())
-        checkpoint = _last_checkpoint(folder, ranks, resume)
+        checkpoint, damaged = _last_checkpoint(folder, ranks, resume)
         setup = set_up_run(options, ranks, checkpoint)
         if setup.start >= setup.lr_schedule.steps:
             raise TrainFinished(
@@ -117,6 +118,8 @@ def run_training(
             folder.clean()
             if checkpoint is None:
                 folder.clear()
+            notes = tuple(folder.set_aside(step, setup.start) for step in damaged)
+            setup = replace(setup, notes=(*notes, *setup.notes))
             folder.storage.write(CONFIG, config_text(setup.options).encode())
             observers = Observers(MetricsFile(folder), TensorBoard(folder), observer)
             stack.callback(observers.on_end)
@@ -146,10 +149,16 @@ def _earlier_options(folder: RunFolder) -> dict[str, Any]:
     return read_config(folder.path(CONFIG)) if folder.storage.exists(CONFIG) else {}
 
 
-def _last_checkpoint(folder: RunFolder, ranks: Ranks, resume: bool | None) -> Checkpoint | None:
-    """Load the last checkpoint of the run, on each rank separately."""
-    steps = folder.steps()
-    step = ranks.agreed(steps[-1] if steps and resume is not False else None)
+def _last_checkpoint(folder: RunFolder, ranks: Ranks, resume: bool | None) -> tuple[Checkpoint | None, list[int]]:
+    """Load the last checkpoint of the run that is not damaged, on each rank separately.
+
+    Returns:
+        The checkpoint, and the steps of later ones, which are damaged. The first rank finds them, so that all agree.
+    """
+    found = folder.last() if ranks.first and resume is not False else LastCheckpoint()
+    step, damaged, problem = ranks.agreed((found.step, found.damaged, found.problem))
+    if problem is not None:
+        raise problem
     if step is None:
         if resume:
             raise TrainError(
@@ -157,10 +166,12 @@ def _last_checkpoint(folder: RunFolder, ranks: Ranks, resume: bool | None) -> Ch
                 argument="resume",
                 hint="Leave out `resume` to start a new run",
             )
-        return None
+        return None, []
+    if found.checkpoint is not None:
+        return found.checkpoint, damaged
     if step not in folder.steps():
         raise TrainError(f"{folder.checkpoint_path(step)} does not exist; all machines must share the folder of the run")
-    return folder.load(step)
+    return folder.load(step), damaged
 
 
 def _run_info(setup: TrainingSetup, folder: RunFolder, peak: float) -> RunInfo:

@@ -5,8 +5,9 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
-from iptdata.errors import TrainError, storage_errors
+from iptdata.errors import CheckpointDamaged, ModelError, TrainError, storage_errors
 from iptdata.files.storage import TEMPORARY_SUFFIX, Storage
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -14,7 +15,25 @@ CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 BEST = "best.pt"
 _FOLDER = "checkpoints"
+_DAMAGED = ".damaged"
 _NAME = re.compile(r"step-(\d{8})\.pt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastCheckpoint:
+    """The checkpoint that a run resumes from.
+
+    Attributes:
+        step: Its step; None without one.
+        checkpoint: Its content; None without one.
+        damaged: Steps of later checkpoints, which are damaged.
+        problem: Why none of the run's checkpoints can be used; None otherwise.
+    """
+
+    step: int | None = None
+    checkpoint: Checkpoint | None = None
+    damaged: list[int] = field(default_factory=list)
+    problem: ModelError | None = None
 
 
 class RunFolder:
@@ -64,11 +83,47 @@ class RunFolder:
         """Path of the checkpoint of a step, whether it exists or not."""
         return self.path(_name(step))
 
+    def last(self) -> "LastCheckpoint":
+        """Load the last checkpoint that is not damaged."""
+        damaged: list[int] = []
+        problem: ModelError | None = None
+        for step in reversed(self.steps()):
+            try:
+                return LastCheckpoint(step=step, checkpoint=self.load(step), damaged=damaged)
+            except CheckpointDamaged as error:
+                damaged.append(step)
+                problem = problem or CheckpointDamaged(
+                    error.message, hint="No checkpoint of the run can be read: pass `resume=False` to start over"
+                )
+            except ModelError as error:
+                return LastCheckpoint(problem=error)
+        return LastCheckpoint(problem=problem)
+
+    def set_aside(self, step: int, used: int) -> str:
+        """Rename a damaged checkpoint, so that it neither counts as one nor is lost.
+
+        Args:
+            step: Its step.
+            used: Step of the checkpoint that the run resumes from instead.
+
+        Returns:
+            A sentence about both.
+
+        Raises:
+            StorageError: When it cannot be renamed.
+        """
+        path = self.checkpoint_path(step)
+        with storage_errors(path):
+            os.replace(path, path + _DAMAGED)
+        name, other = os.path.basename(path), os.path.basename(self.checkpoint_path(used))
+        return f"{path} is damaged and was renamed to {name}{_DAMAGED}; resuming from {other}"
+
     def load(self, step: int) -> Checkpoint:
         """Read the checkpoint of a step.
 
         Raises:
-            ModelError: When it cannot be read.
+            CheckpointDamaged: When its content is damaged.
+            ModelError: When it cannot be read for another reason.
         """
         return load_checkpoint(self.checkpoint_path(step))
 
@@ -109,8 +164,9 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove an earlier run's checkpoints and metrics."""
-        for step in self.steps():
-            self.storage.remove(_name(step))
+        for name in self.storage.names(_FOLDER):
+            if _NAME.fullmatch(name.removesuffix(_DAMAGED)):
+                self.storage.remove(f"{_FOLDER}/{name}")
         for name in self.storage.names():
             if name in (BEST, METRICS) or name.startswith("events.out.tfevents."):
                 self.storage.remove(name)

@@ -20,6 +20,7 @@ from iptdata.training.learner import Contrast, Learner, parts_of
 from iptdata.training.lr_schedule import LrSchedule, make_lr_schedule
 from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import Ranks
+from iptdata.training.state import TrainingState
 from iptdata.training.streams import open_held_out_pairs, open_training_pairs, shapes_of
 
 _CONTRASTIVE_WEIGHT = 0.1
@@ -161,7 +162,7 @@ def _make_contrast(options: TrainOptions, config: Config, ranks: Ranks) -> tuple
         ModelError: When a part of the batch is too small for the loss.
         TrainError: When the network has no tokens, or a part of the batch is empty on some rank.
     """
-    parts = parts_of(options.batch_size, ranks.size, options.accumulate)
+    parts = parts_of(options.batch_size, ranks.size, min(options.accumulate, options.batch_size + 1))
     if min(map(min, parts)) < 1:
         raise TrainError(
             f"found {options.batch_size}, expected at least one pair for each of {ranks.size} ranks in each of "
@@ -207,15 +208,17 @@ def _restore_state(training: Mapping[str, Any], options: TrainOptions, pairs: Pa
     """Continue stream, optimizer and random state from those of a checkpoint.
 
     Raises:
+        ModelError: When a part of the state is missing or not one of this network.
         StreamError: When the checkpoint was trained on other shards, or with other options of the stream.
         TrainError: When other parts of the network were trained.
     """
-    if training["freeze"] != options.freeze:
+    state = TrainingState.of(training)
+    if state.freeze != options.freeze:
         raise TrainError(
-            f"found {options.freeze}, but the checkpoint was trained with {training['freeze']}",
+            f"found {options.freeze}, but the checkpoint was trained with {state.freeze}",
             argument="freeze",
             hint="Choose another `out`",
         )
-    pairs.load_state_dict(training["stream"])
+    pairs.load_state_dict(state.stream)
     learner.load_state_dict(training)
-    torch.set_rng_state(training["rng"])
+    torch.set_rng_state(state.rng)

@@ -48,6 +48,7 @@ def open_training_pairs(options: TrainOptions, ranks: Ranks) -> PairStream:
         epoch_steps=_EPOCH_STEPS,
         fraction=options.fraction,
         shuffle=options.shuffle,
+        verify=options.verify,
     )
 
 
@@ -78,6 +79,7 @@ def open_held_out_pairs(options: TrainOptions, ranks: Ranks, trained: PairStream
             split=options.split,
             shuffle="none",
             remainder="pad",
+            verify=options.verify,
         )
 
     smallest = open_stream(ranks.size)

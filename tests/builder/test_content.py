@@ -93,7 +93,7 @@ def test_dropped_images_are_counted_by_reason(tmp_path: Path) -> None:
     source = hard_source(tmp_path / "source")
     totals = build(source, tmp_path / "out", ["noise30", "sr4"], max_pixels=150_000, max_rejects="100%")
     by_task = {total.task: total for total in totals}
-    common = {"unreadable": 3, "truncated": 1, "too many pixels": 1}
+    common = {"unreadable": 2, "dangling link": 1, "truncated": 1, "too many pixels": 1}
     assert by_task["noise30"].rejected == common | {"too small": 1}
     assert by_task["sr4"].rejected == common | {"too small": 2}
     assert (by_task["noise30"].pairs, by_task["sr4"].pairs) == (16, 8)
@@ -133,7 +133,7 @@ def test_flat_patches_are_drawn_again_then_dropped(tmp_path: Path) -> None:
 def test_reject_budget(tmp_path: Path) -> None:
     source = hard_source(tmp_path / "source")
     for allowed in ("4", "0.2", "20%"):
-        with pytest.raises(BuildFailed, match=r"5 of 8 images were dropped \(.*unreadable 3.*more than max_rejects"):
+        with pytest.raises(BuildFailed, match=r"5 of 8 images were dropped \(.*unreadable 2.*more than max_rejects"):
             build(source, tmp_path / "out", max_rejects=allowed)
     assert build(source, tmp_path / "out", max_rejects="5")[0].pairs == 24
     for wrong in ("-1", "many", "2.5", "120%", True, None, -1):

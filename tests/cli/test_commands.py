@@ -189,7 +189,7 @@ def test_more_mistakes(photos: Path, tmp_path: Path) -> None:
     assert "cannot use" in fails("inspect", tmp_path / "out", "--preview", "/proc/x.png")
     (tmp_path / "out/noise30/train/noise30-train-000000.parquet").write_bytes(b"no parquet")
     result = iptdata("inspect", tmp_path / "out", "--preview", tmp_path / "x.png")
-    assert result.returncode == 0
+    assert result.returncode == 1
     assert "is damaged or not a manifest written by iptdata" in result.stderr
     assert Image.open(tmp_path / "x.png").width > 1000
 

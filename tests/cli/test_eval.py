@@ -52,6 +52,9 @@ def test_a_network_and_every_output(benchmark: Path, ipt_file: str, tmp_path: Pa
     for number in range(3):
         restored = np.asarray(Image.open(tmp_path / "images" / "Set5" / "noise30" / f"{number}.png")).astype(int)
         assert (restored - natural_image(60, 70, number)).std() == pytest.approx(28, abs=3)
+    shown = iptdata("eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark).stdout
+    assert "difference" in shown
+    assert "\u2026" not in shown
     both = iptdata("eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark, "--markdown", "--no-clip")
     assert re.search(r"\| Set5 \| noise30 \| 3 \|", both.stdout)
     assert "noise not rounded or clipped" in both.stdout
@@ -140,3 +143,30 @@ def test_photos(tmp_path: Path, edsr_file: str) -> None:  # noqa: F811
         iptdata("restore", tmp_path / "photos", "--checkpoint", edsr_file, "--task", "rain", "--out", tmp_path / "out"),
         "has no task 'rain', expected one of noise30, sr2",
     )
+
+
+def test_each_problem_of_a_batch_is_one_line(edsr_file: str, tmp_path: Path) -> None:  # noqa: F811
+    for name in ("a.png", "b\n\x1b[31m.png", "c.png", "d.png"):
+        save(tmp_path / "photos" / name, natural_image(30, 40))
+    (tmp_path / "photos" / "b\n\x1b[31m.png").write_bytes(b"")
+    save(tmp_path / "photos" / "c.png", natural_image(31, 40))
+    exif = b"Exif\0\0MM\0*" + bytes(70_000)
+    Image.fromarray(natural_image(30, 40)).save(tmp_path / "photos" / "d.png", exif=exif)
+    command = ("restore", tmp_path / "photos", "--checkpoint", edsr_file, "--task", "sr2", "--out", tmp_path / "out")
+    result = iptdata(*command, "--max-pixels", 1200)
+    assert result.exit_code == 1
+    lines = [line.replace(f"{tmp_path}/", "") for line in result.stderr.splitlines()]
+    assert lines == [
+        r"! photos/b\n\x1b[31m.png cannot be read as an image: found an empty file, expected JPEG, PNG, WebP, BMP or TIFF",
+        "! photos/c.png cannot be read as an image: 40x31, more than 1,200. Raise --max-pixels.",
+        "! photos/d.png is restored without its EXIF: damaged or too large",
+        "2 of 4 restored into out",
+    ]
+    found = json.loads(iptdata(*command, "--json").stdout)
+    assert [(item["status"], item["lost"]) for item in found] == [
+        ("skipped", []),
+        ("failed", []),
+        ("done", []),
+        ("skipped", []),
+    ]
+    assert_refused(iptdata(*command, "--max-pixels", 0), "--max-pixels: found 0, expected a whole number from 1")

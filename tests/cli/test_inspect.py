@@ -185,12 +185,39 @@ def test_check_finds_a_flipped_bit(looked_at: Path, tmp_path: Path) -> None:  # 
     data[70_000] ^= 1
     tar.write_bytes(data)
     assert "does not match its manifest" not in shown(tmp_path)
-    text = shown(tmp_path, "--check")
+    result = inspect(tmp_path, "--check")
+    assert result.exit_code == 1
+    text = result.stdout
     assert "! " + str(tar) + " does not match its manifest" in text
     assert "48 pairs, " in text
     assert "1 unit is missing (1)" in text
-    (found,) = json.loads(shown(tmp_path, "--check", "--json"))
+    (found,) = json.loads(inspect(tmp_path, "--check", "--json").stdout)
     assert found["shards"] == 2
+
+
+@pytest.mark.parametrize("what", [("--preview", "p.png"), ("--html", "p.html"), ("--sample", "2")])
+def test_a_damaged_shard_is_named_and_the_others_are_shown(looked_at: Path, tmp_path: Path, what: tuple[str, str]) -> None:  # noqa: F811
+    shutil.copytree(looked_at / "rain", tmp_path / "rain")
+    os.truncate(tmp_path / "rain" / "train" / "rain-train-000001.tar", 1000)
+    option, value = what
+    result = inspect(tmp_path / "rain", option, tmp_path / value if "." in value else value)
+    assert result.exit_code == 1
+    assert "rain-train-000001.tar is 1,000 bytes long" in result.stderr
+    assert "." not in value or (tmp_path / value).stat().st_size > 1000
+    assert "." in value or "rain-train-0" in result.stdout
+
+
+@pytest.mark.parametrize("what", [("--preview", "p.png"), ("--html", "p.html"), ("--sample", "9")])
+def test_a_bad_sample_of_a_tar_is_named_and_the_others_are_shown(tmp_path: Path, what: tuple[str, str]) -> None:
+    write_tar(tmp_path / "a.tar", [sample(1), sample(2) | {"lq.png": b"junk"}, sample(3)])
+    option, value = what
+    result = inspect(tmp_path / "a.tar", option, tmp_path / value if "." in value else value)
+    assert result.exit_code == 1
+    assert "cannot be used" in result.stderr
+
+
+def test_notes_about_nothing_damaged_do_not_fail(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811
+    assert inspect(looked_at, "--where", "params.sigma >= 0", "--preview", tmp_path / "p.png").exit_code == 0
 
 
 def test_one_recipe_that_is_gone_does_not_hide_the_others(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811
@@ -233,15 +260,13 @@ def test_paths_that_are_no_utf_8(looked_at: Path, tmp_path: Path) -> None:  # no
         command = [sys.executable, "-m", "iptdata", "inspect", name, *arguments]
         result = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False)
         assert result.returncode == 2
-        assert re.fullmatch(rb"iptdata: .*/co\\udcff/rain/train has a name that is not UTF-8, .*\n", result.stderr), (
-            result.stderr
-        )
+        assert re.fullmatch(rb"iptdata: .*/co\\xff/rain/train has a name that is not UTF-8, .*\n", result.stderr), result.stderr
     (tmp_path / "a.tar").write_bytes((looked_at / "rain" / "train" / "rain-train-000000.tar").read_bytes())
     for arguments in (["--sample", b"\xff"], [b"\xff.tar"]):
         command = [sys.executable, "-m", "iptdata", "inspect", "a.tar", *arguments]
         result = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False)
         assert result.returncode == 2
-        assert re.match(rb"iptdata: .*\\udcff", result.stderr), result.stderr
+        assert re.match(rb"iptdata: .*\\(udc|x)ff", result.stderr), result.stderr
 
 
 def test_nobody_reads_any_more(looked_at: Path) -> None:  # noqa: F811

@@ -111,14 +111,14 @@ def test_pairs_of_two_folders(tmp_path: Path) -> None:
         save(tmp_path / "before" / f"{name}.jpg", natural_image(40, 50))
         save(tmp_path / "after" / f"{name}.png", natural_image(40, 50))
     measured = protocol("rain")
-    found = score(Identity(), pair_of_folders(str(tmp_path / "before"), str(tmp_path / "after")), measured)
+    found = score(Identity(), pair_of_folders(str(tmp_path / "before"), str(tmp_path / "after"), measured), measured)
     assert (found.benchmark, len(found.rows)) == (tmp_path.name, 2)
     save(tmp_path / "deep" / "er" / "x.png", natural_image(40, 50))
-    assert pair_of_folders(str(tmp_path / "before"), str(tmp_path / "deep" / "er")).name == "er"
+    assert pair_of_folders(str(tmp_path / "before"), str(tmp_path / "deep" / "er"), measured).name == "er"
     with pytest.raises(EvaluateError, match="have no image of the same name"):
-        pair_of_folders(str(tmp_path / "before"), str(tmp_path))
+        pair_of_folders(str(tmp_path / "before"), str(tmp_path), measured)
     with pytest.raises(EvaluateError, match="none does not exist"):
-        pair_of_folders(str(tmp_path / "none"), str(tmp_path))
+        pair_of_folders(str(tmp_path / "none"), str(tmp_path), measured)
 
 
 def test_images_that_cannot_be_measured_are_listed(tmp_path: Path) -> None:

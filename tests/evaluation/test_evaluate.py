@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iptdata.errors import EvaluateError
+from iptdata.errors import EvaluateError, EvaluateFailed
 from iptdata.evaluation import evaluate, plan_measurements, run_measurements
+from iptdata.restoration import Identity
 from tests.conftest import natural_image, save
 
 
@@ -60,3 +61,33 @@ def test_two_benchmarks_of_one_name(kodak: Path, tmp_path: Path) -> None:
 def test_pairs_are_measured_for_every_task(kodak: Path) -> None:
     (score,) = evaluate(pairs=[(kodak, kodak)], baseline="identity", tasks=["rain"])
     assert score.mean("psnr_rgb") == 100
+
+
+def test_an_image_that_cannot_be_saved_does_not_end_the_others(kodak: Path, tmp_path: Path) -> None:
+    save(kodak / "b.png", natural_image(24, 24))
+    names = [path.stem for path in sorted(kodak.glob("*.png"))]
+    assert len(names) > 1
+    (tmp_path / "out" / tmp_path.name / "rain" / f"{names[0]}.png").mkdir(parents=True)
+    (score,) = evaluate(pairs=[(kodak, kodak)], baseline="identity", tasks=["rain"], save_images=str(tmp_path / "out"))
+    assert [row.name for row in score.rows] == names[1:]
+    (problem,) = score.problems
+    assert "is a folder, expected a file" in problem
+
+
+@pytest.mark.parametrize("error", [MemoryError(), EvaluateFailed("the network failed")])
+def test_an_image_that_cannot_be_restored_does_not_end_the_others(
+    kodak: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    save(kodak / "b.png", natural_image(24, 24))
+    calls = []
+
+    def restored(self: object, image: np.ndarray) -> np.ndarray:
+        calls.append(image)
+        if len(calls) == 1:
+            raise error
+        return image
+
+    monkeypatch.setattr(Identity, "__call__", restored)
+    (score,) = evaluate(pairs=[(kodak, kodak)], baseline="identity", tasks=["rain"])
+    assert len(score.problems) == 1
+    assert len(score.rows) == len(calls) - 1 >= 1

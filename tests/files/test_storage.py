@@ -1,13 +1,17 @@
 """Files appear complete or not at all, on a local disk and behind a URL."""
 
+import errno
+import io
 import os
 import pickle
+import re
 import stat
+import types
 from pathlib import Path
 
 import pytest
 
-from iptdata.errors import StorageError
+from iptdata.errors import DiskFull, StorageError
 from iptdata.files import Storage, split_file_path, split_query
 from iptdata.files.arrow import ArrowBackend
 
@@ -29,6 +33,12 @@ def test_a_block_that_fails_leaves_nothing(storage: Storage) -> None:
     assert storage.names() == []
 
 
+@pytest.mark.parametrize("path", ["pipe:touch ran", "pipe:touch ran; cat a/b", "https://x.org/a.png", "ftp://x/y/a.pt"])
+def test_files_of_other_schemes_are_never_opened(path: str) -> None:
+    with pytest.raises(StorageError, match="expected a local path or a URL of"):
+        split_file_path(path)
+
+
 def test_write_and_read(storage: Storage) -> None:
     storage.make_folder("a/b")
     with storage.writing("a/b/file") as sink:
@@ -41,7 +51,6 @@ def test_write_and_read(storage: Storage) -> None:
     assert storage.size("a/b/file") == 10
     assert storage.size("a/b") is None
     assert storage.read("a/b/file", 3, 4) == b"3456"
-    assert list(storage.walk()) == [("a/b/file", 10)]
     storage.write("a/b/file", b"new")
     assert storage.read("a/b/file") == b"new"
     storage.remove("a/b/file")
@@ -49,6 +58,15 @@ def test_write_and_read(storage: Storage) -> None:
     assert not storage.exists("a/b/file")
     with pytest.raises(StorageError, match="cannot read"):
         storage.read("a/b/file")
+
+
+def test_temporary_names_do_not_contain_the_name_of_the_file(storage: Storage) -> None:
+    name = "b" * 251 + ".png"
+    with storage.writing(name) as sink:
+        (temporary,) = storage.names()
+        assert re.fullmatch(r"\.[0-9a-f]{12}\.partial", temporary)
+        sink.write(memoryview(b"bytes"))
+    assert storage.names() == [name]
 
 
 def test_temporary_files_of_a_killed_process_are_removed(storage: Storage, tmp_path: Path) -> None:
@@ -87,6 +105,161 @@ def test_local_writes_are_durable(tmp_path: Path, relative: str, monkeypatch: py
     monkeypatch.setattr("os.replace", record_replace)
     Storage(str(tmp_path)).write(relative, b"bytes")
     assert calls == ["fsync file", "rename", "fsync folder"]
+
+
+NOT_SUPPORTED = [errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF]
+
+
+def failing_fsync(monkeypatch: pytest.MonkeyPatch, number: int, *, folders: bool) -> None:
+    fsync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) == folders:
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", fail)
+
+
+@pytest.mark.parametrize("folders", [True, False])
+@pytest.mark.parametrize("number", NOT_SUPPORTED)
+def test_a_file_system_without_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, folders: bool) -> None:
+    failing_fsync(monkeypatch, number, folders=folders)
+    Storage(str(tmp_path)).write("file", b"bytes")
+    assert (tmp_path / "file").read_bytes() == b"bytes"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EINVAL, errno.EISDIR])
+def test_a_folder_that_cannot_be_opened_to_sync_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    opened = os.open
+
+    def fail(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECTORY:
+            raise OSError(number, os.strerror(number))
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr("os.open", fail)
+    Storage(str(tmp_path)).write("file", b"bytes")
+    assert (tmp_path / "file").read_bytes() == b"bytes"
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "message"),
+    [
+        (errno.EIO, StorageError, r"cannot use .*file: Input/output error"),
+        (errno.ENOSPC, DiskFull, r"the disk is full: cannot write .*file\. Free some space"),
+        (errno.EDQUOT, DiskFull, r"the disk quota is used up: cannot write .*file\. Free some space"),
+        (errno.EROFS, StorageError, r"cannot write .*file: the file system is read-only\. Choose"),
+        (errno.EFBIG, StorageError, r"cannot use .*file: File too large\. Choose a path on a file system"),
+    ],
+)
+@pytest.mark.parametrize("folders", [True, False])
+def test_other_errors_of_fsync_are_not_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[StorageError], message: str, folders: bool
+) -> None:
+    failing_fsync(monkeypatch, number, folders=folders)
+    with pytest.raises(error, match=message) as found:
+        Storage(str(tmp_path)).write("file", b"bytes")
+    assert type(found.value) is error
+
+
+def test_the_first_error_of_a_write_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of removing the temporary file."""
+
+    def read_only(_: str) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("os.unlink", read_only)
+    failing_fsync(monkeypatch, errno.ENOSPC, folders=False)
+    with pytest.raises(DiskFull):
+        Storage(str(tmp_path)).write("file", b"bytes")
+
+
+def fail_to_read(storage: Storage, name: str) -> None:
+    for read in (storage.read, storage.open):
+        with pytest.raises(StorageError, match=r"cannot (read|open) .*: not a regular file"):
+            read(name)
+
+
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero", "/dev/null"])
+def test_special_files_are_not_opened(storage: Storage, tmp_path: Path, target: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.png").symlink_to(target)
+    fail_to_read(storage, "link.png")
+    assert "link.png" not in storage.sizes()
+
+
+def test_a_pipe_that_replaces_a_file_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at the file and its opening."""
+    (tmp_path / "file.png").write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe")
+    opened = os.open
+    monkeypatch.setattr("os.open", lambda path, flags, mode=0o777: opened(tmp_path / "pipe", flags, mode))
+    fail_to_read(Storage(str(tmp_path)), "file.png")
+
+
+def test_links_that_lead_nowhere_do_not_hide_the_other_entries(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"12")
+    assert storage.sizes() == {"file": 2}
+    assert storage.folders() == ["folder"]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "x" * 300, "file/below", "loop"])
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_bytes(b"12")
+    (tmp_path / "loop").symlink_to("loop")
+    storage = Storage(str(tmp_path))
+    for use in (
+        storage.read,
+        storage.open,
+        lambda path: storage.make_folder(f"{path}/c"),
+        lambda path: storage.write(f"{path}/c", b""),
+    ):
+        with pytest.raises(StorageError, match=r"^cannot .*[^\n]*$"):
+            use(name)
+
+
+def test_names_that_are_not_utf8_behind_a_url(tmp_path: Path) -> None:
+    storage = Storage(f"file://{tmp_path}")
+    for use in (storage.exists, storage.size, storage.read, storage.open, storage.names, storage.make_folder, storage.remove):
+        with pytest.raises(StorageError, match="the path is not UTF-8"):
+            use("a\udcffb")
+    with pytest.raises(StorageError, match=r"the path is not UTF-8\. Rename it"):
+        Storage(str(tmp_path)).for_arrow(["a\udcffb"])
+
+
+def test_a_read_is_whole_where_the_system_returns_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(bytes(range(100)))
+
+    class Short(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(7 if size is None or size > 7 else size) or b""
+
+    monkeypatch.setattr("builtins.open", lambda path, mode, buffering, opener: Short(path, opener=opener))
+    assert Storage(str(tmp_path)).read("file", 10, 50) == bytes(range(10, 60))
+    assert Storage(str(tmp_path)).read("file", 90, 50) == bytes(range(90, 100))
+
+
+def test_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown where a file system does not report it; a read-only one is named."""
+    real = os.statvfs(tmp_path)
+
+    def pretend(**changed: int) -> None:
+        fields = {name: getattr(real, name) for name in dir(real) if name.startswith("f_")} | changed
+        monkeypatch.setattr("os.statvfs", lambda _: types.SimpleNamespace(**fields))
+
+    storage = Storage(str(tmp_path / "not" / "yet"))
+    assert storage.free_bytes() is not None
+    pretend(f_blocks=0, f_bavail=0)
+    assert storage.free_bytes() is None
+    pretend(f_blocks=100, f_bavail=3, f_frsize=4096)
+    assert storage.free_bytes() == 12288
+    pretend(f_flag=os.ST_RDONLY, f_bavail=0)
+    with pytest.raises(StorageError, match=r"cannot write .*yet: the file system is read-only"):
+        storage.free_bytes()
 
 
 def test_another_process_finds_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +310,16 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch:
             listing(Storage(str(tmp_path)))
 
 
+def test_what_cannot_be_looked_at_is_not_taken_for_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.stat", forbidden)
+    for look in (Storage.exists, Storage.size, Storage.sizes, Storage.names, Storage.folders):
+        with pytest.raises(StorageError, match=r"cannot use .*: Permission denied\. Check the owner"):
+            look(Storage(str(tmp_path)), "a")
+
+
 def test_a_lock_excludes_other_processes(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     with (
@@ -152,3 +335,25 @@ def test_a_lock_excludes_other_processes(tmp_path: Path) -> None:
 def test_an_error_inside_the_lock_is_not_taken_for_the_lock(tmp_path: Path) -> None:
     with pytest.raises(BlockingIOError), Storage(str(tmp_path)).locked():
         raise BlockingIOError
+
+
+@pytest.mark.parametrize("number", [*NOT_SUPPORTED, errno.ENOLCK])
+def test_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    def fail(*_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    with Storage(str(tmp_path)).locked():
+        pass
+    assert f"{tmp_path} is on a file system without locks" in caplog.text
+
+
+def test_other_errors_of_a_lock_are_not_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    with pytest.raises(StorageError, match="Input/output error"), Storage(str(tmp_path)).locked():
+        pass

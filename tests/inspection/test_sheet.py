@@ -105,7 +105,10 @@ def test_the_ladder_of_a_pair(looked_at: Path) -> None:
 
 
 def test_images_without_a_ladder(tmp_path: Path) -> None:
-    with pytest.raises(InspectError, match=r"ladder: x.jpg is unreadable, expected an image or the key of a pair"):
+    with pytest.raises(
+        InspectError,
+        match=r"ladder: x.jpg is unreadable, expected an image or the key of a pair: found a file that begins with b.no image",
+    ):
         ladder_of_image(b"no image", "x.jpg", shipped_recipes())
     small = save(tmp_path / "small.png", natural_image(20, 30))
     with pytest.raises(InspectError, match="is 30x20, expected at least 24x24"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,8 +55,97 @@ def test_mismatches_are_listed(state: dict[str, torch.Tensor], tmp_path: Path) -
     state["tail.2.1.weight"] = torch.zeros(3, 8, 5, 5)
     with pytest.raises(ModelError) as error:
         load_released(saved(state, tmp_path), num_heads=6)
-    for text in ("mlp_head.0.bias is missing", "extra is unexpected", "tail.2.1.weight is (3, 8, 5, 5), expected (3, 8, 3, 3)"):
+    for text in (
+        "mlp_head.0.bias is missing",
+        "extra is not part of the network",
+        "tail.2.1.weight is (3, 8, 5, 5), expected (3, 8, 3, 3)",
+    ):
         assert text in str(error.value)
+
+
+def prefixed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+WRAPPED = {
+    "DistributedDataParallel": lambda state: prefixed(state, "module."),
+    "torch.compile": lambda state: prefixed(state, "_orig_mod."),
+    "Lightning": lambda state: {"state_dict": prefixed(state, "model."), "epoch": 3, "optimizer_states": [{"state": {}}]},
+    "both": lambda state: prefixed(state, "module._orig_mod."),
+    "both, in a module": lambda state: prefixed(state, "net._orig_mod.module."),
+    "only the body is compiled": lambda state: {name.replace("body.", "body._orig_mod."): t for name, t in state.items()},
+    "only the encoder is compiled": lambda state: {
+        name.replace("encoder.", "encoder._orig_mod."): t for name, t in state.items()
+    },
+    "BasicSR": lambda state: {"params": state},
+    "BasicSR with a mean": lambda state: {"params": prefixed(state, "other."), "params_ema": state},
+    "timm": lambda state: {"state_dict": {}, "state_dict_ema": prefixed(state, "module."), "arch": "ipt", "epoch": 1},
+    "model": lambda state: {"model": state, "iter": 7},
+    "net": lambda state: {"net": state},
+    "generator": lambda state: {"generator": state, "discriminator": {"head.0.0.weight": torch.ones(1)}},
+    "nested": lambda state: {"model": {"state_dict": prefixed(state, "module.")}},
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_containers_and_prefixes_are_removed(name: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    notes: list[str] = []
+    found = load_released(saved(WRAPPED[name](state), tmp_path), num_heads=6, on_note=notes.append)
+    assert all(tensor.equal(state[name]) for name, tensor in found.state_dict().items())
+    assert 1 <= len(notes) <= 2
+    assert all(note.isprintable() for note in notes)
+
+
+def test_nothing_is_removed_from_a_released_file(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    notes: list[str] = []
+    load_released(saved(state, tmp_path), num_heads=6, on_note=notes.append)
+    assert not notes
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"model": state, "net": state},
+        lambda state: {"params_ema": state, "model_ema": state},
+        lambda state: {"model": {"model": {"model": {"model": {"model": state}}}}},
+        lambda state: {"weights": state},
+        lambda state: {"state_dict": {}},
+        lambda state: {"model": state | {"step": 3}},
+        lambda state: [state],
+    ],
+)
+def test_what_is_ambiguous_is_refused(wrap: Any, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is not a state dict: found .*, expected tensors by name"):
+        load_released(saved(wrap(state), tmp_path), num_heads=6)
+
+
+def test_names_that_are_the_same_without_prefixes(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="has several tensors of one name"):
+        load_released(saved(state | prefixed(state, "module."), tmp_path), num_heads=6)
+    with pytest.raises(ModelError, match=r"found no 'head\.0\.0\.weight'"):
+        load_released(saved(prefixed(state, "model.") | {"loss.weight": torch.ones(1)}, tmp_path), num_heads=6)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("head.0.0.weight", torch.zeros(0, 3, 3, 3)),
+        ("head.0.0.weight", torch.zeros(())),
+        ("head.0.0.weight", torch.zeros(3000, 3, 1, 1)),
+        ("head.99999.0.weight", torch.zeros(1)),
+        ("head.%s.0.weight" % ("9" * 150), torch.zeros(1)),
+        ("body.encoder.layers.0.self_attn.out_proj.weight", torch.zeros(())),
+        ("body.position_encoding.pe.weight", torch.zeros(())),
+        ("body.position_encoding.pe.weight", torch.zeros(10_000_000, 0)),
+        ("tail.0.0.0.weight", torch.zeros(())),
+        ("tail.0.0.0.weight", torch.zeros(10_000, 0)),
+        ("head.0.0.weight", torch.full((8, 3, 3, 3), float("nan"))),
+    ],
+)
+def test_odd_shapes(name: str, tensor: torch.Tensor, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as raised:
+        load_released(saved(state | {name: tensor}, tmp_path), num_heads=6)
+    assert str(raised.value).isprintable()
 
 
 class Trap:
@@ -94,3 +184,9 @@ def test_files_that_are_not_an_ipt(state: dict[str, torch.Tensor], tmp_path: Pat
         load_released(saved({"weight": torch.zeros(1)}, tmp_path))
     with pytest.raises(ModelError, match=r"tasks: found 2 names \(a, b\), expected 6, for heads of scale \(2, 3, 4, 1, 1, 1\)"):
         load_released(saved(state, tmp_path), ["a", "b"], num_heads=6)
+
+
+def test_a_checkpoint_of_iptdata_is_named(tmp_path: Path) -> None:
+    torch.save({"format": "iptdata checkpoint", "model": {"kind": "ipt"}}, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=r"a\.pt is already a checkpoint of iptdata\. Use it as it is"):
+        load_released(str(tmp_path / "a.pt"))

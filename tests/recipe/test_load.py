@@ -94,6 +94,63 @@ def test_errors_name_file_key_and_value(tmp_path: Path, text: str, message: str)
     assert "\n" not in str(raised.value)
 
 
+NOISE = "steps: [{gaussian_noise: {sigma: 3}}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task: a\nsteps: [{gaussian_noise: {sigma: %s}}]" % ("9" * 90), "sigma: found 999"),
+        ("task: a\nsteps: [{gaussian_noise: {sigma: .nan}}]", "sigma: found nan"),
+        ("task: a\nsteps: [{gaussian_noise: {sigma: .inf}}]", "sigma: found inf"),
+        ("task: a\nsteps: [{gaussian_noise: {sigma: true}}]", "sigma: found True"),
+        ("task: a\nsteps: [{gaussian_noise: {sigma: '3'}}]", "sigma: found '3'"),
+        ("task: a\nsteps: [{gaussian_noise: {sigma: {choice: [1, .nan, 2]}}}]", "sigma: found {'choice': "),
+        ("task: a\nsteps: [{gaussian_noise: {sigma: {uniform: [0, .inf]}}}]", "sigma: found {'uniform': "),
+        (f"task: a\nsteps: [{', '.join(['{gaussian_noise: {sigma: 3}}'] * 101)}]", "steps: found 101, expected at most 100"),
+        ("task: a\nsteps: [{%s: {}}]" % ("x" * 1000), "found degradation 'xxx"),
+        (f"task: a\npatch_size: {'9' * 90}\n{NOISE}", "patch_size: found 999"),
+        (f"task: a\npatch_size: 48.0\n{NOISE}", "patch_size: found 48.0"),
+        (f"task: a\nmin_std: .nan\n{NOISE}", "min_std: found nan"),
+        *(
+            (f"task: {name}\n{NOISE}", "task: found")
+            for name in ("..", ".a", "a/b", "'a\n'", "a" * 33, "3", "no", "ä", "a\\b", "''")
+        ),
+        (f"task: a\ndescription: {'x' * 1001}\n{NOISE}", "description: found 'xxx"),
+        (f'task: a\ndescription: "\\x1b[2J"\n{NOISE}', "description: found '\\\\x1b"),
+        (f'task: a\ndescription: "\\ud800"\n{NOISE}', "description: found '\\\\ud800'"),
+        (f'task: a\ndescription: "a\\u202eb"\n{NOISE}', "description: found"),
+        (f"task: a\ndescription: 3\n{NOISE}", "description: found 3"),
+        ("suite: ../s\nrecipes: [rain]", "suite: found '../s'"),
+        ("suite: s\ndescription: [1]\nrecipes: [rain]", r"description: found \[1\]"),
+        (f"suite: s\nrecipes: [{', '.join(['rain'] * 101)}]", "recipes: found .* at most 100"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_odd_values_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(RecipeError, match=message) as raised:
+        load(path)
+    assert str(raised.value).startswith(path)
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 400
+
+
+def test_a_description_of_several_lines(tmp_path: Path) -> None:
+    recipe = load(write(tmp_path, f"task: a\ndescription: |\n  größer,\n  heller\n{NOISE}"))
+    assert isinstance(recipe, Recipe)
+    assert recipe.description == "größer,\nheller\n"
+
+
+def test_negative_zero_is_zero(tmp_path: Path) -> None:
+    hashes = set()
+    for zero in ("0", "0.0", "-0.0"):
+        recipe = load(write(tmp_path, f"task: a\nsteps: [{{gaussian_noise: {{sigma: {zero}}}}}]"))
+        assert isinstance(recipe, Recipe)
+        hashes.add(recipe.hash)
+    assert len(hashes) == 1
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cannot be read: No such file"):
         load(str(tmp_path / "none.yaml"))
@@ -161,6 +218,17 @@ def test_a_degradation_of_another_package(tmp_path: Path, monkeypatch: pytest.Mo
     assert np.array_equal(shard.corrupted, 255 - shard.clean)
     with pytest.raises(RecipeError, match="strength: found 256"):
         load(write(tmp_path, "task: negative\nsteps: [{invert: {strength: 256}}]"))
+
+
+@pytest.mark.parametrize("name", ["", "two words", 'a"b', "1a", "é", "a.b", "x" * 61])
+def test_a_degradation_that_records_a_name_that_is_no_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    entry = EntryPoint(name="invert", group=ENTRY_POINT_GROUP, value=f"{__name__}:Invert")
+    monkeypatch.setattr("iptdata.degradations._installed", lambda: {"invert": entry})
+    monkeypatch.setattr(Invert, "recorded", (Recorded(name=name, low=0, high=1, decimals=0, unit="", help=""),))
+    with pytest.raises(RecipeError, match=r"steps\.0: 'invert' records .* expected at most 60 letters, digits and _"):
+        load(write(tmp_path, "task: negative\nsteps: [invert]"))
 
 
 def test_whole_numbers_are_the_same_recipe(tmp_path: Path) -> None:

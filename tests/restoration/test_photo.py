@@ -1,16 +1,16 @@
 """Photos: every mode, metadata is kept, a photo that cannot be restored gives a one-line problem."""
 
-import os
 from pathlib import Path
-from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from iptdata.errors import EvaluateError
 from iptdata.restoration.photo import Photo, read_photo, restored_photo, write_photo
-from iptdata.restoration.photos import PhotoResult, find_photos, restore, restore_photo
+from iptdata.restoration.photos import find_photos, restore_photo
 from iptdata.restoration.restorer import Restorer
 from tests.conftest import natural_image, save
 
@@ -70,14 +70,45 @@ def test_transparency_is_enlarged_with_the_photo(folder: Path, edsr_file: str) -
     assert restored_photo(Photo(natural_image(3, 3)), natural_image(6, 6)).alpha is None
 
 
-def test_more_than_eight_bits_are_rejected(folder: Path) -> None:
-    import cv2  # noqa: PLC0415
+DEEP = natural_image(20, 20).astype(np.uint16) * 257
 
-    deep = natural_image(20, 20).astype(np.uint16) * 257
-    for name, image in (("a.png", deep), ("b.png", deep[..., 0]), ("c.tif", deep[..., 0])):
-        cv2.imwrite(str(folder / name), image)
-        with pytest.raises(EvaluateError, match=f"{name} has more than 8 bits per channel, expected 8. Convert it first"):
-            read_photo(str(folder / name))
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "jpeg-by-name.jpg"])
+def test_sixteen_bits_are_refused(folder: Path, name: str, channels: int) -> None:
+    deep = np.dstack([DEEP, DEEP[..., :1]])[..., :channels]
+    encoded = cv2.imencode(".png" if name == "a.png" else ".tif", deep)[1]
+    (folder / name).write_bytes(encoded.tobytes())
+    with pytest.raises(
+        EvaluateError, match=f"{name} has more than 8 bits per channel, expected 8. Convert it to a PNG or JPEG of 8 bits"
+    ):
+        read_photo(str(folder / name))
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int16", "uint32", "int8"])
+def test_other_samples_are_refused(folder: Path, dtype: str, compression: str | None) -> None:
+    tifffile.imwrite(folder / "a.tif", (DEEP[..., 0] // 4).astype(dtype), compression=compression)
+    samples = dtype if dtype.startswith("f") else r"(signed )?\d+-bit integer"
+    with pytest.raises(
+        EvaluateError,
+        match=rf"a\.tif cannot be read as an image: found {samples} samples, .* Convert it to a PNG or JPEG of 8 bits",
+    ):
+        read_photo(str(folder / "a.tif"))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib", "packbits", "zstd", "lzma"])
+def test_compressed_tiffs(folder: Path, ipt_file: str, compression: str | None, channels: int) -> None:
+    image = np.dstack([natural_image(50, 40), natural_image(50, 40, 1)[..., 0]])[..., :channels].squeeze()
+    photometric = "minisblack" if channels == 1 else "rgb"
+    extra = ["unassalpha"] if channels == 4 else None
+    tifffile.imwrite(
+        folder / "a.tif", image, compression=compression, photometric=photometric, rowsperstrip=7, extrasamples=extra
+    )
+    (job,) = find_photos([str(folder / "a.tif")], str(folder / "out"))
+    restore_photo(job, Restorer(ipt_file, "rain"))
+    assert np.array_equal(tifffile.imread(job.target), image)
 
 
 def test_files_that_are_not_photos(folder: Path) -> None:
@@ -88,6 +119,11 @@ def test_files_that_are_not_photos(folder: Path) -> None:
     (folder / "b.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(EvaluateError, match=r"b\.png cannot be read as an image"):
         read_photo(str(folder / "b.png"))
+    Image.fromarray(natural_image(8, 8)).save(folder / "d.png", "GIF")
+    with pytest.raises(
+        EvaluateError, match=r"d\.png cannot be read as an image: found a file that begins with b'GIF.* Convert it"
+    ):
+        read_photo(str(folder / "d.png"))
     frames = [Image.fromarray(natural_image(8, 8, seed)) for seed in (0, 1)]
     frames[0].save(folder / "c.tif", save_all=True, append_images=frames[1:])
     with pytest.raises(EvaluateError, match="has 2 frames, expected one"):
@@ -107,64 +143,6 @@ def test_formats_that_cannot_store_the_photo(folder: Path) -> None:
         write_photo(str(folder / "a.jpg"), Photo(pixels, alpha))
     with pytest.raises(EvaluateError, match=r"expected a file name that ends in \.png, \.jpg"):
         write_photo(str(folder / "a.gif"), Photo(pixels))
-
-
-def test_photos_of_inputs(folder: Path) -> None:
-    for name in ("a.png", "b.jpg", "deep/c.png"):
-        save(folder / name, natural_image(8, 8))
-    (folder / "notes.txt").write_text("")
-    out = str(folder.parent / "out")
-    assert [job.target for job in find_photos([str(folder)], out)] == [
-        f"{out}/{name}" for name in ("a.png", "b.jpg", "deep/c.png")
-    ]
-    assert [job.path for job in find_photos([str(folder / "*.png"), str(folder / "a.png")], out)] == [str(folder / "a.png")]
-    with pytest.raises(EvaluateError, match="matches no image, expected a photo, a folder of photos or a glob"):
-        find_photos([str(folder / "*.gif")], out)
-    save(folder.parent / "other" / "a.png", natural_image(8, 8))
-    with pytest.raises(EvaluateError, match=r"would both be written to .*a\.png\. Restore them into different folders"):
-        find_photos([str(folder), str(folder.parent / "other")], out)
-    with pytest.raises(EvaluateError, match=r"would be replaced by its result\. Choose another out"):
-        find_photos([str(folder / "a.png")], str(folder))
-    save(folder / "a.jpg", natural_image(8, 8))
-    assert len(find_photos([str(folder)], out)) == 4
-    assert len(find_photos([str(folder)], str(folder.parent))) == 4
-    with pytest.raises(EvaluateError, match="would be replaced by its result"):
-        find_photos([str(folder)], str(folder))
-    with pytest.raises(EvaluateError, match=r"would both be written to .*a-compare\.png"):
-        find_photos([str(folder)], out, compare=True)
-
-
-def test_results_below_the_photos_are_not_restored_again(folder: Path, ipt_file: str) -> None:
-    save(folder / "a.png", natural_image(8, 8))
-    out = str(folder / "restored")
-
-    def statuses(**options: Any) -> list[str]:
-        return [result.status for result in restore([folder], out, ipt_file, "rain", **options)]
-
-    assert statuses(compare=False) == ["done"]
-    assert statuses(compare=True) == ["done"], "the side-by-side image was missing"
-    assert statuses(compare=True) == ["skipped"]
-    assert statuses(compare=True, overwrite=True) == ["done"]
-    assert sorted(os.listdir(out)) == ["a-compare.png", "a.png"]
-
-
-def test_a_failed_photo_does_not_stop_the_others(folder: Path, edsr_file: str) -> None:
-    save(folder / "a.png", natural_image(8, 8))
-    os.symlink(folder / "loop.png", folder / "loop.png")
-    save(folder / "b.jpg", natural_image(1, 33_000))
-    Image.fromarray(natural_image(8, 8)).save(folder / "c.png")
-    os.chmod(folder / "c.png", 0)
-    seen: list[PhotoResult] = []
-    results = restore(folder, folder / "out", edsr_file, "sr2", on_photo=seen.append)
-    assert seen == results
-    found = {os.path.basename(result.path): result.problem for result in results}
-    assert {os.path.basename(result.path): result.status for result in results if os.path.exists(result.path)} == {
-        name: "failed" if problem else "done" for name, problem in found.items()
-    }
-    assert found["a.png"] == ""
-    assert "b.jpg cannot be written as JPEG" in found["b.jpg"]
-    if os.geteuid() != 0:  # root may read any file
-        assert "c.png cannot be read as an image" in found["c.png"]
 
 
 def test_an_unsupported_format_is_rejected_before_restoring(folder: Path, ipt_file: str) -> None:
@@ -200,10 +178,3 @@ def test_tiles_are_counted_in_advance(ipt_file: str) -> None:
         image = natural_image(*size)
         network(image, on_tiles=done.append)
         assert sum(done) == network.count_tiles(image)
-
-
-def test_progress_of_the_tiles_of_each_photo(folder: Path, ipt_file: str) -> None:
-    save(folder / "a.png", natural_image(24, 60))
-    calls: list[tuple[str, int, int]] = []
-    restore(folder, folder / "out", ipt_file, batch_size=2, overlap=0, on_tiles=lambda *call: calls.append(call))
-    assert calls == [(str(folder / "a.png"), done, 3) for done in (0, 2, 3)]

@@ -86,3 +86,9 @@ def test_brackets_in_existing_names_are_not_patterns(corpus: Path, tmp_path: Pat
     assert len(find_shards(str(tar))) == 1
     with pytest.raises(ShardError, match=r"holds no finished shard\. Build one with `iptdata build --recipe rain --out .*`\.$"):
         find_groups([str(tmp_path / "photos")])
+
+
+def test_a_home_folder_is_expanded(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(corpus.parent))
+    assert [group.title for group in find_groups("~/corpus/rain")] == ["rain/train", "rain/val"]
+    assert [group.title for group in find_groups(["~/corpus/rain/val/*.tar"])] == ["rain/val"]

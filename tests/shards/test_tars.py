@@ -3,6 +3,7 @@
 import io
 import tarfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -50,6 +51,12 @@ def test_wrong_sizes(tmp_path: Path, size: bytes) -> None:
     assert problem.startswith(f"is not a valid tar after its first {pluralize(samples, 'sample')}: ")
 
 
+def npy_with(**fields: object) -> bytes:
+    """A npy file of a picture whose header has other values."""
+    header = repr({"descr": "|u1", "fortran_order": False, "shape": PICTURE.shape} | fields).encode()
+    return b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + PICTURE.tobytes()
+
+
 def test_truncated_tars(tmp_path: Path) -> None:
     whole = write_tar(tmp_path / "whole.tar", [sample(index) for index in range(3)]).read_bytes()
     assert contents(tmp_path / "whole.tar") == (3, "")
@@ -67,20 +74,49 @@ def test_truncated_tars(tmp_path: Path) -> None:
         (npy(PICTURE.astype(np.float32)), r"float32 \(8, 8, 3\), expected uint8"),
         (npy(PICTURE[..., 0]), r"uint8 \(8, 8\), expected uint8"),
         (npy(np.zeros((0, 5, 3), np.uint8)), r"uint8 \(0, 5, 3\), expected uint8"),
-        (npy(np.asfortranarray(np.zeros((4, 5, 3), np.uint8))), r"expected uint8"),
+        (npy(PICTURE.astype(np.int8)), r"int8 \(8, 8, 3\), expected uint8 or uint16"),
+        (npy(PICTURE.astype(np.uint32)), r"uint32 \(8, 8, 3\), expected uint8 or uint16"),
         (npy(PICTURE)[:-1], r"found 191 bytes for uint8 \(8, 8, 3\), expected 192"),
         (npy(PICTURE).replace(b"(8, 8, 3)", b"(1<<40,3)"), r"malformed"),
         (npy(PICTURE).replace(b"{'descr'", b"((((((((("), r"not an npy file|cannot be used"),
-        (b"PK\x03\x04 a zip", r"magic string"),
-        (b"", r"got 0"),
+        (b"PK\x03\x04 a zip", r"not an npy file: it starts with b'PK"),
+        (b"", r"not an npy file: it starts with b''"),
+        (npy_with(descr=()), r"found \(\) \(8, 8, 3\)"),
+        (npy_with(descr=("|u1",)), r"found \('\|u1',\)"),
+        (npy_with(descr=[("x" * 5000, "|u1")]), r"found .*\.\.\."),
+        (npy_with(shape=(-8, -8, 3)), r"found uint8 \(-8, -8, 3\)"),
+        (npy_with(shape=(True, 64, 3)), r"found uint8 \(True, 64, 3\)"),
+        (npy_with(shape=(10**4000, 8, 3)), r"an integer of"),
+        (npy_with(shape=(1,) * 2000), r"found uint8 \(1, 1, .*\.\.\."),
+        (npy_with(shape=[8, 8, 3]), r"found uint8 \[8, 8, 3\]"),
+        (npy_with(fortran_order=0), r"expected uint8"),
+        (npy_with(more=1), r"found the header"),
+        (b"\x93NUMPY\2\0" + b"\xff" * 4 + b"x", r"found a header of 4,294,967,295 bytes"),
+        (b"\x93NUMPY\4\0" + bytes(100), r"not an npy file: it starts with"),
         (npy(np.array([{}], dtype=object)), r"object \(1,\), expected uint8"),
     ],
 )
 def test_arrays_that_are_not_images(tmp_path: Path, clean: bytes, message: str) -> None:
     members = {"clean.npy": clean, "corrupted.npy": npy(PICTURE)}
     tar = Tar(Storage(str(tmp_path)), write_tar(tmp_path / "a.tar", [members]).name)
-    with pytest.raises(ShardError, match=rf"a\.tar: 0000\.clean\.npy cannot be used: .*({message})"):
+    with pytest.raises(ShardError, match=rf"a\.tar: 0000\.clean\.npy cannot be used: .*({message})") as raised:
         tar.pair(tar.contents.samples[0])
+    assert len(raised.value.message) < 400
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", ["u1", "<u2", ">u2"])
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)], ids=str)
+def test_arrays_of_images(tmp_path: Path, kind: str, order: Literal["C", "F"], version: tuple[int, int]) -> None:
+    wanted = np.arange(5 * 17 * 3, dtype=np.uint8).reshape(5, 17, 3)
+    array = np.asarray(wanted.astype(kind) * (1 if kind == "u1" else 257), dtype=kind, order=order)
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, version)
+    write_tar(tmp_path / "a.tar", [{"clean.npy": buffer.getvalue(), "corrupted.npy": npy(wanted)}])
+    tar = Tar(Storage(str(tmp_path)), "a.tar")
+    for image in tar.pair(tar.contents.samples[0]):
+        assert image.dtype == np.uint8
+        assert np.array_equal(image, wanted)
 
 
 def test_a_good_pair_among_bad_ones(tmp_path: Path) -> None:
@@ -120,4 +156,4 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
             info.size = len(npy(PICTURE))
             tar.addfile(info, io.BytesIO(npy(PICTURE)))
     (chosen,), _ = choose(find_groups([str(tmp_path)]), count=9)
-    assert chosen.pairs[0].key == "\\udcff"
+    assert chosen.pairs[0].key == "\\xff"

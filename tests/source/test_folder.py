@@ -1,6 +1,5 @@
 """Folders of images: what is found, in which order, under which names."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -44,29 +43,52 @@ def test_shortest_parent_path() -> None:
     assert ambiguous == 3
 
 
-def test_links_are_followed_once(tmp_path: Path) -> None:
-    touch(tmp_path / "real", "c/1.jpg")
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "linked").symlink_to(tmp_path / "real")
-    (tmp_path / "real" / "c" / "loop").symlink_to(source)
-    (source / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    assert FolderSource(str(source)).list().keys == ["source/dangling.jpg", "c/1.jpg"]
-
-
-@pytest.mark.skipif(os.name != "posix" or os.uname().sysname == "Darwin", reason="needs a file system of bytes")
-def test_name_that_is_not_utf8_is_unusable(tmp_path: Path) -> None:
+def test_rejects_of_the_walk_are_in_the_listing(tmp_path: Path) -> None:
     touch(tmp_path, "a/good.jpg")
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a/b\xff.jpg")).write_bytes(b"x")
+    (tmp_path / "a" / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
     listing = FolderSource(str(tmp_path)).list()
     assert listing.keys == ["a/good.jpg"]
-    assert listing.unusable == (("a/b\\xff.jpg", "file name is not UTF-8"),)
+    assert [(reject.path, reject.reason) for reject in listing.rejects] == [("a/dangling.jpg", "dangling link")]
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), [("\u00e9", "\u00e9"), ("e\u0301", "e\u0301"), ("\u00e9", "e\u0301")], ids=["NFC", "NFD", "both"]
+)
+def test_keys_are_of_one_unicode_form(tmp_path: Path, one: str, two: str) -> None:
+    """The same names in any form give the same keys, also where folders of both forms lie side by side."""
+    touch(tmp_path, f"{one}/{one}1.jpg", f"{two}/2.jpg")
+    source = FolderSource(str(tmp_path))
+    listing = source.list()
+    assert sorted(listing.keys) == ["\u00e9/2.jpg", "\u00e9/\u00e91.jpg"]
+    for image in listing.images([0, 1]):
+        assert image.label == "\u00e9"
+        assert source.read(image)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        [("c", "c/1.jpg"), ("c", "c/1.jpg"), ("c", "c/1.jpg")],
+        [("c", "c/\u00e9.jpg"), ("c", "c/e\u0301.jpg")],
+        [("", "1.jpg"), ("", "1.jpg")],
+        [("c", "1.jpg"), ("c", "c/1.jpg"), ("c", "a/c/1.jpg"), ("c", "b/a/c/1.jpg")],
+        [("x.png", "1.jpg"), ("x.png", "x.png/1.jpg"), ("x.png", "x.png/1.jpg@x.png"), ("x.png", "x.png/1.jpg@")],
+    ],
+)
+def test_keys_are_unique_whatever_the_paths_are(images: list[tuple[str, str]]) -> None:
+    keys, _ = unique_keys(images)
+    assert len(set(keys)) == len(images)
 
 
 def test_missing_empty_or_a_file(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"^source: .* does not exist\. Pass a directory of images"):
         open_source(str(tmp_path / "nothing")).list()
     with pytest.raises(SourceError, match=r"^source: .* holds no image"):
+        open_source(str(tmp_path)).list()
+    (tmp_path / "x.png").symlink_to("nowhere")
+    with pytest.raises(
+        SourceError, match=r"holds no image; .*; 1 cannot be used, the first is x\.png \(dangling link: No such"
+    ):
         open_source(str(tmp_path)).list()
     touch(tmp_path, "x.jpg")
     with pytest.raises(SourceError, match=r"^source: .* is a file, expected a directory of images"):

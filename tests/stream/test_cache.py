@@ -1,8 +1,10 @@
 """Remote shards: fetched once, checked, bounded, shared; a URL streams as a local path."""
 
+import errno
 import fcntl
 import multiprocessing
 import os
+import pwd
 import shutil
 import signal
 import threading
@@ -127,6 +129,20 @@ def test_forked_process_does_not_keep_the_cache_locked(tmp_path: Path) -> None:
         os.waitpid(child, 0)
 
 
+def test_a_file_system_without_locks(remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch) -> None:
+    """A shard that another process may be fetching at this moment is left alone."""
+
+    def fail(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    other = tmp_path / f".{entries[0].sha256}.abc.partial"
+    other.write_bytes(b"so far")
+    ShardCache(str(tmp_path)).fetch(remote, entries[0])
+    assert kept(tmp_path) == [f"{entries[0].sha256}.tar"]
+    assert other.exists()
+
+
 def test_remote_corpus_must_fit_into_the_cache_to_be_shuffled_globally(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(
         StreamError, match=r"shuffle: 'global' needs all 3\.1 MB of the remote shards in the cache, which may hold 2\.0 MB"
@@ -241,3 +257,44 @@ def test_remote_shard_that_changed(corpus: Path, tmp_path: Path) -> None:
     stream = PairStream(f"file://{tmp_path}", batch_size=8, cache_dir=str(tmp_path / "cache"), on_error="skip")
     list(stream)
     assert list(stream.skipped) == [f"file://{path}"]
+
+
+@pytest.mark.parametrize("extra", [b"", b"more"])
+def test_other_bytes_than_the_manifest_says_are_not_kept(
+    remote: Storage, entries: list[IndexEntry], tmp_path: Path, monkeypatch, extra: bytes
+) -> None:
+    pieces = Storage.read_chunks
+    monkeypatch.setattr(Storage, "read_chunks", lambda *chosen: iter([*pieces(*chosen), extra or b"\0", b"x" * SHARD]))
+    with pytest.raises(ShardError, match="does not match the SHA-256"):
+        ShardCache(str(tmp_path)).fetch(remote, entries[0])
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_a_cache_that_is_no_folder_is_an_error(remote: Storage, entries: list[IndexEntry], tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot keep"):
+        ShardCache(str(tmp_path / "file" / "cache")).fetch(remote, entries[0])
+
+
+def test_something_else_under_the_name_of_a_shard_is_an_error(
+    remote: Storage, entries: list[IndexEntry], tmp_path: Path
+) -> None:
+    (tmp_path / f"{entries[0].sha256}.tar").mkdir()
+    with pytest.raises(StorageError, match="cannot keep"):
+        ShardCache(str(tmp_path)).fetch(remote, entries[0])
+
+
+def test_a_user_without_a_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No folder called `~` is made in the working directory."""
+
+    def no_entry(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
+    with pytest.raises(StorageError, match=r"no home folder\. Pass cache_dir or set HOME"):
+        ShardCache()
+    assert ShardCache(str(tmp_path)).folder == str(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert ShardCache().folder == f"{tmp_path}/iptdata/shards"

@@ -69,6 +69,13 @@ def test_paths_that_match_nothing(corpus: Path, path: str, message: str) -> None
         open_stream(path.format(corpus))
 
 
+@pytest.mark.parametrize("name", ["packed.tar.gz", "packed.tgz"])
+def test_a_compressed_tar_without_a_task(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x1f\x8b")
+    with pytest.raises(ShardError, match=rf"{name} is a file; .*Decompress it, `gunzip FILE`"):
+        open_stream(str(tmp_path / name))
+
+
 def test_missing_task(corpus: Path) -> None:
     with pytest.raises(ShardError, match="task rian is not in the shards, found rain, "):
         open_stream(str(corpus), tasks=["rian"])
@@ -138,3 +145,12 @@ def test_no_readable_shard_is_left(corpus: Path, tmp_path: Path) -> None:
         manifest.write_bytes(b"no manifest")
     with pytest.raises(StreamError, match="no shard can be read"):
         open_stream(str(tmp_path), on_error="skip")
+
+
+def test_hidden_folders_are_left_out(corpus: Path, tmp_path: Path) -> None:
+    """Deleted shards in a trash folder, and a folder that may not be read."""
+    shutil.copytree(corpus / "rain", tmp_path / "rain")
+    for folder in (".Trash-1000/files", "lost+found/train", "rain/.ipynb_checkpoints", "rain/@eaDir", "__MACOSX/train"):
+        shutil.copytree(corpus / "sr2" / "train", tmp_path / folder)
+    stream = open_stream(str(tmp_path))
+    assert (stream.tasks, len(stream)) == (["rain"], PAIRS)

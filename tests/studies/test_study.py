@@ -93,6 +93,20 @@ MISTAKES = {
     "a name that is no file's": ({"pretrain": {"../both": {}}}, "pretrain: found the name '../both'"),
     "an odd pre-training": ({"pretrain": {"both": 3}}, "pretrain.both: found 3"),
     "smoke": ({"smoke": {"trian": {}}}, "smoke.trian: unknown key, expected one of train"),
+    "a cell named like a folder above": (
+        {"cells": [{"x": "..", "train": {}, "measure": {"-": ["Kodak"]}}]},
+        "cells.0: found the name '..', expected letters and digits",
+    ),
+    "a hidden cell": ({"cells": [CELL | {"x": ".5"}]}, "cells.0: found the name '.5-noise30'"),
+    "a long cell": ({"cells": [CELL | {"series": "x" * 300}]}, "cells.0: found the name 'xxx"),
+    "a long series": ({"cells": [CELL | {"series": "x" * 3000}]}, "cells.0.series: found 'xxx"),
+    "a series that moves the cursor": ({"cells": [CELL | {"series": "a\x1b[2J"}]}, "cells.0.series: found 'a"),
+    "not a number": ({"cells": [CELL | {"x": float("nan")}]}, "cells.0.x: found nan"),
+    "a huge x": ({"cells": [CELL | {"x": 10**80}]}, "cells.0.x: found 1000"),
+    "a benchmark in another folder": ({"measure": {"sr2": ["../Set5"]}}, "measure.sr2: found '../Set5', expected the name"),
+    "an absolute benchmark": ({"measure": {"sr2": ["/etc"]}}, "measure.sr2: found '/etc'"),
+    "a benchmark without a name": ({"measure": {"sr2": [""]}}, "measure.sr2: found ''"),
+    "many cells": ({"cells": [{}] * 1001}, "cells: found"),
     "no text": ({"train": "fast"}, "train: found 'fast'"),
 }
 

@@ -1,5 +1,6 @@
 """Runs: their files and results, exact resume, and one clear line for each mistake."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,16 @@ def read_events(path: Path) -> list[Event]:
 
 def checkpoints(run: Path) -> list[str]:
     return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+def test_a_run_on_a_file_system_that_cannot_sync(tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr("os.fsync", refuse)
+    trained(tmp_path / "run", options | {"steps": 2})
+    (events,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    assert [event.step for event in read_events(events)][-1] == 2
 
 
 def test_a_run_writes_metrics_events_config_and_checkpoint(tmp_path: Path, options: Options) -> None:

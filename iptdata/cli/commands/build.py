@@ -23,7 +23,12 @@ class _Arguments:
     """What to build, from what, and where."""
 
     recipes: tuple[str, ...] = option(
-        help="Recipe, suite or YAML file.", flag="recipe", group=_FILES, metavar="NAME", expects="a recipe, suite or YAML file"
+        help="Recipe, suite or YAML file.",
+        flag="recipe",
+        path=True,
+        group=_FILES,
+        metavar="NAME",
+        expects="a recipe, suite or YAML file",
     )
     source: str = option(
         SAMPLES,

@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from iptdata.cli.json_output import JsonOption, print_json
 from iptdata.cli.options import Command, complete_paths, declared, given
+from iptdata.errors import printable
 from iptdata.options import option
 
 if TYPE_CHECKING:
@@ -80,7 +82,13 @@ def import_(file: str, as_json: bool | None, **options: Any) -> None:
     from iptdata.model.released import load_released  # noqa: PLC0415
 
     arguments = _ImportArguments(**given(options))
-    model = load_released(file, arguments.tasks, num_heads=arguments.num_heads, pos_every=arguments.pos_every)
+    model = load_released(
+        file,
+        arguments.tasks,
+        num_heads=arguments.num_heads,
+        pos_every=arguments.pos_every,
+        on_note=partial(click.echo, err=True),
+    )
     checkpoint = Checkpoint(config=model.config, weights=model.state_dict())
     save_checkpoint(arguments.out, checkpoint)
     _print(arguments.out, checkpoint, as_json)
@@ -107,7 +115,7 @@ def export(file: str, out: str, as_json: bool | None) -> None:
     if as_json:
         print_json({"path": out, "tensors": len(checkpoint.weights)})
     else:
-        click.echo(f"{out}: {len(checkpoint.weights)} tensors", err=True)
+        click.echo(f"{printable(out)}: {len(checkpoint.weights)} tensors", err=True)
 
 
 @command.command()
@@ -139,8 +147,8 @@ def _print(path: str, checkpoint: "Checkpoint", as_json: bool | None) -> None:
         found = {"path": path, "parameters": parameters, "tensors": len(checkpoint.weights), "network": config}
         print_json(found | {"step": step, "written_by": checkpoint.package})
         return
-    click.echo(f"{path}: {parameters / 1e6:.1f} M numbers in {len(checkpoint.weights)} tensors")
+    click.echo(f"{printable(path)}: {parameters / 1e6:.1f} M numbers in {len(checkpoint.weights)} tensors")
     for index, (task, scale) in enumerate(zip(config["tasks"], config["scales"], strict=True)):
-        click.echo(f"head {index}       {task}, scale {scale}")
+        click.echo(f"head {index}       {printable(task)}, scale {scale}")
     shape = ", ".join(f"{name} {value}" for name, value in config.items() if name not in ("tasks", "scales"))
     click.echo(f"network      {shape}")

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from iptdata.cli.console import console, results
 from iptdata.cli.json_output import JsonOption, print_json
 from iptdata.cli.options import Command, complete_paths, declared, given
 from iptdata.cli.views.pictures import PICTURES, check_suffix, save_picture, show_ladder, write_file
-from iptdata.errors import InspectError, without_secrets
+from iptdata.errors import InspectError, printable, without_secrets
 from iptdata.options import option, validate
 
 _VIEW, _PAIRS, _FILES = "What to show instead of the summary", "Which pairs", "Files to write"
@@ -103,19 +104,23 @@ def command(paths: tuple[str, ...], **options: Any) -> None:
 
 
 def inspect_summary(paths: tuple[str, ...], arguments: InspectArguments) -> None:
-    """Print statistics of each recipe and split."""
+    """Print statistics of each recipe and split; with `check`, a damaged shard ends with exit status 1."""
     from iptdata.cli.views.summary import print_summaries  # noqa: PLC0415
     from iptdata.inspection.text import summarise_all  # noqa: PLC0415
     from iptdata.shards.find import find_groups  # noqa: PLC0415
 
     groups = find_groups(paths)
+    damaged = False
     if arguments.check:
         groups = _verified(groups)
+        damaged = any(group.problems for group in groups)
     summaries = summarise_all(groups)
     if arguments.as_json:
         print_json(summaries)
     else:
         print_summaries(results(), summaries)
+    if damaged:
+        sys.exit(1)
 
 
 def _verified(groups: list[Any]) -> list[Any]:
@@ -163,7 +168,7 @@ def inspect_pairs(paths: tuple[str, ...], arguments: InspectArguments) -> None:
         print_json([pair for entry in chosen for pair in pairs_as_json(entry.pairs)])
     else:
         print_pairs(out, chosen, show=arguments.show)
-    _print_notes(notes)
+    _end(notes)
 
 
 def inspect_files(paths: tuple[str, ...], arguments: InspectArguments) -> None:
@@ -174,24 +179,27 @@ def inspect_files(paths: tuple[str, ...], arguments: InspectArguments) -> None:
         check_suffix("preview", arguments.preview, PICTURES)
     if arguments.html is not None:
         check_suffix("html", arguments.html, (".html", ".htm"))
-    groups = find_groups(paths)
+    groups, notes = find_groups(paths), []
     if arguments.preview is not None:
-        _write_sheet(groups, arguments, arguments.preview)
+        notes += _write_sheet(groups, arguments, arguments.preview)
     if arguments.html is not None:
-        _write_page(groups, arguments, arguments.html, name=without_secrets(", ".join(paths)))
+        notes += _write_page(groups, arguments, arguments.html, name=without_secrets(", ".join(paths)))
+    _end(list(dict.fromkeys(notes)))
 
 
-def _write_sheet(groups: list[Any], arguments: InspectArguments, path: str) -> None:
+def _write_sheet(groups: list[Any], arguments: InspectArguments, path: str) -> list[str]:
+    """Write a contact sheet; returns notes on what it lacks."""
     from iptdata.inspection.choose import choose  # noqa: PLC0415
     from iptdata.inspection.sheet import contact_sheet  # noqa: PLC0415
 
     count = arguments.pairs or _SHEET_PAIRS
     chosen, notes = choose(groups, where=arguments.where, sort=arguments.sort, count=count)
     save_picture(contact_sheet(chosen), path)
-    _print_notes(notes)
+    return notes
 
 
-def _write_page(groups: list[Any], arguments: InspectArguments, path: str, name: str) -> None:
+def _write_page(groups: list[Any], arguments: InspectArguments, path: str, name: str) -> list[str]:
+    """Write a page; returns notes on what it lacks."""
     from iptdata.inspection.choose import choose  # noqa: PLC0415
     from iptdata.inspection.page import MAX_BYTES, page  # noqa: PLC0415
     from iptdata.inspection.text import summarise_all  # noqa: PLC0415
@@ -201,7 +209,8 @@ def _write_page(groups: list[Any], arguments: InspectArguments, path: str, name:
     max_bytes = None if arguments.pairs else MAX_BYTES
     text = page(name, summarise_all(groups), chosen, notes, max_bytes, arguments.sort)
     write_file(path, text.encode("utf-8", "backslashreplace"))
-    console().print(f"{path}: {len(text) / 1e6:.1f} MB", markup=False)
+    console().print(f"{printable(path)}: {len(text) / 1e6:.1f} MB", markup=False)
+    return notes
 
 
 def inspect_ladder(paths: tuple[str, ...], arguments: InspectArguments) -> None:
@@ -228,9 +237,14 @@ def inspect_ladder(paths: tuple[str, ...], arguments: InspectArguments) -> None:
     show_ladder(pairs, arguments.preview, show=arguments.show, as_json=arguments.as_json)
 
 
-def _print_notes(notes: list[str]) -> None:
+def _end(notes: list[str]) -> None:
+    """Print notes, and end the command with exit status 1 if one of them is about something damaged."""
+    from iptdata.inspection.choose import Problem  # noqa: PLC0415
+
     for note in notes:
-        console().print(f"! {note}", markup=False, soft_wrap=True)
+        console().print(f"! {printable(note)}", markup=False, soft_wrap=True)
+    if any(isinstance(note, Problem) for note in notes):
+        sys.exit(1)
 
 
 # Each mode with the options that select it, and the options that it accepts. The first mode that is selected runs.

@@ -12,6 +12,7 @@ from iptdata.cli.completion import complete_recipes
 from iptdata.cli.console import console
 from iptdata.cli.json_output import JsonOption, print_json
 from iptdata.cli.options import Command, complete_paths, declared, given
+from iptdata.errors import printable
 from iptdata.options import option
 from iptdata.restoration.options import RestoreOptions
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from iptdata.restoration.photos import PhotoResult
 
 _FILES = "Inputs and outputs"
+_LINE = 1000  # characters of a reported problem
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,8 +40,8 @@ class _Arguments:
 def command(inputs: tuple[str, ...], checkpoint: str, task: str, out: str, as_json: bool | None, **options: Any) -> None:
     """Restore photos of any size with one task of a network. INPUT is a photo, a folder or a glob.
 
-    Transparency, EXIF and colour profile are kept. Photos that cannot be read are reported, the others are restored, and the
-    exit status is 1. Run the command again to restore the missing ones.
+    Transparency, resolution, EXIF and colour profile are kept. Photos that cannot be restored are reported, the others are
+    restored, and the exit status is 1. Run the command again to restore the missing ones.
 
     \b
     Examples:
@@ -49,7 +51,10 @@ def command(inputs: tuple[str, ...], checkpoint: str, task: str, out: str, as_js
     restored = _restore(inputs, out, checkpoint, task, given(options))
     if as_json:
         print_json(
-            [{"status": item.status, "path": item.path, "target": item.target, "problem": item.problem} for item in restored]
+            [
+                {"status": item.status, "path": item.path, "target": item.target, "problem": item.problem, "lost": item.lost}
+                for item in restored
+            ]
         )
     counts = Counter(item.status for item in restored)
     skipped = f", {counts['skipped']} skipped because they exist (--overwrite replaces them)" if counts["skipped"] else ""
@@ -65,7 +70,7 @@ def _restore(inputs: tuple[str, ...], out: str, checkpoint: str, task: str, opti
     from iptdata.restoration.photos import restore  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
-    with Progress(*columns, console=console(), transient=True) as progress:
+    with Progress(*columns, console=console(), transient=True, disable=not console().is_terminal) as progress:
         bar = progress.add_task("", total=None)
 
         def on_tiles(path: str, restored: int, total: int) -> None:
@@ -74,7 +79,10 @@ def _restore(inputs: tuple[str, ...], out: str, checkpoint: str, task: str, opti
             progress.update(bar, completed=restored)
 
         def on_photo(result: "PhotoResult") -> None:
-            if result.problem:
-                console().print(f"! {result.problem}", markup=False, soft_wrap=True)
+            problem = "" if result.error is None else result.error.text(command.spelling)
+            if result.lost:
+                problem = f"{result.path} is restored without its {' and '.join(result.lost)}: damaged or too large"
+            if problem:
+                console().print(f"! {printable(problem, _LINE)}", markup=False, soft_wrap=True)
 
         return restore(inputs, out, checkpoint, task, on_photo=on_photo, on_tiles=on_tiles, **options)

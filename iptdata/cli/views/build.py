@@ -15,10 +15,12 @@ from iptdata.builder import BuildEstimate, BuildObserver, BuildResult
 from iptdata.builder.driver import Survey
 from iptdata.builder.unit import UnitReport
 from iptdata.cli.console import console, results
+from iptdata.errors import printable
 from iptdata.shards.corpus import SplitTotals
 from iptdata.units import format_bytes, format_duration, pluralize
 
 _LINE_EVERY_SECONDS = 10.0
+_SHOWN_REJECTS = 20
 
 
 class SurveyPrinter(BuildObserver):
@@ -28,11 +30,13 @@ class SurveyPrinter(BuildObserver):
         plan, listing = survey.plan, survey.plan.listing
         splits = ", ".join(f"{len(rows):,} {split}" for split, rows in plan.splits.items())
         images = pluralize(len(listing), "image")
-        console().print(f"[bold]{escape(plan.source.description)}[/]: {images}, {splits}; seed {plan.options.seed}")
+        console().print(f"[bold]{escape(printable(plan.source.description))}[/]: {images}, {splits}; seed {plan.options.seed}")
         if listing.ambiguous:
             console().print(f"{listing.ambiguous:,} images share label and file name; their keys include more of their path")
-        for name, reason in listing.unusable:
-            console().print(f"skipped: {name} ({reason})", markup=False)
+        for reject in listing.rejects[:_SHOWN_REJECTS]:
+            console().print(f"skipped: {reject.path} ({reject.reason})", markup=False)
+        if (more := len(listing.rejects) - _SHOWN_REJECTS) > 0:
+            console().print(f"skipped: {more:,} more, see rejects.parquet")
         if survey.shards_done:
             console().print(f"{pluralize(survey.shards_done, 'shard')} already complete")
 
@@ -125,10 +129,12 @@ def print_result(result: BuildResult) -> None:
         table.add_column(name, justify="right" if name in ("pairs", "shards", "bytes", "PSNR (dB)") else "left")
     for total in result.splits:
         numbers = (f"{total.pairs:,}", f"{total.shards:,}", format_bytes(total.bytes), _psnr(total))
-        table.add_row(total.task, total.split, *numbers, _dropped(total))
+        table.add_row(total.task, total.split, *numbers, escape(printable(_dropped(total))))
     results().print(table)
     rate = result.images / max(result.seconds, 1e-9)
-    console().print(f"{format_duration(result.seconds)}, {rate:,.0f} images/s. The corpus is in {result.out}", markup=False)
+    console().print(
+        f"{format_duration(result.seconds)}, {rate:,.0f} images/s. The corpus is in {printable(result.out)}", markup=False
+    )
     console().print(f"Next: iptdata inspect {shlex.quote(result.out)} --preview preview.png", markup=False)
 
 

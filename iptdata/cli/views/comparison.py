@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from iptdata.cli.views.histogram import bars
+from iptdata.errors import printable
 from iptdata.inspection.column_stats import ColumnStats
 from iptdata.inspection.compare import Comparison, Comparisons
 from iptdata.units import pluralize
@@ -14,14 +15,14 @@ from iptdata.units import pluralize
 def print_comparisons(out: Console, found: Comparisons) -> None:
     """Print two corpora, A and B, side by side."""
     for comparison in found.both:
-        out.print(f"[bold]{escape(comparison.title)}[/]", soft_wrap=True)
+        out.print(f"[bold]{escape(printable(comparison.title))}[/]", soft_wrap=True)
         out.print(_pairs(comparison), soft_wrap=True)
         if comparison.differences:
             out.print(_differences(comparison))
         out.print(_spreads(comparison))
     for side, titles, problems in (("A", found.only_a, found.problems_a), ("B", found.only_b, found.problems_b)):
         for text in ([f"only in {side}: {', '.join(titles)}"] if titles else []) + [f"{side}: {text}" for text in problems]:
-            out.print(f"[yellow]! {escape(text)}[/]", soft_wrap=True)
+            out.print(f"[yellow]! {escape(printable(text))}[/]", soft_wrap=True)
 
 
 def _pairs(comparison: Comparison) -> str:

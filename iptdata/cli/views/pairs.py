@@ -10,10 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from iptdata.cli.views.blocks import Pictures
+from iptdata.errors import printable
 from iptdata.inspection.choose import PairSelection
 from iptdata.inspection.pair import Pair, enlarge
 
 _THREE_PICTURES = 3 * 48 + 4
+_MAX_NAME, _MAX_VALUE = 80, 500
 
 
 def print_pairs(out: Console, chosen: Sequence[PairSelection], show: bool) -> None:
@@ -25,10 +27,11 @@ def print_pairs(out: Console, chosen: Sequence[PairSelection], show: bool) -> No
         show: Draw them: clean, corrupted and, in a wide terminal, their difference.
     """
     for title, description, pairs in chosen:
-        out.print(f"[bold]{escape(title)}[/]" + (f": {escape(description)}" if description else ""), soft_wrap=True)
+        about = f": {escape(printable(description, _MAX_VALUE))}" if description else ""
+        out.print(f"[bold]{escape(printable(title))}[/]{about}", soft_wrap=True)
         for pair in pairs:
             out.print()
-            out.print(f"[bold]{escape(pair.key)}[/]  {escape('  '.join(pair.captions))}", soft_wrap=True)
+            out.print(_heading(pair.key, pair), soft_wrap=True)
             if show:
                 out.print(Pictures(_pictures(pair, out.width)))
             out.print(_facts(pair))
@@ -46,19 +49,26 @@ def pairs_as_json(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
 
 def print_ladder(out: Console, pairs: Sequence[Pair], show: bool) -> None:
     """Print one patch under each recipe, mildest first."""
-    out.print(f"[bold]{escape(pairs[0].key)}[/] under {len(pairs)} recipes, mildest first", soft_wrap=True)
+    key = escape(printable(pairs[0].key, _MAX_NAME))
+    out.print(f"[bold]{key}[/] under {len(pairs)} recipes, mildest first", soft_wrap=True)
     if not show:
         table = Table(box=box.SIMPLE_HEAD)
         for name in ("recipe", "PSNR (dB)", "drawn"):
             table.add_column(name, justify="right" if "PSNR" in name else "left")
         for pair in pairs:
             drawn = "  ".join(f"{name} {value:g}" for name, value in pair.params.items())
-            table.add_row(pair.task, "" if pair.psnr is None else f"{pair.psnr:.2f}", escape(drawn))
+            table.add_row(escape(pair.task), "" if pair.psnr is None else f"{pair.psnr:.2f}", escape(drawn))
         out.print(table)
         return
     for pair in pairs:
-        out.print(f"\n[bold]{escape(pair.task)}[/]  {escape('  '.join(pair.captions))}", soft_wrap=True)
+        out.print()
+        out.print(_heading(pair.task, pair), soft_wrap=True)
         out.print(Pictures([pair.clean, enlarge(pair.corrupted, pair.scale or 1)]))
+
+
+def _heading(name: str, pair: Pair) -> str:
+    """A name and the captions of a pair, as markup."""
+    return f"[bold]{escape(printable(name, _MAX_NAME))}[/]  {escape(printable('  '.join(pair.captions), _MAX_VALUE))}"
 
 
 def _pictures(pair: Pair, width: int) -> list[np.ndarray]:
@@ -76,7 +86,8 @@ def _facts(pair: Pair) -> Table:
     shapes = f"{_shape(pair.clean)} clean, {_shape(pair.corrupted)} corrupted"
     for name, value in {"shapes": shapes, **pair.facts, "shard": pair.shard}.items():
         if value not in ("", None):
-            table.add_row(escape(str(name)), escape(f"{value:.3f}" if isinstance(value, float) else str(value)))
+            text = f"{value:.3f}" if isinstance(value, float) else printable(str(value), _MAX_VALUE)
+            table.add_row(escape(printable(str(name), _MAX_NAME)), escape(text))
     return table
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from iptdata.cli.console import console, results
 from iptdata.cli.json_output import print_json
-from iptdata.errors import InspectError
+from iptdata.errors import InspectError, printable
 from iptdata.files.storage import split_file_path
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def save_picture(picture: "Image", path: str) -> None:
     data = io.BytesIO()
     picture.save(data, "PNG" if path.lower().endswith(".png") else "JPEG", quality=95)
     write_file(path, data.getvalue())
-    console().print(f"{path}: {picture.width}x{picture.height} pixels", markup=False, soft_wrap=True)
+    console().print(f"{printable(path)}: {picture.width}x{picture.height} pixels", markup=False, soft_wrap=True)
 
 
 def write_file(path: str, data: bytes) -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from iptdata.cli.json_output import print_json
 from iptdata.cli.views.pictures import write_file
+from iptdata.errors import printable
 from iptdata.evaluation.score import ImageScore, Score
 from iptdata.markdown import table
 
@@ -25,25 +26,25 @@ _NUMBERS = ("input_psnr", "psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb")
 
 def print_scores(out: Console, scores: Sequence[Score], images: bool) -> None:
     """Print a table of means, each after a row per image if `images` is set."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = Table(box=box.SIMPLE_HEAD, padding=0)
     for name in _COLUMNS:
         shown.add_column(name.replace(" ", "\n"), justify="left" if name in _NAMES else "right", no_wrap=True)
     for score in scores:
         for row in score.rows if images else ():
             numbers = (_text(getattr(row, name), name) for name in _NUMBERS)
-            shown.add_row(f"  {escape(row.name)}", "", "", *numbers, style="dim")
-        shown.add_row(*map(escape, _cells(score)))
+            shown.add_row(f"  {escape(printable(row.name))}", "", "", *numbers, style="dim")
+        shown.add_row(*(escape(printable(cell)) for cell in _cells(score)))
     out.print(shown)
     for caption in _captions(scores):
-        out.print(escape(caption), soft_wrap=True)
+        out.print(escape(printable(caption)), soft_wrap=True)
 
 
 def print_markdown(scores: Sequence[Score]) -> None:
     """Print the table of means for a README."""
-    click.echo(table(_COLUMNS, map(_cells, scores), len(_NAMES)))
+    click.echo(table(_COLUMNS, ([*map(printable, _cells(score))] for score in scores), len(_NAMES)))
     click.echo()
     for caption in _captions(scores):
-        click.echo(f"- {caption}")
+        click.echo(f"- {printable(caption)}")
 
 
 def print_scores_as_json(scores: Sequence[Score]) -> None:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from iptdata.cli.console import console, results
+from iptdata.errors import printable
 from iptdata.studies.check import TrainingEstimate, estimate_trainings
 from iptdata.studies.execute import FIGURE, TABLE
 from iptdata.studies.part import PartResult
@@ -39,7 +40,7 @@ class StudyProgress(Observer):
         self._bars.stop()
 
     def on_start(self, run: RunInfo) -> None:
-        self._name = os.path.basename(run.root)
+        self._name = escape(printable(os.path.basename(run.root)))
         self._bars.reset(self._steps, total=run.steps, completed=run.step, description=self._name, visible=True)
 
     def on_step(self, step: StepRecord) -> None:
@@ -60,30 +61,30 @@ class StudyProgress(Observer):
         self._line(f"{outcome.name}: {outcome.problem or ', '.join(found)}")
 
     def _line(self, text: str) -> None:
-        console().print(text, markup=False, soft_wrap=True)
+        console().print(printable(text), markup=False, soft_wrap=True)
 
 
 def print_report(plan: StudyPlan, outcomes: Mapping[str, PartResult]) -> None:
     """Print the table, what is missing or partial, and the paths of table and figure."""
     head, *lines = table_of(plan, outcomes)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=plan.study.question, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=escape(printable(plan.study.question)), title_justify="left")
     for index, name in enumerate(head):
         table.add_column(escape(name), justify="left" if index < head.index("steps") else "right")
     for line in lines:
-        table.add_row(*map(escape, line))
+        table.add_row(*(escape(printable(cell)) for cell in line))
     results().print(table)
     for note in notes_of(plan, outcomes):
-        results().print(note, markup=False, soft_wrap=True)
+        results().print(printable(note), markup=False, soft_wrap=True)
     for problem in problems(plan, outcomes):
-        console().print(f"! {problem}", markup=False, soft_wrap=True)
+        console().print(f"! {printable(problem)}", markup=False, soft_wrap=True)
     for name in (TABLE, FIGURE):
-        console().print(plan.storage.path(name), markup=False, soft_wrap=True)
+        console().print(printable(plan.storage.path(name)), markup=False, soft_wrap=True)
 
 
 def estimate_with_status(plan: StudyPlan) -> list[TrainingEstimate]:
     """Estimate each training at rates that are measured now."""
     with console().status("Measuring") as status:
-        return estimate_trainings(plan, lambda name: status.update(f"Measuring {name}"))
+        return estimate_trainings(plan, lambda name: status.update(f"Measuring {escape(printable(name))}"))
 
 
 def print_estimates(plan: StudyPlan, estimates: Sequence[TrainingEstimate]) -> None:
@@ -93,7 +94,7 @@ def print_estimates(plan: StudyPlan, estimates: Sequence[TrainingEstimate]) -> N
         table.add_column(name, justify="left" if name == "training" else "right")
     for item in estimates:
         counts = (f"{item.steps:,}", f"{item.patches:,}", f"{item.rate:,.1f}")
-        table.add_row(item.part.name, *counts, f"{item.operations / 1e18:,.3g}", f"{item.hours:,.3g}")
+        table.add_row(escape(printable(item.part.name)), *counts, f"{item.operations / 1e18:,.3g}", f"{item.hours:,.3g}")
     table.add_section()
     total = sum(item.hours for item in estimates)
     operations = sum(item.operations for item in estimates)

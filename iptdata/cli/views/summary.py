@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from iptdata.cli.views.histogram import bars
+from iptdata.errors import printable
 from iptdata.inspection.column_stats import QUANTILES, ColumnStats
 from iptdata.inspection.text import Summary, column_label, description, facts, shown_columns, warnings
 
@@ -17,13 +18,13 @@ _WIDE = 100
 def print_summaries(out: Console, summaries: Sequence[Summary]) -> None:
     """Print the summaries, one below the other."""
     for summary in summaries:
-        out.print(f"[bold]{escape(summary.title)}[/]: {escape(description(summary))}", soft_wrap=True)
-        out.print(escape("; ".join(facts(summary))), soft_wrap=True)
+        out.print(f"[bold]{escape(printable(summary.title))}[/]: {escape(description(summary))}", soft_wrap=True)
+        out.print(escape(printable("; ".join(facts(summary)))), soft_wrap=True)
         found = shown_columns(summary)
         if found:
             out.print(_table(found, wide=out.width >= _WIDE))
         for warning in warnings(summary):
-            out.print(f"[yellow]! {escape(warning)}[/]", soft_wrap=True)
+            out.print(f"[yellow]! {escape(printable(warning))}[/]", soft_wrap=True)
         out.print()
 
 

@@ -13,6 +13,7 @@ import cv2
 import jinja2
 import numpy as np
 
+from iptdata.errors import printable
 from iptdata.inspection import text as texts
 from iptdata.inspection.choose import PairSelection
 from iptdata.inspection.column_stats import ColumnStats
@@ -21,6 +22,7 @@ from iptdata.units import pluralize
 
 MAX_BYTES = 9_000_000
 _BAR, _HEIGHT = 7, 34
+_MAX_FACT = 500
 
 
 class _Card(NamedTuple):
@@ -99,7 +101,10 @@ def _cards(selections: Sequence[PairSelection], max_bytes: int | None) -> tuple[
 
 def _card(title: str, pair: Pair) -> _Card:
     hidden = ("offset", "key", "schema", "recipe")
-    facts = {key: f"{value:.2f}" if isinstance(value, float) else str(value) for key, value in pair.facts.items()}
+    facts = {
+        key: f"{value:.2f}" if isinstance(value, float) else printable(str(value), _MAX_FACT)
+        for key, value in pair.facts.items()
+    }
     label = pair.facts.get("label")
     psnr = {} if pair.psnr is None or math.isinf(pair.psnr) else {"psnr": round(pair.psnr, 4)}
     return _Card(
@@ -107,7 +112,7 @@ def _card(title: str, pair: Pair) -> _Card:
         pair=pair,
         clean=_data_url(pair.clean),
         corrupted=_data_url(pair.corrupted),
-        label="" if label is None else str(label),
+        label="" if label is None else printable(str(label), _MAX_FACT),
         values=psnr | pair.params,
         facts={key: value for key, value in facts.items() if key not in hidden},
     )

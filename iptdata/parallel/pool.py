@@ -1,16 +1,18 @@
-"""Map a function over jobs, in this process or on Ray with a bounded number in flight. The only module that imports Ray."""
+"""Map a function over jobs, in this process or on Ray with a bounded number in flight."""
 
 import importlib
 import logging
 import os
 import signal
 import socket
-import tempfile
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 from iptdata.errors import BuildFailed, IptDataError
+from iptdata.parallel.local_ray import environment, local_ray
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -23,8 +25,6 @@ WORKER_ENVIRONMENT = {
 }
 _LOST_WORKER_RETRIES = 3
 _OBJECT_STORE_BYTES = 128 << 20
-_SOCKET_PATH_BYTES = 107
-_RAY_SOCKET_SUFFIX = len("/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store.sock")
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -32,11 +32,6 @@ _QUIET = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "GLOG_minloglevel": "3",
 }
-
-
-def cpus() -> int:
-    """Number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def serial_map(function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
@@ -58,52 +53,34 @@ class RayPool:
     """
 
     def __init__(self, *, workers: int, address: str | None = None, gpus: bool = False) -> None:
-        os.environ.update(_QUIET)
-        if address is None:
-            for name, value in WORKER_ENVIRONMENT.items():
-                os.environ.setdefault(name, value)
-        self._ray = importlib.import_module("ray")
-        # Ray has no public option to silence what it prints when a worker dies; the job is retried, or `map` raises.
-        vars(importlib.import_module("ray._private.worker"))["_worker_logs_enabled"] = False
         self._resources = {"num_cpus": 1, "num_gpus": int(gpus)}
-        sigterm = signal.getsignal(signal.SIGTERM)
-        try:
-            self._connect(workers, address)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            self._ray.shutdown()
-            where = f"cannot join the Ray cluster at {address}" if address else "Ray does not start"
-            argument = "address" if address else None
-            raise IptDataError(f"{where}: {str(error).strip().splitlines()[0]}", argument=argument) from error
-        if callable(sigterm) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, sigterm)  # Ray replaces it
-        if gpus and not self._ray.cluster_resources().get("GPU"):
-            self._ray.shutdown()
-            raise IptDataError(
-                f"Ray sees no GPU {f'in the cluster at {address}' if address else 'here'}, and each job needs one"
-            )
-
-    def _connect(self, workers: int, address: str | None) -> None:
-        quiet = {"logging_level": logging.FATAL, "log_to_driver": False}
-        if address is not None:
-            if address == "auto":
-                address = os.environ.get("RAY_ADDRESS") or address
-            _check_reachable(address)
-            self._ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **quiet)
-            return
-        self._ray.init(
-            address="local",  # None would join a Ray that runs on this machine or that RAY_ADDRESS names
-            num_cpus=workers,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _temp_dir=_ray_folder(tempfile.gettempdir()),
-            **quiet,
-        )
+        if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+            raise IptDataError("Ray already runs in this process", hint="Call `ray.shutdown()` first")
+        with ExitStack() as stack:
+            options = stack.enter_context(_this_machine(workers) if address is None else _cluster(address))
+            self._ray = ray = importlib.import_module("ray")
+            # Ray has no public option to silence what it prints when a worker dies; the job is retried, or `map` raises.
+            vars(importlib.import_module("ray._private.worker"))["_worker_logs_enabled"] = False
+            stack.callback(ray.shutdown)
+            try:
+                with _kept_sigterm():
+                    if address is not None:
+                        _check_reachable(options["address"])
+                    ray.init(logging_level=logging.FATAL, log_to_driver=False, **options)
+            except Exception as error:  # Ray raises errors of all classes, Exception itself included
+                where = f"cannot join the Ray cluster at {address}" if address is not None else "Ray does not start"
+                argument = None if address is None else "address"
+                raise IptDataError(f"{where}: {_first_line(error)}", argument=argument) from error
+            if gpus and not ray.cluster_resources().get("GPU"):
+                where = "here" if address is None else f"in the cluster at {address}"
+                raise IptDataError(f"Ray sees no GPU {where}, and each job needs one")
+            self._cleanup = stack.pop_all()
 
     def __enter__(self) -> "RayPool":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ray.shutdown()
+        self._cleanup.close()
 
     @property
     def max_concurrent_jobs(self) -> int:
@@ -147,8 +124,44 @@ class RayPool:
             message = f"a job lost its worker process {tries} times, possibly out of memory"
             raise BuildFailed(message, hint="Try fewer `workers`") from error
         except errors.RayError as error:
-            message = f"Ray failed: {str(error).strip().splitlines()[0]}"
+            message = f"Ray failed: {_first_line(error)}"
             raise BuildFailed(message, hint="Run the same command again to resume; finished work is kept") from error
+
+
+@contextmanager
+def _this_machine(workers: int) -> Iterator[dict[str, Any]]:
+    """Arguments of `ray.init` that start a Ray, and the environment that it needs."""
+    threads = {name: os.environ.get(name, value) for name, value in WORKER_ENVIRONMENT.items()}
+    with local_ray(_QUIET | threads) as options:
+        yield options | {"num_cpus": workers, "object_store_memory": _OBJECT_STORE_BYTES}
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[dict[str, Any]]:
+    """Arguments of `ray.init` that join a cluster, and the environment that it needs."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or address
+    with environment(_QUIET):
+        yield {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
+
+
+@contextmanager
+def _kept_sigterm() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which Ray replaces by one that exits."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:
+        if callable(handler):
+            handler(signal.SIGTERM, None)
+        raise
+    finally:
+        if callable(handler) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _check_reachable(address: str) -> None:
@@ -160,9 +173,3 @@ def _check_reachable(address: str) -> None:
     host, _, port = address.rpartition(":")
     if port.isdecimal() and "://" not in address:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
-def _ray_folder(temporary: str) -> str:
-    """The folder of Ray's sockets: in TMPDIR, or in /tmp if that path is too long for a socket."""
-    fits = len(os.fsencode(temporary)) + _RAY_SOCKET_SUFFIX <= _SOCKET_PATH_BYTES
-    return os.path.join(temporary if fits else "/tmp", "ray")

@@ -1,0 +1,157 @@
+"""The members of a tar, from its headers alone: names and sizes of visible files, bounded in memory, whatever the tar claims.
+
+Names are text and never paths: nothing is extracted. Links, folders and devices are skipped, hidden names as well.
+"""
+
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple
+
+from iptdata.errors import ShardError, printable, shown
+from iptdata.files.walk import is_hidden
+from iptdata.shards.layout import BLOCK, round_up
+
+_MAX_EXTENSION_BYTES = 1 << 20  # of a long name or of PAX records, which are read into memory
+_MAX_DIGITS = 20
+_CHECKSUM = slice(148, 156)
+_FILES = b"0\x007"
+_WITHOUT_CONTENT = b"123456"
+_LONG_NAME, _LONG_LINK, _PAX, _GLOBAL_PAX, _SPARSE = b"L", b"K", b"x", b"g", b"S"
+_SPARSE_KEY = b"GNU.sparse."
+
+
+class TarMember(NamedTuple):
+    """A visible file in a tar.
+
+    Attributes:
+        name: Its name, with "/" between the parts; bytes that are not UTF-8 are written as escapes.
+        offset: Offset of its content.
+        size: Bytes of its content.
+    """
+
+    name: str
+    offset: int
+    size: int
+
+
+def tar_members(file: IO[bytes] | Any, length: int) -> Iterator[TarMember]:
+    """The visible files of a tar, in order; `file` is at the content of each while it is yielded, and may then be read.
+
+    Args:
+        file: The tar, at its beginning; it is read and positioned forward only.
+        length: Bytes that the tar can have at most, so that a member with a larger size is refused before it is read.
+
+    Raises:
+        ShardError: When the tar is damaged or cut off, at that place; the message is a clause without the tar's path.
+    """
+    offset = 0
+    name: bytes | None = None
+    records: dict[bytes, bytes] = {}
+    while True:
+        header = _block(file, offset)
+        if header == bytes(BLOCK):
+            return
+        kind, size = _kind_and_size(header)
+        size = _size_in(records) if b"size" in records else size
+        offset += BLOCK
+        if kind in _WITHOUT_CONTENT:
+            size = 0  # a link states the size of its target
+        if size > length - offset:
+            raise ShardError(f"a member of {size:,} bytes does not fit")
+        if kind in (_LONG_NAME, _PAX):
+            data = _extension(file, size)
+            name, records = (data.rstrip(b"\0"), records) if kind == _LONG_NAME else (name, _pax_records(data))
+        elif kind == _SPARSE or any(key.startswith(_SPARSE_KEY) for key in records):
+            raise ShardError("a sparse member", hint="Pack it again with whole files")
+        elif kind not in (_LONG_LINK, _GLOBAL_PAX):
+            full = records.get(b"path") or name or _name_in(header)
+            if kind in _FILES and not full.endswith(b"/"):
+                visible = _visible(full)
+                if visible:
+                    yield TarMember(visible, offset, size)
+            name, records = None, {}
+        offset += round_up(size, BLOCK)
+
+
+def _block(file: IO[bytes] | Any, offset: int) -> bytes:
+    if file.seek(offset) != offset:
+        raise ShardError("it ends within a member")
+    header = file.read(BLOCK)
+    if not header:
+        raise ShardError("the end-of-archive blocks are missing")
+    if len(header) < BLOCK:
+        raise ShardError("it ends within a header")
+    return header
+
+
+def _kind_and_size(header: bytes) -> tuple[bytes, int]:
+    """Type flag and size of a header with a valid checksum."""
+    stored = _number(header[_CHECKSUM])
+    spaces = 8 * ord(" ")
+    total = sum(header) - sum(header[_CHECKSUM]) + spaces
+    if stored != total:
+        signed = total - 256 * sum(byte > 127 for byte in header[: _CHECKSUM.start] + header[_CHECKSUM.stop :])
+        if stored != signed:
+            compressed = header.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
+            if compressed:
+                raise ShardError("it is compressed", hint="Decompress it first")
+            raise ShardError("a header is damaged")
+    size = _number(header[124:136])
+    if size is None or size < 0:
+        raise ShardError("a header has no valid size")
+    return header[156:157], size
+
+
+def _number(field: bytes) -> int | None:
+    """A number in a header, in octal digits or, with the first bit set, in binary; None if it is neither."""
+    if field[0] & 0x80:
+        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big") if field[0] == 0x80 else -1
+    try:
+        return int(field.split(b"\0", 1)[0].strip() or b"0", 8)
+    except ValueError:
+        return None
+
+
+def _name_in(header: bytes) -> bytes:
+    name = header[:100].split(b"\0", 1)[0]
+    prefix = header[345:500].split(b"\0", 1)[0] if header[257:263] == b"ustar\0" else b""
+    return prefix + b"/" + name if prefix else name
+
+
+def _extension(file: IO[bytes] | Any, size: int) -> bytes:
+    """The content of a member that describes the next one."""
+    if size > _MAX_EXTENSION_BYTES:
+        raise ShardError(f"a header has an extension of {size:,} bytes, more than {_MAX_EXTENSION_BYTES:,}")
+    data = file.read(size)
+    if len(data) < size:
+        raise ShardError("it ends within a header")
+    return data
+
+
+def _pax_records(data: bytes) -> dict[bytes, bytes]:
+    """Records `LENGTH KEY=VALUE\\n`, where LENGTH counts the whole record."""
+    records, start = {}, 0
+    while start < len(data) and data[start]:
+        space = data.find(b" ", start, start + _MAX_DIGITS)
+        digits = data[start:space] if space > start else b""
+        stop = start + int(digits) if digits.isdigit() else start
+        key, equals, value = data[space + 1 : stop - 1].partition(b"=")
+        if not start < space < stop <= len(data) or not equals:
+            raise ShardError("a header has damaged PAX records")
+        records[key] = value
+        start = stop
+    return records
+
+
+def _size_in(records: dict[bytes, bytes]) -> int:
+    text = records[b"size"]
+    if not text.isdigit() or len(text) > _MAX_DIGITS:
+        raise ShardError(f"a header has the size {shown(text)}")
+    return int(text)
+
+
+def _visible(name: bytes) -> str:
+    """A name without `.` and empty parts, as text; "" if any part of it is hidden."""
+    text = name.decode("utf-8", "surrogateescape")
+    text = text if text.isprintable() else printable(text, None)
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    return "" if any(is_hidden(part) for part in parts if part != "..") else "/".join(parts)

@@ -49,17 +49,21 @@ def sync_file(descriptor: int) -> None:
     Raises:
         OSError: When they could not be written.
     """
-    with unsynced_passed_over():
+    with ignoring_unsupported_sync():
         os.fsync(descriptor)
 
 
 @contextmanager
-def unsynced_passed_over() -> Iterator[None]:
-    """Pass over that a file system cannot sync a file, in a block of another library that syncs its file last."""
+def ignoring_unsupported_sync(unsupported: tuple[int, ...] = _UNSUPPORTED) -> Iterator[None]:
+    """Ignore that a file system cannot sync, in a block that syncs last.
+
+    Args:
+        unsupported: The error numbers that say so.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in _UNSUPPORTED:
+        if error.errno not in unsupported:
             raise
 
 
@@ -69,16 +73,9 @@ def sync_folder(path: str) -> None:
     Raises:
         OSError: When they could not be written.
     """
-    try:
+    with ignoring_unsupported_sync(_NO_FOLDERS):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        if error.errno not in _NO_FOLDERS:
-            raise
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDERS:
-            raise
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

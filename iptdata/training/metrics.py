@@ -16,7 +16,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
 from iptdata.errors import storage_errors
-from iptdata.files.locks import sync_file, unsynced_passed_over
+from iptdata.files.locks import ignoring_unsupported_sync, sync_file
 from iptdata.regular_file import regular_size
 from iptdata.training.events import Observer, RunInfo, StepRecord
 from iptdata.training.run_folder import METRICS, RunFolder
@@ -93,12 +93,12 @@ class TensorBoard(Observer):
             self._add(step, f"psnr/{task}", value)
 
     def on_before_save(self, step: int) -> None:
-        with storage_errors(self._root), unsynced_passed_over():
+        with storage_errors(self._root), ignoring_unsupported_sync():
             if self._writer is not None:
                 self._writer.flush()
 
     def on_end(self) -> None:
-        with storage_errors(self._root), unsynced_passed_over():
+        with storage_errors(self._root), ignoring_unsupported_sync():
             if self._writer is not None:
                 self._writer.close()
 

@@ -52,7 +52,7 @@ def main() -> None:
     for pair in iptdata.Corpus(corpus / "noise30" / "val").pairs(n=16):
         Image.fromarray(pair.clean).save(patches / f"{pair.key}.png")
     for score in iptdata.evaluate(result.best_checkpoint, patches, tasks="noise30"):  # adds the noise of the task itself
-        before, after = score.mean("input_psnr"), score.mean("psnr_rgb")
+        before, after = score.mean("input_psnr_rgb"), score.mean("psnr_rgb")
         print(f"{score.protocol.task} on {len(score.rows)} held-out patches: {before:.2f} dB before, {after:.2f} dB after")
 
 

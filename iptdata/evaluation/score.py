@@ -14,7 +14,7 @@ from iptdata.evaluation.protocol import Protocol
 from iptdata.image.luma import luma
 from iptdata.image.psnr import MAX_DB, psnr
 from iptdata.image.ssim import ssim, without_border
-from iptdata.restoration.baselines import ImageRestorer
+from iptdata.restoration.baselines import Bicubic, ImageRestorer
 from iptdata.restoration.photo import write_png
 
 
@@ -28,7 +28,8 @@ class ImageScore:
         psnr_rgb: PSNR on RGB in dB, at most 100.
         ssim_y: SSIM on luma, NaN if a side is shorter than 11 pixels.
         ssim_rgb: SSIM on RGB, NaN if a side is shorter than 11 pixels.
-        input_psnr: PSNR of the corrupted image on the reported channel, None if it is smaller than the clean one.
+        input_psnr_y: PSNR of the corrupted image on luma in dB, at most 100; for super-resolution, of its bicubic enlargement.
+        input_psnr_rgb: The same on RGB.
     """
 
     name: str
@@ -36,7 +37,8 @@ class ImageScore:
     psnr_rgb: float
     ssim_y: float
     ssim_rgb: float
-    input_psnr: float | None
+    input_psnr_y: float
+    input_psnr_rgb: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,11 @@ class Score:
     def quoted(self) -> float | None:
         """Mean PSNR in dB on the channel on which papers report it."""
         return self.mean("psnr_y" if self.protocol.channel == "Y" else "psnr_rgb")
+
+    @property
+    def quoted_input(self) -> float | None:
+        """Mean PSNR in dB of the input on the channel on which papers report it."""
+        return self.mean("input_psnr_y" if self.protocol.channel == "Y" else "input_psnr_rgb")
 
     @property
     def paper(self) -> float | None:
@@ -115,7 +122,7 @@ def score(
 
 
 def score_image(name: str, corrupted: np.ndarray, restored: np.ndarray, clean: np.ndarray, protocol: Protocol) -> ImageScore:
-    """Score one restored image.
+    """Score one restored image and, by the same measure, its input.
 
     Args:
         name: File name without extension.
@@ -126,16 +133,16 @@ def score_image(name: str, corrupted: np.ndarray, restored: np.ndarray, clean: n
     """
     result, target = without_border(restored, protocol.border), without_border(clean, protocol.border)
     result_y, target_y = luma(result), luma(target)
-    input_psnr = None
-    if corrupted.shape == clean.shape:
-        input_psnr = _psnr(luma(corrupted), luma(clean)) if protocol.channel == "Y" else _psnr(corrupted, clean)
+    enlarged = Bicubic(protocol.scale)(corrupted) if protocol.scale > 1 else corrupted
+    given = without_border(enlarged, protocol.border)
     return ImageScore(
         name=name,
         psnr_y=_psnr(result_y, target_y),
         psnr_rgb=_psnr(result, target),
         ssim_y=ssim(result_y, target_y),
         ssim_rgb=ssim(result, target),
-        input_psnr=input_psnr,
+        input_psnr_y=_psnr(luma(given), target_y),
+        input_psnr_rgb=_psnr(given, target),
     )
 
 

@@ -44,7 +44,7 @@ def test_a_network_and_every_output(benchmark: Path, ipt_file: str, tmp_path: Pa
     result = iptdata("eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark, *outputs)
     assert result.exit_code == 0
     (score,) = json.loads(result.stdout)
-    assert score["mean"]["psnr_rgb"] == pytest.approx(score["mean"]["input_psnr"], abs=1e-9)
+    assert score["mean"]["psnr_rgb"] == pytest.approx(score["mean"]["input_psnr_rgb"], abs=1e-9)
     assert score["mean"]["quoted"] == score["mean"]["psnr_rgb"]
     assert [image["name"] for image in score["images"]] == ["0", "1", "2"]
     rows = list(csv.DictReader((tmp_path / "a.csv").open()))

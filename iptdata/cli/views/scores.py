@@ -21,7 +21,7 @@ from iptdata.markdown import table
 
 _NAMES = ("benchmark", "task")
 _COLUMNS = (*_NAMES, "images", "input", "PSNR Y", "PSNR RGB", "SSIM Y", "SSIM RGB", "paper", "difference")
-_NUMBERS = ("input_psnr", "psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb")
+_NUMBERS = ("input_psnr_y", "input_psnr_rgb", "psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb")
 
 
 def print_scores(out: Console, scores: Sequence[Score], images: bool) -> None:
@@ -31,7 +31,7 @@ def print_scores(out: Console, scores: Sequence[Score], images: bool) -> None:
         shown.add_column(name.replace(" ", "\n"), justify="left" if name in _NAMES else "right", no_wrap=True)
     for score in scores:
         for row in score.rows if images else ():
-            numbers = (_text(getattr(row, name), name) for name in _NUMBERS)
+            numbers = (_text(getattr(row, name), name) for name in _shown_numbers(score))
             shown.add_row(f"  {escape(printable(row.name))}", "", "", *numbers, style="dim")
         shown.add_row(*(escape(printable(cell)) for cell in _cells(score)))
     out.print(shown)
@@ -81,9 +81,14 @@ def _partial(score: Score) -> bool:
 def _cells(score: Score) -> tuple[str, ...]:
     paper, quoted = score.paper, score.quoted
     difference = "" if paper is None or quoted is None else f"{quoted - paper:+.2f}"
-    means = (_text(score.mean(name), name) for name in _NUMBERS)
+    means = (_text(score.mean(name), name) for name in _shown_numbers(score))
     images = f"{len(score.rows)}" + (f" of {len(score.rows) + len(score.problems)} *" if score.problems else "")
     return (score.benchmark, score.protocol.task, images, *means, _text(paper, "psnr"), difference)
+
+
+def _shown_numbers(score: Score) -> tuple[str, ...]:
+    """The numbers of a row: the input's PSNR on the reported channel, then those of the result."""
+    return (_NUMBERS[0] if score.protocol.channel == "Y" else _NUMBERS[1], *_NUMBERS[2:])
 
 
 def _text(value: float | None, name: str) -> str:
@@ -102,7 +107,8 @@ def _as_json(score: Score) -> dict[str, Any]:
         "restorer": score.restorer,
         "protocol": dataclasses.asdict(score.protocol) | {"caption": score.protocol.caption},
         "partial": bool(score.problems),
-        "mean": {name: score.mean(name) for name in _NUMBERS} | {"quoted": score.quoted, "paper": score.paper},
+        "mean": {name: score.mean(name) for name in _NUMBERS}
+        | {"quoted": score.quoted, "quoted_input": score.quoted_input, "paper": score.paper},
         "images": [{name: None if _missing(value) else value for name, value in vars(row).items()} for row in score.rows],
         "problems": list(score.problems),
     }

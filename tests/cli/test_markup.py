@@ -18,7 +18,9 @@ def test_a_study_of_any_name_is_shown(name: str, capsys: pytest.CaptureFixture[s
     monkeypatch.setattr("iptdata.cli.views.study.notes_of", lambda *_: [name])
     monkeypatch.setattr("iptdata.cli.views.study.problems", lambda *_: [name])
     study = SimpleNamespace(name=name, question=name)
-    plan: Any = SimpleNamespace(study=study, parts=[], out=name, storage=SimpleNamespace(path=lambda file: f"{name}/{file}"))
+    plan: Any = SimpleNamespace(
+        study=study, caution=name, parts=[], out=name, storage=SimpleNamespace(path=lambda file: f"{name}/{file}")
+    )
     with StudyProgress(plan) as progress:
         run: Any = SimpleNamespace(root=f"runs/{name}", steps=3, step=0)
         progress.on_start(run)

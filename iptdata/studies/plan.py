@@ -131,7 +131,7 @@ class StudyPlan:
         lines = [f"Smoke test, not a result of this study: {', '.join(changes)}"] if changes else []
         if self.options.length != 1:
             lines.append(f"Each training has {self.options.length:g} times its length in the study")
-        return "; ".join(lines)
+        return ". ".join(lines)
 
     @property
     def gpus(self) -> int:

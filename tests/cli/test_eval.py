@@ -89,6 +89,18 @@ def test_all_tasks_of_a_checkpoint_on_what_has_images_for_them(benchmark: Path, 
     assert_refused(iptdata("eval", "--checkpoint", ipt_file, "--benchmark", benchmark / "empty"), "empty has no images for")
 
 
+def test_a_benchmark_that_cannot_be_used_is_one_line(benchmark: Path, ipt_file: str) -> None:  # noqa: F811
+    command = ("eval", "--checkpoint", ipt_file, "--benchmark")
+    for bad, message in ((benchmark / "nope", "nope does not exist"), (benchmark / "two", "same name without extension")):
+        if bad.name == "two":
+            save(bad / "a.jpg", natural_image(40, 40))
+            save(bad / "a.png", natural_image(40, 40))
+        result = iptdata(*command, bad)
+        assert result.exit_code == 2
+        assert result.stderr.count(message) == 1
+    assert_refused(iptdata(*command, benchmark, benchmark / "nope"), "nope does not exist")
+
+
 def test_numbers_are_shown_before_a_file_fails(benchmark: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     command = ["eval", "--baseline", "bicubic", "--task", "sr2", "--benchmark", benchmark, "--csv", tmp_path / "file" / "a.csv"]

@@ -2,15 +2,15 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from iptdata.errors import DiskFull, EvaluateError, StorageError
 from iptdata.evaluation.benchmark import Benchmark, ImageError
-from iptdata.evaluation.paper import paper_psnr
 from iptdata.evaluation.protocol import Protocol
+from iptdata.evaluation.published import REFERENCE, PublishedComparison, find_methods, find_published
 from iptdata.image.luma import luma
 from iptdata.image.psnr import MAX_DB, psnr
 from iptdata.image.ssim import ssim, without_border
@@ -74,10 +74,22 @@ class Score:
         """Mean PSNR in dB of the input on the channel on which papers report it."""
         return self.mean("input_psnr_y" if self.protocol.channel == "Y" else "input_psnr_rgb")
 
-    @property
-    def paper(self) -> float | None:
-        """PSNR in dB that the IPT paper reports, None if it reports none."""
-        return paper_psnr(self.benchmark, self.protocol.task)
+    def published(self, beside: Iterable[str] = ()) -> list[PublishedComparison]:
+        """What was published for IPT on the same benchmark and task, beside the PSNR measured on the same channel.
+
+        Args:
+            beside: Names of other methods whose figures to add, such as "SwinIR"; upper or lower case.
+
+        Raises:
+            EvaluateError: When a method has no published figures at all.
+        """
+        found = []
+        for published in find_published(self.benchmark, self.protocol, find_methods([REFERENCE, *beside])):
+            measured = self.mean("psnr_y" if published.channel == "Y" else "psnr_rgb")
+            reason = published.obstacle(self.protocol, len(self.rows))
+            difference = None if measured is None or reason else measured - published.psnr
+            found.append(PublishedComparison(published=published, measured=measured, difference=difference, reason=reason))
+        return found
 
 
 def score(

@@ -141,7 +141,7 @@ def test_why_there_is_no_difference() -> None:
     assert part.reason == "published for all 5 images of Set5, measured on 3"
     (whole,) = measured("Set5", "sr2", 5).published()
     assert (whole.difference, whole.reason) == (pytest.approx(20 - 38.37), "")
-    _, restormer = measured("Rain100L", "rain", 100).published(["Restormer"])
+    _, restormer = measured("Rain100L", "rain", 100).published("restormer")
     assert (restormer.difference, restormer.reason) == (None, "its luma was rounded to whole numbers")
     (none,) = measured("Set5", "sr2", 0).published()
     assert (none.measured, none.difference) == (None, None)

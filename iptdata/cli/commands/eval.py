@@ -81,7 +81,7 @@ def command(
     \b
     Examples:
       iptdata eval --baseline bicubic --task sr2,sr4 --benchmark Set5 Set14
-      iptdata eval --checkpoint runs/ipt-base-1/best.pt --task noise50 --benchmark CBSD68 --no-clip --beside SwinIR,DRUNet
+      iptdata eval --checkpoint best.pt --task noise50 --benchmark CBSD68 --no-clip --beside SwinIR
       iptdata eval --checkpoint best.pt --task rain --pair Rain100L/rain Rain100L/norain --markdown
     """
     from iptdata.cli.views.published import print_published, print_published_markdown  # noqa: PLC0415

@@ -26,8 +26,8 @@ class Protocol:
         sigma: Standard deviation of the noise on 0..255.
         border: Pixels excluded on each side.
         channel: Channel on which papers report PSNR.
-        clip: Whether noisy images are rounded and clipped to 0..255, as in the corpus and the IPT code, or not, as in SwinIR,
-            KAIR and Restormer.
+        clip: Whether noisy images are rounded and clipped to 0..255, as in the corpus, or neither, as in SwinIR, KAIR, DPIR and
+            Restormer; the IPT code clips them without rounding.
         seed: Seed of the noise.
     """
 

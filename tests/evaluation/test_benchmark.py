@@ -206,7 +206,7 @@ def test_ambiguous_folders(tmp_path: Path) -> None:
             open_benchmark(str(tmp_path), protocol(task))
     save(tmp_path / "two" / "a.png", natural_image(20, 20))
     save(tmp_path / "two" / "a.jpg", natural_image(20, 20))
-    with pytest.raises(EvaluateError, match=r"a\.jpg and a\.png in .*two have the same name"):
+    with pytest.raises(EvaluateError, match=r"a\.jpg and a\.png in .*two have the same name without extension, expected one"):
         open_benchmark(str(tmp_path / "two"), protocol("noise30"))
 
 

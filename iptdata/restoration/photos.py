@@ -84,6 +84,7 @@ def restore(
     checkpoint: str | os.PathLike[str],
     task: str | None = None,
     *,
+    on_start: Callable[[Restorer], object] | None = None,
     on_photo: Callable[[PhotoResult], object] | None = None,
     on_tiles: OnTiles | None = None,
     **options: Any,
@@ -95,8 +96,9 @@ def restore(
     Args:
         inputs: Photos, folders of photos or globs.
         out: Folder of the results. They keep their names, and their place below an input folder.
-        checkpoint: Path of an iptdata checkpoint.
-        task: Task whose head restores; the first of the network by default.
+        checkpoint: Path of an iptdata checkpoint, or of the folder of a run: its best checkpoint, else its last one.
+        task: Task whose head restores; it may be left out where the network has only one.
+        on_start: Called with the network before the first photo.
         on_photo: Called with the result of each photo.
         on_tiles: Called with the path of a photo, its tiles restored so far (from 0) and all of its tiles.
         options: Fields of `RestoreOptions`.
@@ -106,13 +108,17 @@ def restore(
 
     Raises:
         ModelError: When the checkpoint cannot be read.
-        EvaluateError: When options or inputs are wrong; see `Restorer` and `find_photos`.
-        StorageError: When an input folder cannot be listed.
+        EvaluateError: When options, inputs or the task are wrong or missing; see `Restorer` and `find_photos`.
+        StorageError: When an input folder, or the folder of the run, cannot be listed.
         DiskFull: When the disk is full.
     """
     chosen: RestoreOptions = from_arguments(RestoreOptions, options, EvaluateError)
     jobs = find_photos(inputs, expanded(out), compare=chosen.compare)
     restorer = Restorer(checkpoint, task, **{name: getattr(chosen, name) for name in options_of(RestorerOptions)})
+    if task is None and len(restorer.scales) > 1:
+        raise EvaluateError(f"missing, expected one of {', '.join(restorer.scales)}", argument="task")
+    if on_start is not None:
+        on_start(restorer)
     results: list[PhotoResult] = []
     owners: _Owners = {}
     for job in jobs:

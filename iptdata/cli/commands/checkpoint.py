@@ -97,41 +97,46 @@ def import_(file: str, as_json: bool | None, **options: Any) -> None:
 
 
 @command.command()
-@click.argument("file", shell_complete=complete_paths)
+@click.argument("path", shell_complete=complete_paths)
 @declared(_ExportArguments)
 @declared(JsonOption)
-def export(file: str, out: str, as_json: bool | None) -> None:
+def export(path: str, out: str, as_json: bool | None) -> None:
     """Write only the weights, for other programs: as safetensors, or in the layout of the authors' code.
+
+    PATH is a checkpoint, or the folder of a run: its best checkpoint, else its last one.
 
     \b
     Examples:
       iptdata checkpoint export ipt.pt --out weights.safetensors
-      iptdata checkpoint export runs/ipt-base-1/best.pt --out released.pt
+      iptdata checkpoint export runs/ipt-base-1 --out released.pt
     """
     from iptdata.model.checkpoint import export_weights, load_checkpoint  # noqa: PLC0415
 
-    checkpoint = load_checkpoint(file)
+    checkpoint = load_checkpoint(path)
     export_weights(out, checkpoint.weights)
     if as_json:
-        print_json({"path": out, "tensors": len(checkpoint.weights)})
+        print_json({"path": out, "tensors": len(checkpoint.weights), "checkpoint": checkpoint.path})
     else:
-        click.echo(f"{printable(out)}: {len(checkpoint.weights)} tensors", err=True)
+        click.echo(f"{printable(out)}: {len(checkpoint.weights)} tensors of {printable(checkpoint.path or path)}", err=True)
 
 
 @command.command()
-@click.argument("file", shell_complete=complete_paths)
+@click.argument("path", shell_complete=complete_paths)
 @declared(JsonOption)
-def show(file: str, as_json: bool | None) -> None:
+def show(path: str, as_json: bool | None) -> None:
     """Print what a checkpoint contains.
 
+    PATH is a checkpoint, or the folder of a run: its best checkpoint, else its last one.
+
     \b
-    Example:
+    Examples:
       iptdata checkpoint show ipt.pt
+      iptdata checkpoint show runs/ipt-base-1
     """
     from iptdata.model.checkpoint import load_checkpoint  # noqa: PLC0415
 
-    checkpoint = load_checkpoint(file)
-    _print(file, checkpoint, as_json)
+    checkpoint = load_checkpoint(path)
+    _print(checkpoint.path or path, checkpoint, as_json)
     if not as_json:
         training = checkpoint.training
         step = "none" if training is None else f"step {training.get('step')}"

@@ -15,7 +15,8 @@ from torch import nn
 import iptdata
 from iptdata.errors import CheckpointDamaged, ModelError, one_line, printable, shown, unknown_key
 from iptdata.files.storage import split_file_path
-from iptdata.model.presets import KINDS, Config, kind_of, make_model
+from iptdata.model.ipt import IPTConfig
+from iptdata.model.presets import KINDS, PRETRAINED, Config, kind_of, make_model
 from iptdata.model.run_files import files_of_run
 from iptdata.model.weights import read_content, tensors_of, with_weights
 from iptdata.values import expanded
@@ -25,6 +26,7 @@ _VERSION = 1
 _UPDATE = "Update iptdata"
 _MAX_TEXT = 100
 _MAX_STEP = 2**40
+_FORMER_TASKS = ("sr2", "sr3", "sr4", "noise30", "noise50", "rain")  # which `checkpoint import` named the heads of `PRETRAINED`
 _logger = logging.getLogger("iptdata.model")
 
 
@@ -80,7 +82,7 @@ def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: str) -> Checkpoint:
     """Read an iptdata checkpoint; no code in it is run.
 
-    A warning is logged where a damaged checkpoint of a run is passed over.
+    A warning is logged where a damaged checkpoint of a run is passed over, and where heads may have wrong names.
 
     Args:
         path: File to read, or the folder of a training run: its best checkpoint, else its last one that is not damaged.
@@ -92,7 +94,9 @@ def load_checkpoint(path: str) -> Checkpoint:
         StorageError: When the folder cannot be read.
     """
     path = expanded(path)
-    return _load_from_run(path) if os.path.isdir(path) else _load_file(path)
+    checkpoint = _load_from_run(path) if os.path.isdir(path) else _load_file(path)
+    _warn_of_former_names(checkpoint)
+    return checkpoint
 
 
 def _load_from_run(folder: str) -> Checkpoint:
@@ -132,6 +136,22 @@ def _load_file(path: str) -> Checkpoint:
         raise ModelError(f"{path}: package: found {shown(package)}, expected a version of iptdata")
     training = _read_training(content.get("training"), path)
     return Checkpoint(config=config, weights=weights, training=training, package=package, path=path)
+
+
+def _warn_of_former_names(checkpoint: Checkpoint) -> None:
+    """Log a warning if heads may be named in the order that `checkpoint import` once took for that of the authors.
+
+    Only the user knows whether it did: these names can also have been given with the weights.
+    """
+    config = checkpoint.config
+    imported = checkpoint.training is None and isinstance(config, IPTConfig)
+    if imported and config.tasks == _FORMER_TASKS and config.scales == tuple(PRETRAINED.values()):
+        _logger.warning(
+            "%s names heads 3 to 5 %s: if it was imported from the authors' checkpoint, they are %s, so import it again",
+            printable(checkpoint.path or ""),
+            ", ".join(config.tasks[3:]),
+            ", ".join(list(PRETRAINED)[3:]),
+        )
 
 
 def _is(found: object, expected: str | int) -> bool:

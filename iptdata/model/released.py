@@ -9,11 +9,11 @@ import torch
 from iptdata.errors import ModelError, shown
 from iptdata.model.checkpoint import FORMAT
 from iptdata.model.ipt import IPT, IPTConfig
+from iptdata.model.presets import PRETRAINED
 from iptdata.model.weights import read_content, tensors_of, with_weights
 from iptdata.values import expanded
 
-PRETRAINED_TASKS = ("sr2", "sr3", "sr4", "noise30", "noise50", "rain")  # in the order of the paper
-
+PRETRAINED_TASKS: tuple[str, ...] = tuple(PRETRAINED)
 
 # What training programs store weights under, the averaged ones first, since these are the ones to use.
 _CONTAINERS = ("params_ema", "model_ema", "state_dict_ema", "params", "state_dict", "model", "net", "network", "generator")
@@ -89,8 +89,8 @@ def infer_config(
 
     Args:
         state: Tensors by name.
-        tasks: Names of the heads in their order; by default the paper's for six heads of scale 2, 3, 4, 1, 1, 1, and for others
-            `head<index>x<scale>`.
+        tasks: Names of the heads in their order; by default `PRETRAINED_TASKS` for six heads of scale 2, 3, 4, 1, 1, 1, and for
+            others `head<index>x<scale>`.
         num_heads: Number of attention heads (not stored in released checkpoints).
         pos_every: Whether positions are added in every layer (not stored in released checkpoints).
 
@@ -109,8 +109,8 @@ def infer_config(
     except (IndexError, ZeroDivisionError) as error:
         raise ModelError("not an IPT state dict: found weights of other shapes") from error
     if tasks is None:
-        paper = scales == (2, 3, 4, 1, 1, 1)
-        tasks = PRETRAINED_TASKS if paper else [f"head{index}x{scale}" for index, scale in enumerate(scales)]
+        pretrained = scales == tuple(PRETRAINED.values())
+        tasks = PRETRAINED_TASKS if pretrained else [f"head{index}x{scale}" for index, scale in enumerate(scales)]
     if len(tasks) != heads:
         raise ModelError(
             f"found {len(tasks)} names ({', '.join(tasks)}), expected {heads}, for heads of scale {scales}", argument="tasks"
@@ -142,8 +142,8 @@ def load_released(
 
     Args:
         path: File to read.
-        tasks: Names of the heads in their order; by default the paper's for six heads of scale 2, 3, 4, 1, 1, 1, and for others
-            `head<index>x<scale>`.
+        tasks: Names of the heads in their order; by default `PRETRAINED_TASKS` for six heads of scale 2, 3, 4, 1, 1, 1, and for
+            others `head<index>x<scale>`.
         num_heads: Number of attention heads (not stored in released checkpoints).
         pos_every: Whether positions are added in every layer (not stored in released checkpoints).
         on_note: Called with a sentence for each container or prefix of names that was removed.

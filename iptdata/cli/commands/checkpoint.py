@@ -26,7 +26,7 @@ class _ImportArguments:
     tasks: tuple[str, ...] | None = option(
         None,
         help="Names of the heads, in order.",
-        default_help="the paper's, or derived from the scales",
+        default_help="those of the authors' network, or derived from the scales",
         flag="task",
         group=_NETWORK,
         metavar="NAME",
@@ -79,7 +79,7 @@ def import_(file: str, as_json: bool | None, **options: Any) -> None:
       iptdata checkpoint import IPT_sr3.pt --task sr3 --out sr3.pt
     """
     from iptdata.model.checkpoint import Checkpoint, save_checkpoint  # noqa: PLC0415
-    from iptdata.model.released import load_released  # noqa: PLC0415
+    from iptdata.model.released import PRETRAINED_TASKS, load_released  # noqa: PLC0415
 
     arguments = _ImportArguments(**given(options))
     model = load_released(
@@ -93,7 +93,8 @@ def import_(file: str, as_json: bool | None, **options: Any) -> None:
     save_checkpoint(arguments.out, checkpoint)
     _print(arguments.out, checkpoint, as_json)
     if arguments.tasks is None and len(model.config.tasks) > 1:
-        click.echo("Heads of the same scale are named in the paper's order; --task overrides the names.", err=True)
+        order = "in the order of the authors' training code" if model.config.tasks == PRETRAINED_TASKS else "by their scale"
+        click.echo(f"The file does not name its heads; they are named {order}. --task NAME,... gives other names.", err=True)
 
 
 @command.command()

@@ -14,8 +14,9 @@ from PIL import Image
 
 from iptdata.errors import DiskFull, EvaluateError, EvaluateFailed
 from iptdata.files.storage import Storage
+from iptdata.restoration.find import find_photos
 from iptdata.restoration.photo import read_photo
-from iptdata.restoration.photos import PhotoResult, find_photos, restore
+from iptdata.restoration.photos import PhotoResult, restore
 from iptdata.restoration.restorer import Restorer
 from tests.conftest import natural_image, save, small_disk
 

@@ -24,7 +24,7 @@ class IPTConfig(TasksConfig):
     """Configuration of an IPT network.
 
     Attributes:
-        tasks: Names of the tasks in the order of their heads.
+        tasks: Names of the tasks in the order of their heads; `PRETRAINED_TASKS` in the authors' pre-trained network.
         scales: Scale of each task's output, 1 to 4.
         n_feats: Number of features of head and tail, C.
         patch_size: Side of an input patch in pixels, h = w.
@@ -33,8 +33,8 @@ class IPTConfig(TasksConfig):
         num_layers: Number of layers of the encoder, and of the decoder.
         no_norm: Leave out layer normalisation.
         no_mlp: Leave out the linear layer before the encoder, the MLP after the decoder, and the task queries.
-        pos_every: Add positions in every layer instead of before the encoder.
-        no_pos: Leave out positions.
+        pos_every: Add positions in every layer instead of before the encoder; without positions it changes nothing.
+        no_pos: Leave out positions. The released code fails when both are set; here the network is that of `no_pos` alone.
 
     Raises:
         ModelError: When a value has the wrong type or is out of range, or tokens do not fit patches or heads.

@@ -52,7 +52,7 @@ class TrainOptions:
     )
     checkpoint: str | None = option(
         None,
-        help="Checkpoint to initialize the weights from: the body, and the heads, tails and queries of the tasks it knows.",
+        help="Checkpoint or run to take the first weights from: the body, and heads, tails and queries of the tasks it knows.",
         group=_PATHS,
         metavar="FILE",
         pattern=_NOT_EMPTY,

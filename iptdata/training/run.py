@@ -105,6 +105,8 @@ def run_training(
         if ranks.first:
             stack.enter_context(folder.claimed())
         checkpoint, damaged = _last_checkpoint(folder, ranks, resume)
+        if checkpoint is not None and options.checkpoint is not None and earlier.get("checkpoint") is not None:
+            options = replace(options, checkpoint=earlier["checkpoint"])  # where the weights came from, not what is there now
         setup = set_up_run(options, ranks, checkpoint)
         if setup.start >= setup.lr_schedule.steps:
             raise TrainFinished(

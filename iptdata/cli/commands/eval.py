@@ -1,6 +1,7 @@
 """`iptdata eval`."""
 
 import dataclasses
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from iptdata.cli.completion import complete_methods, complete_recipes
 from iptdata.cli.console import console, results
 from iptdata.cli.json_output import JsonOption
 from iptdata.cli.options import Command, complete_paths, declared, given
+from iptdata.errors import printable
 from iptdata.evaluation.options import EvaluateOptions
 from iptdata.options import option
 
@@ -119,6 +121,8 @@ def _measure(
         console().print(f"skipped: {reason}", markup=False, soft_wrap=True)
 
     measurements = plan_measurements(checkpoint, benchmarks, pairs=pairs, on_skip=on_skip, **options)
+    if checkpoint is not None and os.path.isdir(checkpoint):
+        console().print(f"checkpoint: {printable(measurements[0].restorer.name)}", markup=False, soft_wrap=True)
     with Progress(console=console(), transient=True) as progress:
         bar = progress.add_task("measuring", total=sum(len(item.benchmark.cases) for item in measurements))
         return run_measurements(measurements, on_image=lambda _: progress.advance(bar))

@@ -27,7 +27,7 @@ from iptdata.model.presets import make_model, preset
 from iptdata.stream.batch import Batch
 from iptdata.stream.device import DeviceBatch
 from iptdata.training.compiled import compile_in_place
-from iptdata.training.contrastive import TEMPERATURE, Form, contrastive_loss
+from iptdata.training.contrastive import TEMPERATURES, Form, contrastive_loss
 from iptdata.training.learner import Contrast, Learner
 from iptdata.training.ranks import Ranks, joined
 from iptdata.training.speed import matmul_rate, step_flops
@@ -70,7 +70,7 @@ def naive(tokens: torch.Tensor, form: Form) -> torch.Tensor:
     same = owner[:, None] == owner
     if form == "supcon":
         itself = torch.eye(images * count, dtype=torch.bool, device=tokens.device)
-        logarithm = (products / TEMPERATURE).masked_fill(itself, float("-inf"))
+        logarithm = (products / TEMPERATURES[form]).masked_fill(itself, float("-inf"))
         logarithm = logarithm - logarithm.logsumexp(1, keepdim=True)
         return -logarithm[same & ~itself].mean()
     blocks = products.view(images, count, images, count)

@@ -13,9 +13,10 @@ from iptdata.errors import TrainError, TrainFinished
 from iptdata.files import Paths, path_list
 from iptdata.model.checkpoint import Checkpoint
 from iptdata.options import check_names, options_of
-from iptdata.training.config import config_text, read_config, resolve
+from iptdata.training.config import config_text, read_config, resolve, with_preset
 from iptdata.training.events import Observer, Observers, RunInfo
 from iptdata.training.loop import Loop, training_errors
+from iptdata.training.lr_schedule import LR_DROP
 from iptdata.training.metrics import MetricsFile, TensorBoard
 from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import Ranks, joined
@@ -75,17 +76,19 @@ def run_training(
     observer: Observer,
     *,
     defaults: Mapping[str, Any] = MappingProxyType({}),
+    lr_drop: float = LR_DROP,
     resume: bool | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> RunResult:
     """Train, or resume a run, with options in layers; see `train`.
 
     Args:
-        layers: Options by name; later layers win over earlier ones, all of them over those of the run to resume, and these over
-            `defaults`.
+        layers: Options by name; later layers win over earlier ones and over the preset that one of them names, all of them over
+            those of the run to resume, and these over `defaults`.
         out: Folder of the run; by default a new one, runs/<model>-<n>.
         observer: Called on the first rank only.
         defaults: Options of a new run that differ from those of `TrainOptions`.
+        lr_drop: `lr_after` divided by `lr` where it is not given.
         resume: As in `train`.
         stop_requested: As in `train`.
 
@@ -99,7 +102,7 @@ def run_training(
     if restarted and resume is False:
         resume = None  # earlier checkpoints were removed before torchrun restarted the run
     earlier = {} if out is None or resume is False else _earlier_options(RunFolder(out))
-    options = resolve(defaults, earlier, *layers)
+    options = resolve(defaults, earlier, *with_preset(layers), lr_drop=lr_drop)
     with joined(options.device) as ranks, ExitStack() as stack:
         folder = RunFolder(ranks.agreed(out or _new_folder(options)))
         if ranks.first:

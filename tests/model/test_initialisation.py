@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ NORMAL = {r"body\.query_embed\.weight": 1.0, r"body\.position_encoding\.pe\.weig
 REDRAWN = r"body\..*(linear1|linear2|out_proj|linear_encoding|mlp_head\.\d)\.weight"  # nn.Linear in the body, by no_norm
 
 
-def made(**changes: bool) -> dict[str, torch.Tensor]:
+def made(**changes: Any) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     return {name: weight.detach() for name, weight in IPT(IPTConfig(**CONFIG, **changes)).named_parameters()}
 

@@ -102,7 +102,8 @@ class Learner:
         self._share = Share(batch_size=batch_size, rank=ranks.rank, world_size=ranks.size)
         self._parts = parts_of(batch_size, ranks.size, accumulate)
         self.contrast = contrast
-        self._clip, self._clip_per = clip, clip_per
+        self._clip = clip
+        self._clip_per: Per = clip_per
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer: torch.optim.Adam = torch.optim.Adam(self._trained, betas=(0.9, 0.999), fused=True)
         self.mean: WeightAverage | None = None if ema is None else WeightAverage(model, ema)

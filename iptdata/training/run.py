@@ -23,7 +23,7 @@ from iptdata.training.ranks import Ranks, joined
 from iptdata.training.result import RunResult, result_of
 from iptdata.training.run_folder import CONFIG, LastCheckpoint, RunFolder, next_folder
 from iptdata.training.setup import TrainingSetup, set_up_run
-from iptdata.training.speed import matmul_rate, step_flops
+from iptdata.training.speed import layer_rate, step_flops
 
 
 def train(
@@ -115,8 +115,7 @@ def run_training(
                 hint="Pass larger `steps` or `epochs` to continue, or `resume=False` to start over",
             )
         observers = Observer()
-        peak = matmul_rate(ranks.device, torch.bfloat16 if setup.learner.bf16 else torch.float32)
-        peak = float(ranks.add(torch.tensor(peak, device=ranks.device)))
+        peak = _peak(setup)
         if ranks.first:
             folder.clean()
             if checkpoint is None:
@@ -177,7 +176,18 @@ def _last_checkpoint(folder: RunFolder, ranks: Ranks, resume: bool | None) -> tu
     return folder.load(step), damaged
 
 
-def _run_info(setup: TrainingSetup, folder: RunFolder, peak: float) -> RunInfo:
+def _peak(setup: TrainingSetup) -> float | None:
+    """Rate of the network's largest layers, summed over all ranks; None on a CPU."""
+    ranks, options = setup.ranks, setup.options
+    if ranks.device.type == "cpu":
+        return None
+    rows = max(1, options.batch_size // (ranks.size * options.accumulate))
+    dtype = torch.bfloat16 if setup.learner.bf16 else torch.float32
+    rate = layer_rate(setup.config, setup.patch_size, rows, ranks.device, dtype)
+    return float(ranks.add(torch.tensor(rate, device=ranks.device)))
+
+
+def _run_info(setup: TrainingSetup, folder: RunFolder, peak: float | None) -> RunInfo:
     options = setup.options
     return RunInfo(
         root=folder.root,

@@ -79,6 +79,14 @@ def test_the_contrastive_loss_of_parts_is_their_mean(training_corpus: Path) -> N
     torch.testing.assert_close(one.step(batch, 0, 1e-3).contrastive, wanted)
 
 
+def test_a_step_uses_the_temperature(training_corpus: Path) -> None:
+    batch, model = batch_of(training_corpus), model_of(**TINY["network"])
+    with torch.no_grad():
+        wanted = contrastive_loss(model(batch.corrupted, 1)[1], "supcon", temperature=0.5)
+    one = learner(model, contrast=Contrast(1.0, "supcon", None, 0, temperature=0.5))
+    torch.testing.assert_close(one.step(batch, 0, 1e-3).contrastive, wanted)
+
+
 def test_parts_cover_every_row_once() -> None:
     for batch_size, ranks, accumulate in ((10, 3, 2), (7, 2, 3), (256, 8, 4), (5, 1, 5)):
         parts = parts_of(batch_size, ranks, accumulate)

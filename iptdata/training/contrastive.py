@@ -136,7 +136,7 @@ def _paper(unit: torch.Tensor, gradient: torch.Tensor | None, ranks: Ranks, t: f
             slope[second] += torch.einsum("abjk,aje->bke", weights, columns[first]) / (t * terms)
     if gradient is not None and slope is not None:
         gradient += ranks.add(slope).transpose(0, 1)
-    return ranks.add(value) + 1 / t - (sums * sums).sum() / (t * terms)
+    return ranks.add(value) + _shift(t) - (sums * sums).sum() / (t * terms)
 
 
 def _supcon(unit: torch.Tensor, gradient: torch.Tensor | None, ranks: Ranks, t: float) -> torch.Tensor:
@@ -153,7 +153,7 @@ def _supcon(unit: torch.Tensor, gradient: torch.Tensor | None, ranks: Ranks, t: 
         if first != second:
             denominators[second] += exponentials.sum(0)
     ranks.add(denominators)
-    value = value + (denominators.log() + 1 / t).mean()
+    value = value + (denominators.log() + _shift(t)).mean()
     if gradient is not None:
         gradient -= 2 / (t * positives * total) * (sums[:, None] - unit)
         slope = torch.zeros_like(flat)
@@ -168,14 +168,20 @@ def _supcon(unit: torch.Tensor, gradient: torch.Tensor | None, ranks: Ranks, t: 
 
 
 def _of_other_tokens(flat: torch.Tensor, first: slice, second: slice, t: float) -> torch.Tensor:
-    """exp((d - 1) / t) of the tokens of two blocks, 0 for a token with itself."""
+    """exp(d / t - shift) of the tokens of two blocks, 0 for a token with itself."""
     exponentials = _scaled_exponentials(torch.mm(flat[first], flat[second].T), t)
     return exponentials.fill_diagonal_(0.0) if first == second else exponentials
 
 
 def _scaled_exponentials(products: torch.Tensor, t: float) -> torch.Tensor:
-    """exp((d - 1) / t) of products d, float32, in place where they are float32; d <= 1, so nothing overflows."""
-    return products.float().sub_(1).div_(t).exp_()
+    """exp(d / t - shift) of products d <= 1, float32, in place where they are float32."""
+    exponents = products.float()
+    return exponents.exp_() if t == 1 else exponents.sub_(1).div_(t).exp_()
+
+
+def _shift(t: float) -> float:
+    """What exponents are reduced by, so that none overflows; nothing for t = 1, where exp(1) cannot, which saves two passes."""
+    return 0.0 if t == 1 else 1 / t
 
 
 def _upper_blocks(count: int, inner: int, ranks: Ranks) -> Iterator[tuple[slice, slice]]:

@@ -4,11 +4,13 @@ import re
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from iptdata.cli.views.training import TrainProgress
+from iptdata.training.events import RunInfo, StepRecord
 from tests.cli.test_commands import fails, iptdata
 from tests.conftest import start_iptdata
 from tests.training.watch import metrics, reached
@@ -91,6 +93,22 @@ def test_flags_take_precedence_over_set_and_config_and_these_over_the_preset(tra
     again = iptdata("train", "--out", "run", "--steps", 2, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == found | {"steps": 2}
+
+
+@pytest.mark.parametrize(("peak", "shown"), [(4e12, "2 TFLOP/s (50%)"), (None, "2 TFLOP/s  wait")])
+def test_the_share_of_a_rate_is_shown_where_there_is_a_rate(
+    peak: float | None, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts: dict[str, Any] = {"parameters": 1, "step": 0, "steps": 3, "epochs": None, "batch_size": 4, "pairs": {"rain": 8}}
+    run = RunInfo(root="r", model="m", setting="GPU", flops={"rain": 10**10}, peak=peak, notes=(), **counts)
+    losses: dict[str, Any] = {"loss": 1.0, "l1": 1.0, "contrastive": 0.0, "lr": 1.0, "data_wait": 0.0, "skipped": False}
+    progress = TrainProgress()
+    progress.on_start(run)
+    for step in (1, 2, 3):
+        progress.on_step(StepRecord(step=step, epoch=None, task="rain", patches_per_s=200.0, **losses))
+    told = capsys.readouterr().err
+    assert shown in told
+    assert ("TFLOP/s in its largest layers" in told) == (peak is not None)
 
 
 def test_a_run_that_fails_before_its_first_step_has_nothing_to_tell(capsys: pytest.CaptureFixture[str]) -> None:

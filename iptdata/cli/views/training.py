@@ -127,8 +127,13 @@ class TrainProgress(Observer):
         table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
         for name in ("task", "steps", "L1 first", "L1 last", *(["input dB", "PSNR dB", ""] if found else [])):
             table.add_column(name, justify="left" if name in ("task", "") else "right")
-        for task, losses in sorted(self._losses.items()):
-            row = [escape(printable(task)), f"{losses.count:,}", *(f"{_mean(values):.2f}" for values in losses.ends())]
+        for task in sorted({*self._losses, *(found.psnr if found else ())}):
+            losses = self._losses[task]  # empty for a task that had no step since the run was resumed
+            row = [
+                escape(printable(task)),
+                f"{losses.count:,}",
+                *(f"{_mean(values):.2f}" if values else "-" for values in losses.ends()),
+            ]
             if found is not None and task in found.psnr:
                 row += [f"{found.input_psnr[task]:.2f}", f"{found.psnr[task]:.2f}", _WORSE if task in found.worse else ""]
             table.add_row(*row)

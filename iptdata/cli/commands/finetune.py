@@ -34,7 +34,7 @@ def command(task: str, **arguments: Any) -> None:
 
     \b
     Examples:
-      iptdata finetune --checkpoint runs/ipt-base-1/best.pt --task sr3 --shards corpus
+      iptdata finetune --checkpoint runs/ipt-base-1 --task sr3 --shards corpus
       iptdata finetune --checkpoint ipt.pt --task noise70 --shards new --freeze body
     """
     train_from_arguments(arguments | {"tasks": (task,)}, _DEFAULTS, _LR_DROP)

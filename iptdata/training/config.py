@@ -21,8 +21,8 @@ def resolve(*layers: Mapping[str, Any], lr_drop: float = LR_DROP) -> TrainOption
     """Merge layers of options: later layers win, and drop what they exclude; fields of the network are merged one by one.
 
     `lr_after` belongs to the `lr` of its layer, and `contrastive_temperature` to the form: a later layer that sets another
-    `lr`, and no `lr_after`, brings back the default. A preset is below all layers.
-    A float or a list of names may be text, since YAML reads 5e-5 as text.
+    `lr`, and no `lr_after`, brings back the default. A preset is below all layers. A float or a list of names may be text,
+    since YAML reads 5e-5 as text.
 
     Args:
         layers: Values by name of the option; None is a value too, and means the option's default.
@@ -32,8 +32,8 @@ def resolve(*layers: Mapping[str, Any], lr_drop: float = LR_DROP) -> TrainOption
         TrainError: When a name is unknown or a value is not allowed.
     """
     values: dict[str, Any] = {}
-    below = with_preset(layers)
-    for layer in below:
+    applied = with_preset(layers)
+    for layer in applied:
         for one, other in _EXCLUSIVE:
             for given, dropped in ((one, other), (other, one)):
                 if layer.get(given) is not None and layer.get(dropped) is None:
@@ -42,7 +42,7 @@ def resolve(*layers: Mapping[str, Any], lr_drop: float = LR_DROP) -> TrainOption
         values |= layer
         if isinstance(network, Mapping) and isinstance(layer.get("network"), Mapping):
             values["network"] = {**network, **layer["network"]}
-    values |= {name: _following(below, name, leader) for name, leader in _FOLLOWS.items()}
+    values |= {name: _following(applied, name, leader) for name, leader in _FOLLOWS.items()}
     if values["lr_after"] is None:
         values["lr_after"] = rate_after(_read("lr", values.get("lr", _OPTIONS["lr"].default)), lr_drop)
     return TrainOptions(**{name: _read(name, value) for name, value in values.items()})

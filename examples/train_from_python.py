@@ -6,13 +6,12 @@ Takes half a minute on a laptop, far too short for a good network; the paper tra
 """
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
 
 import iptdata
-from iptdata.training import Observer, StepRecord
+from iptdata.training import Observer, StepRecord, ValidationRecord
 
 
 class PrintLosses(Observer):
@@ -22,8 +21,9 @@ class PrintLosses(Observer):
         if step.step % 10 == 0:
             print(f"step {step.step}: {step.task}, L1 {step.l1:.2f}, contrastive {step.contrastive:.2f}")
 
-    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
-        print(f"step {step}: " + ", ".join(f"{task} {value:.2f} dB" for task, value in psnr.items()))
+    def on_validation(self, validation: ValidationRecord) -> None:
+        for task, value in validation.psnr.items():
+            print(f"step {validation.step}: {task} {value:.2f} dB, its input {validation.input_psnr[task]:.2f} dB")
 
 
 def main() -> None:

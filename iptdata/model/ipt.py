@@ -5,6 +5,7 @@ E = C * p * p values, N heads. Module names are those of the released checkpoint
 released inference code, whose results are reproduced up to rounding (tests/model/test_ipt.py).
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -126,6 +127,10 @@ class Body(nn.Module):
         self.decoder: Layers = Layers(DecoderLayer(config) for _ in range(config.num_layers))
         if not config.no_pos:
             self.position_encoding: Positions = Positions(config.tokens, width)
+        if config.no_norm:
+            for module in self.modules():
+                if isinstance(module, nn.Linear):  # not the projections of attention, which are parameters of their own
+                    nn.init.normal_(module.weight, std=1 / module.in_features)
 
     def query(self, task_index: int) -> torch.Tensor | None:
         """The query of a task, (1, T, E); None where the network has none."""
@@ -183,6 +188,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: IPTConfig) -> None:
         super().__init__()
         self.self_attn: Attention = Attention(config)
+        nn.init.kaiming_uniform_(self.self_attn.in_proj_weight, a=math.sqrt(5))  # in the encoder only, as in the released code
         self.linear1, self.linear2 = _mlp(config)
         self.norm1, self.norm2 = _norm(config), _norm(config)
 

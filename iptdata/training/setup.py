@@ -14,8 +14,9 @@ from iptdata.model.transfer import for_tasks, freeze_body
 from iptdata.shards.locations import absolute_path
 from iptdata.stream import DeviceStream, PairStream, Preparation
 from iptdata.stream.augment import Augment
+from iptdata.training.clipping import Per
 from iptdata.training.compiled import compile_error, compile_in_place
-from iptdata.training.contrastive import Form, check_size
+from iptdata.training.contrastive import TEMPERATURES, Form, check_size
 from iptdata.training.learner import Contrast, Learner, parts_of
 from iptdata.training.lr_schedule import LrSchedule, make_lr_schedule
 from iptdata.training.options import TrainOptions
@@ -96,6 +97,7 @@ def set_up_run(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | Non
             checkpoint=source,
             tasks=config.tasks,
             contrastive=contrast.weight,
+            contrastive_temperature=contrast.temperature,
             precision="bf16" if learner.bf16 else "fp32",
         ),
         ranks=ranks,
@@ -193,7 +195,8 @@ def _make_contrast(options: TrainOptions, config: Config, ranks: Ranks) -> tuple
             notes.append(
                 f"the contrastive loss compares the {sum(parts[0])} images within a part, not all {options.batch_size}"
             )
-    return Contrast(weight, form, options.contrastive_tokens, options.seed), notes
+    temperature = options.contrastive_temperature or TEMPERATURES[form]
+    return Contrast(weight, form, options.contrastive_tokens, options.seed, temperature), notes
 
 
 def _make_learner(model: nn.Module, config: Config, contrast: Contrast, options: TrainOptions, ranks: Ranks) -> Learner:
@@ -206,6 +209,7 @@ def _make_learner(model: nn.Module, config: Config, contrast: Contrast, options:
         contrast=contrast,
         bf16=options.precision == "bf16" or (options.precision == "auto" and ranks.device.type == "cuda"),
         clip=options.clip,
+        clip_per=cast(Per, options.clip_per),
         ema=options.ema,
     )
 

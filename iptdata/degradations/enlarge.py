@@ -53,8 +53,8 @@ class _Plan:
     bands: tuple[tuple[_Block, ...], ...]
     kind: type[np.float32] | type[np.float64]
 
-    def apply(self, patches: np.ndarray) -> np.ndarray:
-        """Enlarge patches: uint8 (N, h, w, 3) to uint8 (N, H, W, 3)."""
+    def apply(self, patches: np.ndarray, room: "_Room") -> np.ndarray:
+        """Enlarge the patches of a group: uint8 (N, h, w, 3) to uint8 (N, H, W, 3)."""
         count, height, width = patches.shape[:3]
         rows = np.empty((height, count, width, 3), np.float32)
         np.add(patches.transpose(1, 0, 2, 3), np.float32(0.5), out=rows)
@@ -66,20 +66,40 @@ class _Plan:
 
         result = np.empty((count, self.bands[-1][-1].stop, wide.shape[1]), np.uint8)
         by_row = result.transpose(1, 0, 2)
-        values = np.empty((_BAND, columns.shape[1]), self.kind)
-        whole = np.empty(values.shape, np.int16)
-        # Bounds are arrays, since NumPy uses vector instructions for two arrays, not for an array and a number.
-        lowest, highest = np.zeros_like(whole), np.full_like(whole, 255)
         for band in self.bands:
             top, bottom = band[0].start, band[-1].stop
+            values, whole, lowest, highest = (array[: bottom - top, : columns.shape[1]] for array in room)
             for start, stop, inputs, weights in band:
                 np.matmul(weights, columns[inputs], out=values[start - top : stop - top])
-            used = slice(bottom - top)
-            np.copyto(whole[used], values[used], casting="unsafe")
-            np.maximum(whole[used], lowest[used], out=whole[used])
-            np.minimum(whole[used], highest[used], out=whole[used])
-            np.copyto(by_row[top:bottom], whole[used].reshape(-1, count, wide.shape[1]), casting="unsafe")
+            np.copyto(whole, values, casting="unsafe")
+            np.maximum(whole, lowest, out=whole)
+            np.minimum(whole, highest, out=whole)
+            np.copyto(by_row[top:bottom], whole.reshape(-1, count, wide.shape[1]), casting="unsafe")
         return result.reshape(count, -1, wide.shape[1] // 3, 3)
+
+
+class _Room(NamedTuple):
+    """Arrays for a band of rows of a group.
+
+    Bounds are arrays too, since NumPy has vector instructions for two arrays and not for an array and a number.
+
+    Attributes:
+        values: Results of the second product.
+        whole: The same as int16.
+        lowest: int16 zeros.
+        highest: int16 of 255.
+    """
+
+    values: np.ndarray
+    whole: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
+
+    @classmethod
+    def of(cls, columns: int, kind: type[np.float32] | type[np.float64]) -> "_Room":
+        """Room for this number of columns."""
+        shape = (_BAND, columns)
+        return cls(np.empty(shape, kind), np.empty(shape, np.int16), np.zeros(shape, np.int16), np.full(shape, 255, np.int16))
 
 
 def enlarged(patches: np.ndarray, scale: int) -> Iterator[np.ndarray]:
@@ -96,8 +116,9 @@ def enlarged(patches: np.ndarray, scale: int) -> Iterator[np.ndarray]:
     if plan is None:
         yield from (imresize(patch, scale) for patch in patches)
         return
+    room = _Room.of(min(_GROUP, len(patches)) * plan.across[-1].stop, plan.kind)
     for start in range(0, len(patches), _GROUP):
-        yield from plan.apply(patches[start : start + _GROUP])
+        yield from plan.apply(patches[start : start + _GROUP], room)
 
 
 @lru_cache(maxsize=16)

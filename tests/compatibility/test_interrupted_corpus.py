@@ -13,6 +13,7 @@ import pytest
 
 from iptdata.inspection.corpus import Corpus
 from iptdata.inspection.summary import SplitSummary
+from iptdata.inspection.text import facts
 from iptdata.shards.corpus import SplitTotals
 from iptdata.shards.find import find_shards
 from tests.compatibility.test_earlier_files import corpus, same_decoders  # noqa: F401
@@ -84,6 +85,11 @@ def test_totals_of_old_and_new_shards(corpus: Path, resumed: dict[tuple[str, str
         ("sr2", "val"): 0,
         ("sr4", "train"): 20,
         ("sr4", "val"): 4,
+    }
+    shown = {key: [fact for fact in facts(found) if fact.startswith("PSNR")] for key, found in summaries.items()}
+    assert {key: found for key, found in shown.items() if found} == {
+        ("sr2", "train"): ["PSNR recorded for 8 pairs"],
+        ("sr2", "val"): ["PSNR not recorded"],
     }
     texts = {key: total.psnr_text for key, total in resumed.items()}
     assert texts["noise30", "train"] == "19.35"

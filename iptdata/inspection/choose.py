@@ -15,9 +15,11 @@ from iptdata.shards.find import ShardGroup
 from iptdata.shards.reader import Shard
 from iptdata.shards.tar_samples import Sample
 from iptdata.shards.tars import Tar
+from iptdata.units import pluralize
 
 _MAX_TEXT_BYTES = 1 << 20
 _LISTED = 3
+_REBUILD = "remove their shards and build again to record it"
 
 
 class Problem(str):
@@ -87,7 +89,15 @@ def _reason_for_none(group: ShardGroup, where: str | None) -> str:
         return f"no sample of {group.title} can be shown"
     if where is None or not any(shard.info.pairs for shard in group.shards):
         return f"{group.title} has no pairs: all images were dropped, see rejects.parquet"
-    return f"no pair of {group.title} matches the condition {where!r}"
+    note = f"no pair of {group.title} matches the condition {where!r}"
+    if ("psnr" in where or "mse" in where) and (lacking := without_psnr(group)):
+        note += f"; PSNR is not recorded for {pluralize(lacking, 'pair')}; {_REBUILD}"
+    return note
+
+
+def without_psnr(group: ShardGroup) -> int:
+    """Number of pairs without a recorded error: those of super-resolution that an earlier version built."""
+    return sum(shard.info.pairs - shard.info.measured for shard in group.shards)
 
 
 def select_from_group(group: ShardGroup, where: str | None, sort: str, count: int) -> tuple[list[Pair], list[str]]:
@@ -105,8 +115,8 @@ def select_from_group(group: ShardGroup, where: str | None, sort: str, count: in
         return _select_from_tars(group, count)
     pairs: list[Pair] = []
     notes: list[str] = [Problem(problem) for problem in group.problems]
-    if sort.endswith("psnr") and group.shards[0].info.clean != group.shards[0].info.corrupted:
-        notes.append(f"{group.title}: PSNR is not recorded when sizes differ; its pairs are sorted by key")
+    if sort.endswith("psnr") and (lacking := without_psnr(group)):
+        notes.append(f"{group.title}: PSNR is not recorded for {pluralize(lacking, 'pair')}, shown last; {_REBUILD}")
     for shard, pair_index in ManifestTable(group.shards).select(where, sort, count):
         try:
             pairs.append(read_pair(group, shard, pair_index))
@@ -141,7 +151,7 @@ def read_pair(group: ShardGroup, shard: Shard, pair_index: int) -> Pair:
     """
     clean, corrupted = shard.pairs(pair_index)
     row = shard.row(pair_index)
-    params = row.pop("params", None) or {}
+    params = {name: value for name, value in (row.pop("params", None) or {}).items() if value is not None}
     path = without_secrets(shard.storage.path(f"{shard.stem}.tar"))
     key = row.pop("key")
     return Pair(

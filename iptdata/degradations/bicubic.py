@@ -18,7 +18,7 @@ import numpy as np
 from iptdata.degradations.base import Recorded, Values
 from iptdata.rng import Bits
 
-_BLOCK = 16
+_BLOCK = 8
 _SNAP = float(1 << 20)
 _FLOAT32_EXACT = 1 << 24
 _FLOAT64_EXACT = 1 << 53

@@ -46,7 +46,7 @@ def evaluate(
     """Measure a network, or a baseline, on benchmarks.
 
     Args:
-        checkpoint: Path of an iptdata checkpoint; None with `baseline`.
+        checkpoint: Path of an iptdata checkpoint, or of the folder of a run; None with `baseline`.
         benchmarks: Folders of images; see `open_benchmark` for their layouts.
         pairs: More benchmarks, two folders each: corrupted and clean images.
         on_image: Called with the name of each image that was measured or could not be measured.

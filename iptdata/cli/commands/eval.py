@@ -26,7 +26,12 @@ class _Inputs:
     """What to measure."""
 
     checkpoint: str | None = option(
-        None, help="Checkpoint to measure.", default_help="none, with --baseline", path=True, group=_FILES, metavar="FILE"
+        None,
+        help="Checkpoint to measure, or folder of a run.",
+        default_help="none, with --baseline",
+        path=True,
+        group=_FILES,
+        metavar="PATH",
     )
     benchmarks: tuple[str, ...] = option(
         (), help="Folder of images; more may follow as arguments.", flag="benchmark", path=True, group=_FILES, metavar="DIR"
@@ -83,8 +88,8 @@ def command(
     \b
     Examples:
       iptdata eval --baseline bicubic --task sr2,sr4 --benchmark Set5 Set14
-      iptdata eval --checkpoint best.pt --task noise50 --benchmark CBSD68 --no-clip --beside SwinIR
-      iptdata eval --checkpoint best.pt --task rain --pair Rain100L/rain Rain100L/norain --markdown
+      iptdata eval --checkpoint runs/ipt-base-1 --task noise50 --benchmark CBSD68 --no-clip --beside SwinIR
+      iptdata eval --checkpoint runs/ipt-base-1 --task rain --pair Rain100L/rain Rain100L/norain --markdown
     """
     from iptdata.cli.views.published import print_published, print_published_markdown  # noqa: PLC0415
     from iptdata.cli.views.scores import print_markdown, print_scores, print_scores_as_json, write_csv  # noqa: PLC0415

@@ -41,12 +41,17 @@ class Protocol:
     seed: int = 0
 
     @property
-    def caption(self) -> str:
-        """The protocol as a caption for a table."""
+    def conditions(self) -> str:
+        """Channel, border and noise: `luma (BT.601), 2-pixel border excluded`."""
         channel = "luma (BT.601)" if self.channel == "Y" else "RGB"
         border = f", {self.border}-pixel border excluded" if self.border else ""
         noise = f", noise {'rounded and clipped' if self.clip else 'not rounded or clipped'}" if self.sigma else ""
-        return f"{self.task}: {self.kind}, PSNR reported on {channel}{border}{noise}; SSIM 11x11, sigma 1.5"
+        return f"{channel}{border}{noise}"
+
+    @property
+    def caption(self) -> str:
+        """The protocol as a caption for a table."""
+        return f"{self.task}: {self.kind}, PSNR reported on {self.conditions}; SSIM 11x11, sigma 1.5"
 
     def noisy(self, clean: np.ndarray, name: str) -> np.ndarray:
         """A clean image plus noise that depends only on seed, task and image name: uint8 with `clip`, else float32."""

@@ -1,6 +1,6 @@
 """Published PSNR of IPT and other methods, each with channel, protocol and source; the figures are in `published.yaml`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -146,16 +146,11 @@ def all_published() -> tuple[PublishedPsnr, ...]:
             note=group["note"],
             differs=group.get("differs", ""),
         )
-        for method, group in _groups(data["methods"])
+        for method, groups in data["methods"].items()
+        for group in groups
         for task, row in group["psnr"].items()
         for benchmark, psnr in row.items()
     )
-
-
-def _groups(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for method, groups in content.items():
-        for group in groups:
-            yield method, group
 
 
 def _names_of(benchmark: str) -> set[str]:

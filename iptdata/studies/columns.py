@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from iptdata.evaluation.marks import PARTIAL
 from iptdata.evaluation.protocol import Protocol
 from iptdata.studies.plan import StudyPlan
 from iptdata.studies.results import MeasureResult, PartResult
@@ -45,23 +46,22 @@ class Column:
         return f"{self.name} ({self.channel})" if self.channel else self.name
 
     @property
-    def input_name(self) -> str:
-        """What the input is called: `bicubic` for super-resolution, else `input`."""
-        return "bicubic" if self.protocol is not None and self.protocol.scale > 1 else "input"
+    def is_enlarged(self) -> bool:
+        """Whether the input is enlarged before its PSNR is computed."""
+        return self.protocol is not None and self.protocol.scale > 1
 
     @property
     def facts(self) -> str:
-        """Channel, images and protocol: `luma (Y), 5 images, 2-pixel border excluded`; "" without results."""
+        """Channel, protocol and images: `luma (BT.601), 2-pixel border excluded, 5 images`; "" without results."""
         again = "remove results.json of its parts to measure them again"
         if self.is_mixed:
             return f"measured on different images or in different ways, not comparable; {again}"
         if self.protocol is None:
             return f"channel, images and input were not recorded; {again}" if self.is_measured else ""
-        facts = ["luma (Y)" if self.protocol.channel == "Y" else "RGB"]
-        facts += [] if self.images is None else [pluralize(self.images, "image") + (" *" if self.is_partial else "")]
-        facts += [f"{self.protocol.border}-pixel border excluded"] if self.protocol.border else []
-        facts += [f"noise {'' if self.protocol.clip else 'not '}rounded and clipped"] if self.protocol.sigma else []
-        return ", ".join(facts)
+        images = (
+            "" if self.images is None else f", {pluralize(self.images, 'image')}" + (f" {PARTIAL}" if self.is_partial else "")
+        )
+        return self.protocol.conditions + images
 
 
 def columns_of(plan: StudyPlan, results: Mapping[str, PartResult]) -> list[Column]:
@@ -71,12 +71,6 @@ def columns_of(plan: StudyPlan, results: Mapping[str, PartResult]) -> list[Colum
         for measured in result.results:
             found[measured.name].append(measured)
     return [_column(name, measured) for name, measured in found.items()]
-
-
-def input_name(columns: Sequence[Column]) -> str:
-    """Name of the row of inputs: `input`, `bicubic` or `input or bicubic`."""
-    names = {column.input_name for column in columns if column.input_psnr is not None}
-    return " or ".join(sorted(names, reverse=True)) or "input"
 
 
 def _column(name: str, measured: Sequence[MeasureResult]) -> Column:

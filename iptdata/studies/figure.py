@@ -8,9 +8,10 @@ from typing import Any
 
 import vl_convert
 
+from iptdata.evaluation.marks import PARTIAL, PARTIAL_NOTE
 from iptdata.studies.columns import Column, columns_of
 from iptdata.studies.plan import StudyPlan
-from iptdata.studies.report import PARTIAL, rows_of, x_text
+from iptdata.studies.report import rows_of, x_text
 from iptdata.studies.results import PartResult
 from iptdata.studies.study import Study
 
@@ -19,7 +20,6 @@ _MIN_STEP = 44  # pixels between two values of x, so that the values of neighbou
 _LETTER = 6.2  # pixels, of the labels
 _LINE = 16  # letters in a line of a label on the horizontal axis
 _MAX_LINES = 4
-_MAX_SHOWN = 12  # numbers on the horizontal axis that are shown one by one
 _MIN_SPAN = 0.5  # dB, so that a tiny difference does not look large
 _OKABE_ITO = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]  # distinguishable with colour blindness
 _GREY = "#555"
@@ -36,7 +36,7 @@ def specification(plan: StudyPlan, results: Mapping[str, PartResult]) -> dict[st
     width = max(panel["width"] for panel in panels)
     is_partial = any(measured.problems for result in results.values() for measured in result.results)
     columns = max(1, min(3, _FIGURE_WIDTH // (width + 60)))
-    notes = [note for note in (plan.caution, PARTIAL if is_partial else "") if note]
+    notes = [note for note in (plan.caution, PARTIAL_NOTE if is_partial else "") if note]
     shown = min(columns, len(panels)) * width
     title = {"text": _wrapped(plan.study.question or plan.study.name, shown, 7.5), "anchor": "start", "offset": 12}
     if notes:
@@ -54,20 +54,19 @@ def _panel(plan: StudyPlan, results: Mapping[str, PartResult], column: Column) -
     study = plan.study
     found = [(row, row.measures[column.name]) for row in rows_of(plan, results) if column.name in row.measures]
     positions = _positions(study, column.name)
-    is_spread = len(positions) > _MAX_SHOWN and not any(isinstance(x, str) for x in positions)
     values = [
         {
             "series": row.series,
-            "x": row.x if is_spread else x_text(row.x),
+            "x": x_text(row.x),
             "position": positions.index(row.x),
             "psnr": measured.psnr,
             "label": f"{measured.psnr:.2f}",
-            "mark": " *" if measured.problems else "",
+            "mark": f" {PARTIAL}" if measured.problems else "",
         }
         for row, measured in found
         if measured.psnr is not None
     ]
-    axis, width = _axis(study.x, positions) if not is_spread else (_numeric_axis(study.x), _WIDTH)
+    axis, width = _axis(study.x, positions)
     domain, is_shown = _domain([value["psnr"] for value in values], column.input_psnr)
     series = list(dict.fromkeys(cell.series for cell in study.cells))
     y = {"field": "psnr", "type": "quantitative", "scale": domain}
@@ -86,16 +85,15 @@ def _panel(plan: StudyPlan, results: Mapping[str, PartResult], column: Column) -
     is_line = not any(isinstance(x, str) for x in positions)
     order = {"order": {"field": "position", "type": "quantitative"}} if is_line else {}
     layers = [{"mark": {"type": "line", "point": True} if is_line else {"type": "point"}, "encoding": encoding | order}]
-    if len(series) == 1 and not is_spread:
+    if len(series) == 1:
         layers += _labels(encoding, "datum.label + datum.mark")
     elif any(value["mark"] for value in values):
         layers += _labels(encoding, "datum.mark")
     if is_shown:
         rule = {"type": "rule", "strokeDash": [5, 4], "color": _GREY, "strokeWidth": 1.5}
         layers.insert(0, {"data": {"values": [{"psnr": column.input_psnr}]}, "mark": rule, "encoding": {"y": y}})
-    input_line = ("worse" if any(measured.worse_than_input for _, measured in found) else "shown") if is_shown else "below"
     return {
-        "title": {"text": _wrapped(column.heading, width, 7.5), "subtitle": _subtitle(column, width, input_line)},
+        "title": {"text": _wrapped(column.heading, width, 7.5), "subtitle": _subtitle(column, width, is_shown)},
         "width": width,
         "height": _HEIGHT,
         "data": {"values": values},
@@ -127,16 +125,6 @@ def _axis(title: str, positions: Sequence[float | str]) -> tuple[dict[str, Any],
     }, width
 
 
-def _numeric_axis(title: str) -> dict[str, Any]:
-    """The horizontal axis of many numbers, to scale."""
-    return {
-        "field": "x",
-        "type": "quantitative",
-        "title": _wrapped(title, _WIDTH, 5.6),
-        "scale": {"zero": False, "nice": False, "padding": 18},
-    }
-
-
 def _labels(encoding: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
     """Two layers with a text above each point: a white rim, so that lines do not cross it, and the text."""
     mark = {"type": "text", "dy": -11, "fontSize": 10}
@@ -149,18 +137,14 @@ def _labels(encoding: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
     ]
 
 
-def _subtitle(column: Column, width: int, input_line: str) -> list[str]:
-    """Channel, images and protocol, then where the input is: a dashed line, or below the axis."""
+def _subtitle(column: Column, width: int, is_shown: bool) -> list[str]:
+    """Channel, protocol and images, then where the input is: a dashed line, or below the axis."""
     lines = _wrapped(column.facts, width, 5.6)
     if column.input_psnr is None:
         return lines
-    shown = f"{column.input_name}, {column.input_psnr:.2f} dB" + (" *" if column.is_partial else "")
-    text = {
-        "shown": f"dashed line: {shown}",
-        "worse": f"dashed line: {shown}; worse below it",
-        "below": f"{shown}, is below the axis",
-    }[input_line]
-    return [*lines, *_wrapped(text, width, 5.6)]
+    name = "input (bicubic)" if column.is_enlarged else "input"
+    shown = f"{name} {column.input_psnr:.2f} dB" + (f" {PARTIAL}" if column.is_partial else "")
+    return [*lines, *_wrapped(f"dashed line: {shown}" if is_shown else f"{shown}, below the axis", width, 5.6)]
 
 
 def _domain(values: Sequence[float], input_psnr: float | None) -> tuple[dict[str, Any], bool]:

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from iptdata.evaluation.marks import ENLARGED_NOTE, PARTIAL_NOTE, WORSE_NOTE, marked_psnr
 from iptdata.markdown import table
-from iptdata.studies.columns import columns_of, input_name
+from iptdata.studies.columns import columns_of
 from iptdata.studies.plan import Part, StudyPlan
 from iptdata.studies.results import MeasureResult, PartResult
 from iptdata.units import format_duration
-
-PARTIAL = "Partial (*): some images could not be measured and are not in the mean"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +64,8 @@ def table_of(plan: StudyPlan, results: Mapping[str, PartResult]) -> list[list[st
     series = any(cell.series for cell in plan.study.cells)
     lines = [[*(["series"] if series else []), plan.study.x or "x", "steps", "time", *(one.heading for one in columns)]]
     if any(column.input_psnr is not None for column in columns):
-        inputs = [_marked(column.input_psnr, column.is_partial) for column in columns]
-        lines.append([*([""] if series else []), input_name(columns), "", "", *inputs])
+        inputs = [marked_psnr(column.input_psnr, is_partial=column.is_partial) for column in columns]
+        lines.append([*([""] if series else []), "input", "", "", *inputs])
     for row in rows_of(plan, results):
         measures = [_psnr(row.measures.get(column.name)) for column in columns]
         lines.append([*([row.series] if series else []), x_text(row.x), *_cost(row, plan), *measures])
@@ -81,12 +80,12 @@ def notes_of(plan: StudyPlan, results: Mapping[str, PartResult]) -> list[str]:
     notes = [f"Mean PSNR in dB; time of the steps on {', and '.join(machines) or 'no machine yet'}"]
     columns = columns_of(plan, results)
     notes += [f"{column.name}: {column.facts}" for column in columns if column.facts]
-    if any(column.input_name == "bicubic" for column in columns):
-        notes.append("bicubic: the input of super-resolution, enlarged")
+    if any(column.is_enlarged for column in columns):
+        notes.append(ENLARGED_NOTE)
     if any(measure.worse_than_input for measure in measures):
-        notes.append("worse: the network is worse than its input")
+        notes.append(WORSE_NOTE)
     if any(measure.problems for measure in measures):
-        notes.append(PARTIAL)
+        notes.append(PARTIAL_NOTE)
     for result in trained:
         planned = plan.planned_steps.get(result.name)
         if result.training and result.training.steps != planned:
@@ -119,9 +118,7 @@ def plain(plan: StudyPlan, results: Mapping[str, PartResult]) -> dict[str, Any]:
         "question": plan.study.question,
         "caution": plan.caution,
         "stand_ins": plan.stand_ins,
-        "columns": [
-            vars(column) | {"channel": column.channel, "input": column.input_name} for column in columns_of(plan, results)
-        ],
+        "columns": [vars(column) | {"channel": column.channel} for column in columns_of(plan, results)],
         "parts": [_plain_part(result, plan.planned_steps.get(result.name)) for result in results.values()],
         "problems": problems(plan, results),
     }
@@ -154,11 +151,4 @@ def _cost(row: TableRow, plan: StudyPlan) -> tuple[str, str]:
 
 
 def _psnr(result: MeasureResult | None) -> str:
-    if result is None:
-        return ""
-    worse = "worse " if result.worse_than_input else ""
-    return worse + _marked(result.psnr, bool(result.problems))
-
-
-def _marked(psnr: float | None, is_partial: bool) -> str:
-    return ("" if psnr is None else f"{psnr:.2f}") + (" *" if is_partial else "")
+    return "" if result is None else marked_psnr(result.psnr, result.input_psnr, is_partial=bool(result.problems))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
+from iptdata.evaluation.marks import is_worse
 from iptdata.evaluation.protocol import Kind, Protocol
 from iptdata.studies.plan import Measure
 from iptdata.training.result import RunResult
@@ -39,9 +40,7 @@ class MeasureResult(Measure):
     @property
     def worse_than_input(self) -> bool | None:
         """Whether the network is worse than its input, at the two decimals that are shown; None if that is unknown."""
-        if self.psnr is None or self.input_psnr is None:
-            return None
-        return round(self.psnr, 2) < round(self.input_psnr, 2)
+        return None if self.psnr is None or self.input_psnr is None else is_worse(self.psnr, self.input_psnr)
 
 
 @dataclass(frozen=True, kw_only=True)

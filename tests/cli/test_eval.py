@@ -146,7 +146,7 @@ def test_an_image_that_cannot_be_measured(benchmark: Path) -> None:
     assert result.exit_code == 1
     assert "! Set5: HR/1.png: unreadable" in result.stderr
     assert "2 of 3 *" in result.stdout
-    assert "* partial: some images could not be measured" in result.stdout
+    assert "Partial (*): some images could not be measured" in result.stdout
 
 
 def test_photos(tmp_path: Path, edsr_file: str) -> None:  # noqa: F811

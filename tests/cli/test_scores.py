@@ -10,6 +10,7 @@ from rich.console import Console
 from iptdata.cli.commands.eval import command
 from iptdata.cli.views.published import print_published, print_published_markdown
 from iptdata.cli.views.scores import print_markdown, print_scores, print_scores_as_json
+from iptdata.evaluation.marks import WORSE_NOTE
 from iptdata.evaluation.score import Score
 from tests.evaluation.test_published import measured
 
@@ -35,13 +36,13 @@ def test_a_result_below_its_input_is_marked(capsys: pytest.CaptureFixture[str]) 
     assert "!" not in in_terminal([good]) + capsys.readouterr().out
     for text in (in_terminal([bad]), in_terminal([bad], images=True)):
         assert "22.00 !20.00 14.00 15.00" in " ".join(text.split())
-        assert "! lower than the input" in text
+        assert WORSE_NOTE in text
     assert in_terminal([bad], images=True).count("!20.00") == 3
     assert "\x1b[31m!20.00" in in_terminal([bad], color=True)
     print_markdown([bad])
     text = capsys.readouterr().out
     assert "| CBSD68 | noise50 | 2 | 22.00 | !20.00 | 14.00 | 15.00 | 0.5000 | 0.5000 |" in text
-    assert "- ! lower than the input" in text
+    assert f"- {WORSE_NOTE}" in text
 
 
 def test_differences_too_small_to_be_shown_are_not_marked() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from iptdata.evaluation.marks import ENLARGED_NOTE, WORSE_NOTE
 from iptdata.studies.plan import StudyPlan
 from iptdata.studies.report import markdown, notes_of, plain, table_of
 from iptdata.studies.results import MeasureResult, PartResult
@@ -37,22 +38,23 @@ def test_the_input_comes_first_and_what_is_worse_is_marked(plan: StudyPlan) -> N
     results = results_of(plan, lambda part, name: 24.99 if part.name.startswith("0.1") else 25.0)
     heading, inputs, *rows = table_of(plan, results)
     assert heading == ["weight of the contrastive loss", "steps", "time", "sr2 Set5 (Y)", "noise50 CBSD68 (RGB)"]
-    assert inputs == ["input or bicubic", "", "", "25.00", "25.00"]
-    assert [row[-1] for row in rows] == ["25.00", "25.00", "worse 24.99", "25.00", "25.00"]
+    assert inputs == ["input", "", "", "25.00", "25.00"]
+    assert [row[-1] for row in rows] == ["25.00", "25.00", "!24.99", "25.00", "25.00"]
     assert rows[0][:3] == ["0", "3", "1.5 s"]
     notes = notes_of(plan, results)
-    assert "sr2 Set5: luma (Y), 5 images, 2-pixel border excluded" in notes
-    assert "noise50 CBSD68: RGB, 5 images, noise rounded and clipped" in notes
-    assert "worse: the network is worse than its input" in notes
-    same = results_of(plan, lambda part, name: 25.0)
-    assert not [note for note in notes_of(plan, same) if note.startswith("worse")]
+    assert "sr2 Set5: luma (BT.601), 2-pixel border excluded, 5 images" in notes
+    assert "noise50 CBSD68: RGB, noise rounded and clipped, 5 images" in notes
+    assert WORSE_NOTE in notes
+    assert WORSE_NOTE not in notes_of(plan, results_of(plan, lambda part, name: 25.0))
 
 
-@pytest.mark.parametrize(("name", "called"), [("unseen-noise", "input"), ("multi-task", "input or bicubic")])
-def test_the_name_of_the_input(tmp_path: Path, name: str, called: str) -> None:
+@pytest.mark.parametrize(("name", "is_enlarged"), [("unseen-noise", False), ("multi-task", True)])
+def test_the_row_of_the_input(tmp_path: Path, name: str, is_enlarged: bool) -> None:
     plan = planned(tmp_path, name)
-    assert table_of(plan, results_of(plan, lambda part, name: 30.0))[1][0] == called
-    assert len(table_of(plan, {})) == len(table_of(plan, results_of(plan, lambda part, name: 30.0))) - 1, "no result yet"
+    results = results_of(plan, lambda part, name: 30.0)
+    assert table_of(plan, results)[1][0] == "input"
+    assert (ENLARGED_NOTE in notes_of(plan, results)) is is_enlarged
+    assert len(table_of(plan, {})) == len(table_of(plan, results)) - 1, "no result yet"
 
 
 def test_a_column_of_different_images_is_not_compared(plan: StudyPlan) -> None:

@@ -17,14 +17,15 @@ from iptdata.cli.json_output import print_json
 from iptdata.cli.views.pictures import write_file
 from iptdata.cli.views.published import published_as_json
 from iptdata.errors import Spelling, printable
+from iptdata.evaluation.marks import ENLARGED_NOTE, PARTIAL, PARTIAL_NOTE, WORSE, WORSE_NOTE, marked_psnr
 from iptdata.evaluation.score import ImageScore, Score
 from iptdata.markdown import table
 
 _NAMES = ("benchmark", "task")
 _PSNR = {"input Y": "input_psnr_y", "PSNR Y": "psnr_y", "input RGB": "input_psnr_rgb", "PSNR RGB": "psnr_rgb"}
-_NUMBERS = _PSNR | {"SSIM Y": "ssim_y", "SSIM RGB": "ssim_rgb"}
+_SSIM = {"SSIM Y": "ssim_y", "SSIM RGB": "ssim_rgb"}
+_NUMBERS = _PSNR | _SSIM
 _COLUMNS = (*_NAMES, "images", *_NUMBERS)
-_BELOW = "!"  # before a PSNR that is lower than that of the input
 
 
 def print_scores(out: Console, scores: Sequence[Score], images: bool) -> None:
@@ -77,35 +78,31 @@ def write_csv(path: str, scores: Sequence[Score]) -> None:
 
 def _captions(scores: Sequence[Score], rows: Sequence[tuple[str, ...]]) -> list[str]:
     found = [*dict.fromkeys(score.protocol.caption for score in scores)]
-    if any(cell.startswith(_BELOW) for row in rows for cell in row[len(_NAMES) :]):
-        found.append(f"{_BELOW} lower than the input: leaving the image as it is would be better, by this measure")
+    if any(score.protocol.scale > 1 for score in scores):
+        found.append(ENLARGED_NOTE)
+    if any(cell.startswith(WORSE) for row in rows for cell in row[len(_NAMES) :]):
+        found.append(WORSE_NOTE)
     if any(score.problems for score in scores):
-        found.append("* partial: some images could not be measured and are not part of the means")
+        found.append(PARTIAL_NOTE)
     return found
 
 
 def _cells(score: Score) -> tuple[str, ...]:
-    images = f"{len(score.rows)}" + (f" of {len(score.rows) + len(score.problems)} *" if score.problems else "")
+    images = f"{len(score.rows)}" + (f" of {len(score.rows) + len(score.problems)} {PARTIAL}" if score.problems else "")
     return (score.benchmark, score.protocol.task, images, *_numbers({name: score.mean(name) for name in _NUMBERS.values()}))
 
 
 def _numbers(values: Mapping[str, float | None]) -> tuple[str, ...]:
-    """The numbers of a row, those marked that are lower than the input's by what is shown."""
-    shown = {name: "" if _missing(values[name]) else _text(values[name], name) for name in _NUMBERS.values()}
-    for name in ("psnr_y", "psnr_rgb"):
-        if shown[name] and float(shown[name]) < float(shown[f"input_{name}"]):
-            shown[name] = f"{_BELOW}{shown[name]}"
-    return tuple(shown.values())
+    """The numbers of a row, those marked that are worse than the input's."""
+    psnr = (marked_psnr(values[name], values.get(f"input_{name}")) for name in _PSNR.values())
+    ssim = ("" if _missing(values[name]) else f"{values[name]:.4f}" for name in _SSIM.values())
+    return (*psnr, *ssim)
 
 
 def _styled(row: tuple[str, ...]) -> list[str]:
     """Cells of a terminal's table, a marked number in red."""
     cells = [escape(printable(cell)) for cell in row]
-    return [f"[red]{cell}[/]" if index > 1 and cell.startswith(_BELOW) else cell for index, cell in enumerate(cells)]
-
-
-def _text(value: float | None, name: str) -> str:
-    return f"{value:.4f}" if name.startswith("ssim") else f"{value:.2f}"
+    return [f"[red]{cell}[/]" if index > 1 and cell.startswith(WORSE) else cell for index, cell in enumerate(cells)]
 
 
 def _missing(value: object) -> bool:

@@ -42,8 +42,8 @@ class Protocol:
 
     @property
     def conditions(self) -> str:
-        """Channel, border and noise: `luma (BT.601), 2-pixel border excluded`."""
-        channel = "luma (BT.601)" if self.channel == "Y" else "RGB"
+        """Channel, border and noise: `luma (Y), 2-pixel border excluded`."""
+        channel = "luma (Y)" if self.channel == "Y" else "RGB"
         border = f", {self.border}-pixel border excluded" if self.border else ""
         noise = f", noise {'rounded and clipped' if self.clip else 'not rounded or clipped'}" if self.sigma else ""
         return f"{channel}{border}{noise}"
@@ -51,7 +51,7 @@ class Protocol:
     @property
     def caption(self) -> str:
         """The protocol as a caption for a table."""
-        return f"{self.task}: {self.kind}, PSNR reported on {self.conditions}; SSIM 11x11, sigma 1.5"
+        return f"{self.task}: {self.kind}, PSNR reported on {self.conditions}; Y of BT.601, SSIM 11x11, sigma 1.5"
 
     def noisy(self, clean: np.ndarray, name: str) -> np.ndarray:
         """A clean image plus noise that depends only on seed, task and image name: uint8 with `clip`, else float32."""

@@ -52,7 +52,7 @@ class Column:
 
     @property
     def facts(self) -> str:
-        """Channel, protocol and images: `luma (BT.601), 2-pixel border excluded, 5 images`; "" without results."""
+        """Channel, protocol and images: `luma (Y), 2-pixel border excluded, 5 images`; "" without results."""
         again = "remove results.json of its parts to measure them again"
         if self.is_mixed:
             return f"measured on different images or in different ways, not comparable; {again}"

@@ -49,7 +49,7 @@ def test_a_baseline_and_what_was_published(benchmark: Path) -> None:
     assert float(rows[-1][5]) == y
     assert float(rows[-1][6]) == pytest.approx(y - 33.04, abs=0.011)
     assert max(len(line) for line in result.stdout.splitlines() if line.startswith(" ")) <= 80
-    assert "sr4: super-resolution, PSNR reported on luma (BT.601), 4-pixel border excluded" in result.stdout
+    assert "sr4: super-resolution, PSNR reported on luma (Y), 4-pixel border excluded; Y of BT.601" in result.stdout
     assert [published.count(f"\n[{number}] ") for number in range(1, 6)] == [1, 1, 1, 1, 0]
     few = iptdata("eval", "--baseline", "bicubic", "--task", "sr3", "--benchmark", benchmark)
     assert "IPT" in few.stdout

@@ -42,7 +42,7 @@ def test_the_input_comes_first_and_what_is_worse_is_marked(plan: StudyPlan) -> N
     assert [row[-1] for row in rows] == ["25.00", "25.00", "!24.99", "25.00", "25.00"]
     assert rows[0][:3] == ["0", "3", "1.5 s"]
     notes = notes_of(plan, results)
-    assert "sr2 Set5: luma (BT.601), 2-pixel border excluded, 5 images" in notes
+    assert "sr2 Set5: luma (Y), 2-pixel border excluded, 5 images" in notes
     assert "noise50 CBSD68: RGB, noise rounded and clipped, 5 images" in notes
     assert WORSE_NOTE in notes
     assert WORSE_NOTE not in notes_of(plan, results_of(plan, lambda part, name: 25.0))

@@ -114,17 +114,18 @@ def plan_measurements(
     for task in tasks:
         protocol = protocol_for(task, scales, clip=chosen.clip, seed=chosen.seed)
         restorer = _baseline(chosen.baseline, protocol) if network is None else _with_head(network, chosen.head, protocol)
-        opened = [pair_of_folders(corrupted, clean, protocol) for corrupted, clean in given]
+        as_given = protocol.of_given_pairs
+        opened = [(pair_of_folders(corrupted, clean, as_given), as_given) for corrupted, clean in given]
         for path in paths:
             try:
-                opened.append(open_benchmark(path, protocol))
+                opened.append((open_benchmark(path, protocol), protocol))
             except EvaluateError as error:
                 if chosen.tasks:
                     raise
                 skipped[str(error)] = error
         measurements += [
-            Measurement(restorer=restorer, benchmark=benchmark, protocol=protocol, save_images=chosen.save_images)
-            for benchmark in opened
+            Measurement(restorer=restorer, benchmark=benchmark, protocol=measured, save_images=chosen.save_images)
+            for benchmark, measured in opened
         ]
     _report_skipped(skipped, on_skip, is_nothing_left=not measurements)
     _check_image_folders(measurements)

@@ -1,6 +1,6 @@
 """Evaluation protocol of a task: the input of the network, the reported channel, the excluded border."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -52,6 +52,11 @@ class Protocol:
     def caption(self) -> str:
         """The protocol as a caption for a table."""
         return f"{self.task}: {self.kind}, PSNR reported on {self.conditions}; Y of BT.601, SSIM 11x11, sigma 1.5"
+
+    @property
+    def of_given_pairs(self) -> "Protocol":
+        """The same for pairs of files: their noise is not that of `noisy`, so that neither sigma nor clipping is known."""
+        return replace(self, kind="pairs", sigma=0.0) if self.kind == "denoising" else self
 
     def noisy(self, clean: np.ndarray, name: str) -> np.ndarray:
         """A clean image plus noise that depends only on seed, task and image name: uint8 with `clip`, else float32."""

@@ -6,7 +6,7 @@ over its pairs; `capped_psnr`, `capped_psnrs` and `psnr_sql` are the forms of th
 
 import math
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Protocol, TypeVar
 
 import cv2
@@ -19,11 +19,14 @@ MAX_DB = 100.0
 PSNR_NOTE = "PSNR: mean over pairs, each at most 100 dB; smaller patches enlarged by bicubic"
 """What a PSNR of a corpus is, for a line below a table."""
 
+_EXACT = Context(prec=30)  # of its own, since a program may set another precision before it imports this module
 _ENTRIES = 128
-_LOGARITHMS = np.array([0.0, *(float((Decimal(entry) / _ENTRIES).ln()) for entry in range(1, _ENTRIES + 1))])
-_LN2 = float(Decimal(2).ln())
+_LOGARITHMS = np.array(
+    [0.0, *(float(_EXACT.divide(Decimal(entry), Decimal(_ENTRIES)).ln(_EXACT)) for entry in range(1, _ENTRIES + 1))]
+)
+_LN2 = float(Decimal(2).ln(_EXACT))
 _ABOVE_CAP = 1e-6  # a mean squared error with a PSNR above `MAX_DB`
-_DB_PER_NEPER = float(10 / Decimal(10).ln())
+_DB_PER_NEPER = float(_EXACT.divide(Decimal(10), Decimal(10).ln(_EXACT)))
 
 
 class _Log10(Protocol):

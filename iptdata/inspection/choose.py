@@ -19,7 +19,6 @@ from iptdata.units import pluralize
 
 _MAX_TEXT_BYTES = 1 << 20
 _LISTED = 3
-_REBUILD = "remove their shards and build again to record it"
 
 
 class Problem(str):
@@ -89,15 +88,19 @@ def _reason_for_none(group: ShardGroup, where: str | None) -> str:
         return f"no sample of {group.title} can be shown"
     if where is None or not any(shard.info.pairs for shard in group.shards):
         return f"{group.title} has no pairs: all images were dropped, see rejects.parquet"
-    note = f"no pair of {group.title} matches the condition {where!r}"
-    if ("psnr" in where or "mse" in where) and (lacking := without_psnr(group)):
-        note += f"; PSNR is not recorded for {pluralize(lacking, 'pair')}; {_REBUILD}"
-    return note
+    return f"no pair of {group.title} matches the condition {where!r}"
 
 
-def without_psnr(group: ShardGroup) -> int:
-    """Number of pairs without a recorded error: those of super-resolution that an earlier version built."""
-    return sum(shard.info.pairs - shard.info.measured for shard in group.shards)
+def _without_psnr(group: ShardGroup, where: str | None, sort: str) -> list[str]:
+    """A message if a question is about PSNR and pairs have none: those of super-resolution that an earlier version built."""
+    asked = f"{where} {sort}".lower()
+    lacking = sum(shard.info.pairs - shard.info.measured for shard in group.shards)
+    if not lacking or not ("psnr" in asked or "mse" in asked):
+        return []
+    return [
+        f"{group.title}: PSNR is not recorded for {pluralize(lacking, 'pair')}, which match no condition on it and are sorted "
+        "last; remove their shards and build again to record it"
+    ]
 
 
 def select_from_group(group: ShardGroup, where: str | None, sort: str, count: int) -> tuple[list[Pair], list[str]]:
@@ -115,9 +118,9 @@ def select_from_group(group: ShardGroup, where: str | None, sort: str, count: in
         return _select_from_tars(group, count)
     pairs: list[Pair] = []
     notes: list[str] = [Problem(problem) for problem in group.problems]
-    if sort.endswith("psnr") and (lacking := without_psnr(group)):
-        notes.append(f"{group.title}: PSNR is not recorded for {pluralize(lacking, 'pair')}, shown last; {_REBUILD}")
-    for shard, pair_index in ManifestTable(group.shards).select(where, sort, count):
+    selected = ManifestTable(group.shards).select(where, sort, count)
+    notes += _without_psnr(group, where, sort)
+    for shard, pair_index in selected:
         try:
             pairs.append(read_pair(group, shard, pair_index))
         except (ShardError, StorageError) as error:

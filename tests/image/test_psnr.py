@@ -3,7 +3,8 @@
 import hashlib
 import math
 import re
-from decimal import Decimal
+import runpy
+from decimal import Decimal, localcontext
 from pathlib import Path
 
 import duckdb
@@ -86,6 +87,13 @@ def test_psnr_of_pairs_has_the_same_bits_on_every_machine() -> None:
         == "1679e4b5ed85495c7ead00787a9617a656510730342aed62985b1a290c8f4710"
     )
     assert np.abs(found - 10 * np.log10(65025 / errors)).max() < 5e-14
+
+
+def test_the_decimal_precision_of_a_program_does_not_change_them() -> None:
+    with localcontext() as context:
+        context.prec = 5
+        again = runpy.run_path(str(PACKAGE / "image" / "psnr.py"))
+    assert again["capped_psnrs"](np.array([3.0])) == capped_psnrs(np.array([3.0]))
 
 
 def test_formula_is_in_one_place() -> None:

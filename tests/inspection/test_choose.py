@@ -108,12 +108,18 @@ def test_pairs_without_a_recorded_error_are_named(looked_at: Path, tmp_path: Pat
     for path in sorted((tmp_path / "sr2" / "train").glob("sr2-*.parquet"))[:2]:
         forget_errors(path)
     groups = find_groups([str(tmp_path)])
-    with pytest.raises(InspectError, match=r"condition 'psnr < 0'; PSNR is not recorded for 64 pairs; remove their shards"):
+    note = (
+        "sr2/train: PSNR is not recorded for 64 pairs, which match no condition on it and are sorted last; remove their shards "
+        "and build again to record it"
+    )
+    with pytest.raises(InspectError, match=f"^{note}; no pair of sr2/train matches the condition 'psnr < 0'$"):
         choose(groups, where="psnr < 0", count=1)
+    ((_, _, pairs),), notes = choose(groups, where="PSNR > 0", count=100)
+    assert notes == [note]
+    assert len(pairs) == 16
+    assert choose(groups, where="clean_std >= 0", count=1)[1] == []
     ((_, _, pairs),), notes = choose(groups, sort="-psnr", count=17)
-    assert notes == [
-        "sr2/train: PSNR is not recorded for 64 pairs, shown last; remove their shards and build again to record it"
-    ]
+    assert notes == [note]
     assert [pair.facts["mse"] is None for pair in pairs] == [False] * 16 + [True]
 
 

@@ -227,7 +227,8 @@ def _info(content: object, name: str) -> ShardInfo:
     pairs = fields.whole("pairs", high=MAX_BYTES // layout.stride)
     if fields.whole("bytes", high=MAX_BYTES) != layout.shard_bytes(pairs):
         raise fields.wrong("bytes", f"{layout.shard_bytes(pairs):,} for {pairs:,} pairs")
-    compared, identical = fields.whole("compared"), fields.whole("identical")
+    compared = fields.whole("compared", high=pairs)
+    identical = fields.whole("identical", high=pairs - compared)
     most = MAX_DB * (compared + identical)
     return ShardInfo(
         schema=schema,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
-from iptdata.degradations.bicubic import imresize
+from iptdata.degradations.enlarge import enlarged
 from iptdata.image.psnr import MAX_DB, psnr_from_mse_tensor
 from iptdata.stream import PairStream
 from iptdata.training.ranks import Ranks
@@ -39,8 +39,8 @@ def unrestored(scales: Mapping[str, int]) -> Restore:
         if scales[task] == 1:
             return corrupted
         patches = corrupted.byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        enlarged = np.stack([imresize(patch, scales[task]) for patch in patches])
-        return torch.from_numpy(enlarged).permute(0, 3, 1, 2).to(corrupted.device)
+        full = np.stack(list(enlarged(patches, scales[task])))
+        return torch.from_numpy(full).permute(0, 3, 1, 2).to(corrupted.device)
 
     return restore
 

@@ -107,13 +107,16 @@ def network(w: Weights, x: torch.Tensor, head: int, pos_every: bool) -> tuple[to
 @pytest.mark.parametrize("flags", list(itertools.product([False, True], repeat=len(FIELDS))), ids=str)
 def test_result_tokens_and_gradients_are_those_of_the_formulas(flags: tuple[bool, ...]) -> None:
     """`no_pos` with `pos_every`, for which the released code fails, is `no_pos` alone."""
-    changes = dict(zip(FIELDS, flags, strict=True))
+    changes: dict[str, bool] = dict(zip(FIELDS, flags, strict=True))
     torch.manual_seed(0)
     model = IPT(IPTConfig(**CONFIG, num_heads=HEADS, num_layers=LAYERS, **changes)).double()
     with torch.no_grad():
         for name, parameter in model.named_parameters():  # new norms are 1 and 0, and would hide how they are used
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter) * (0.3 if parameter.dim() == 1 or "embed" in name else 0.1))
+    left_out = {"norm": "no_norm", "linear_encoding": "no_mlp", "mlp_head": "no_mlp", "query": "no_mlp", "position": "no_pos"}
+    for part, field in left_out.items():
+        assert any(part in name for name, _ in model.named_parameters()) != changes[field], part
     theirs = {name: tensor.detach().clone().requires_grad_() for name, tensor in model.named_parameters()}
     patches = 110 + 8 * torch.rand(2, 3, 6, 6, dtype=torch.float64)
     for head in (0, 1):

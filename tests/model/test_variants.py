@@ -1,8 +1,10 @@
 """All variants against the network written out formula by formula, in float64: results, tokens and all gradients."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +13,9 @@ from torch.nn.functional import conv2d
 from iptdata.model.ipt import IPT, IPTConfig
 
 Weights = dict[str, torch.Tensor]
-CONFIG = {"tasks": ("sr4", "rain"), "scales": (4, 1), "n_feats": 4, "patch_size": 6, "patch_dim": 2}
 SIDE, HEADS, LAYERS, EPS = 2, 4, 2, 1e-5
+SIZES: dict[str, Any] = {"n_feats": 4, "patch_size": 6, "patch_dim": SIDE, "num_heads": HEADS, "num_layers": LAYERS}
+CONFIG = IPTConfig(tasks=("sr4", "rain"), scales=(4, 1), **SIZES)
 FIELDS = ("no_norm", "no_mlp", "pos_every", "no_pos")
 
 
@@ -107,9 +110,9 @@ def network(w: Weights, x: torch.Tensor, head: int, pos_every: bool) -> tuple[to
 @pytest.mark.parametrize("flags", list(itertools.product([False, True], repeat=len(FIELDS))), ids=str)
 def test_result_tokens_and_gradients_are_those_of_the_formulas(flags: tuple[bool, ...]) -> None:
     """`no_pos` with `pos_every`, for which the released code fails, is `no_pos` alone."""
-    changes: dict[str, bool] = dict(zip(FIELDS, flags, strict=True))
+    changes: dict[str, Any] = dict(zip(FIELDS, flags, strict=True))
     torch.manual_seed(0)
-    model = IPT(IPTConfig(**CONFIG, num_heads=HEADS, num_layers=LAYERS, **changes)).double()
+    model = IPT(dataclasses.replace(CONFIG, **changes)).double()
     with torch.no_grad():
         for name, parameter in model.named_parameters():  # new norms are 1 and 0, and would hide how they are used
             if parameter.requires_grad:

@@ -31,9 +31,22 @@ def resolve(*layers: Mapping[str, Any], lr_drop: float = LR_DROP) -> TrainOption
     Raises:
         TrainError: When a name is unknown or a value is not allowed.
     """
-    values: dict[str, Any] = {}
     applied = with_preset(layers)
-    for layer in applied:
+    values = merged(*applied)
+    values |= {name: _following(applied, name, leader) for name, leader in _FOLLOWS.items()}
+    if values["lr_after"] is None:
+        values["lr_after"] = rate_after(_read("lr", values.get("lr", _OPTIONS["lr"].default)), lr_drop)
+    return TrainOptions(**{name: _read(name, value) for name, value in values.items()})
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """One layer that has the values of several: later ones win, and drop what they exclude.
+
+    Args:
+        layers: Values by name of the option; fields of the network are merged one by one.
+    """
+    values: dict[str, Any] = {}
+    for layer in layers:
         for one, other in _EXCLUSIVE:
             for given, dropped in ((one, other), (other, one)):
                 if layer.get(given) is not None and layer.get(dropped) is None:
@@ -42,10 +55,7 @@ def resolve(*layers: Mapping[str, Any], lr_drop: float = LR_DROP) -> TrainOption
         values |= layer
         if isinstance(network, Mapping) and isinstance(layer.get("network"), Mapping):
             values["network"] = {**network, **layer["network"]}
-    values |= {name: _following(applied, name, leader) for name, leader in _FOLLOWS.items()}
-    if values["lr_after"] is None:
-        values["lr_after"] = rate_after(_read("lr", values.get("lr", _OPTIONS["lr"].default)), lr_drop)
-    return TrainOptions(**{name: _read(name, value) for name, value in values.items()})
+    return values
 
 
 def with_preset(layers: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -117,7 +117,8 @@ def run_training(
                 hint="Pass larger `steps` or `epochs` to continue, or `resume=False` to start over",
             )
         observers = Observer()
-        peak = _peak(setup)
+        with training_errors(ranks):
+            peak = _peak(setup)
         if ranks.first:
             folder.clean()
             if checkpoint is None:

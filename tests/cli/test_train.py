@@ -90,9 +90,10 @@ def test_flags_take_precedence_over_set_and_config_and_these_over_the_preset(tra
         "batch_size": 4,
     }
     assert {name: found[name] for name in wanted} == wanted
-    again = iptdata("train", "--out", "run", "--steps", 2, cwd=tmp_path)
+    again = iptdata("train", "--out", "run", "--steps", 2, "--lr", "2e-3", "--set", "lr_after=1e-3", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == found | {"steps": 2}
+    changed = {"steps": 2, "lr": 2e-3, "lr_after": 1e-3}  # --set belongs to the flags beside it
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == found | changed
 
 
 @pytest.mark.parametrize(("peak", "shown"), [(4e12, "2 TFLOP/s (50%)"), (None, "2 TFLOP/s  wait")])
@@ -184,5 +185,7 @@ def test_mistakes_of_finetuning(training_corpus: Path, tmp_path: Path) -> None:
     assert "Missing option '--checkpoint'" in fails("finetune", "--task", "rain", "--shards", training_corpus, cwd=tmp_path)
     options = ("--task", "rain", "--shards", training_corpus, "--batch-size", 8, "--out", "run")
     assert "none.pt does not exist" in fails("finetune", "--checkpoint", "none.pt", *options, cwd=tmp_path)
+    refused = fails("finetune", "--checkpoint", "none.pt", *options, "--set", "preset=paper", cwd=tmp_path)
+    assert "preset: found paper, but presets are for pre-training. Leave it out" in refused
     (tmp_path / "text.pt").write_text("no checkpoint")
     assert "text.pt is" in fails("finetune", "--checkpoint", "text.pt", *options, cwd=tmp_path)

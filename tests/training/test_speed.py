@@ -1,13 +1,17 @@
 """The rate that a share refers to: which operations are measured, not how fast they are."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from iptdata.errors import TrainFailed
 from iptdata.model.presets import preset
 from iptdata.training import speed
+from tests.training.watch import trained
 
 SCALES = {"sr2": 2, "rain": 1}
 
@@ -38,3 +42,14 @@ def test_the_operations_are_those_of_the_network(name: str, dtype: torch.dtype, 
 def test_a_rate_is_measured() -> None:
     config = preset("ipt-tiny", SCALES, 24)
     assert speed.layer_rate(config, 24, 1, torch.device("cpu"), torch.float32) > 0
+
+
+def test_a_gpu_that_is_too_small_to_measure_is_told(
+    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> float:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr("iptdata.training.run._peak", fail)
+    with pytest.raises(TrainFailed, match="CUDA out of memory"):
+        trained(tmp_path / "run", options)

@@ -19,7 +19,12 @@ _LR_DROP = 1.0  # the paper fine-tunes at a constant rate
 class _Arguments:
     """What to start from, and what to train."""
 
-    checkpoint: str = option(help="Checkpoint of iptdata to start from.", path=True, group=FILES, metavar="FILE")
+    checkpoint: str = option(
+        help="Checkpoint to start from, or folder of a run: its best checkpoint, else its last one.",
+        path=True,
+        group=FILES,
+        metavar="PATH",
+    )
     task: str = option(help="Recipe to train; a new one gets a fresh head and tail.", group=FILES, metavar="NAME")
 
 

@@ -13,8 +13,9 @@ from iptdata.cli.completion import complete_models, complete_recipes
 from iptdata.cli.json_output import JsonOption, print_json
 from iptdata.cli.options import Command, complete_paths, declared, given
 from iptdata.cli.signals import stop_signals
+from iptdata.errors import TrainError
 from iptdata.options import option
-from iptdata.training.config import read_config, read_settings
+from iptdata.training.config import merged, read_config, read_settings
 from iptdata.training.lr_schedule import LR_DROP
 from iptdata.training.options import TrainOptions
 
@@ -108,8 +109,11 @@ def train_from_arguments(
 
     Args:
         arguments: Values by name, None for those that are not given.
-        defaults: Defaults of the command that differ from those of `TrainOptions`.
+        defaults: Defaults of the command that differ from those of `TrainOptions`; it then takes no preset.
         lr_drop: `lr_after` divided by `lr` where it is not given.
+
+    Raises:
+        TrainError: When a preset is set for a command with defaults of its own.
     """
     from iptdata.cli.views.training import TrainProgress  # noqa: PLC0415
     from iptdata.training.run import run_training  # noqa: PLC0415
@@ -118,7 +122,11 @@ def train_from_arguments(
     config, settings = arguments.pop("config"), arguments.pop("settings")
     more = arguments.pop("more_shards")
     arguments["shards"] = (*(arguments["shards"] or ()), *more) or None
-    layers = [read_config(config) if config else {}, read_settings(settings), given(arguments)]
+    command_line = merged(read_settings(settings), given(arguments))  # one layer: `--lr X --set lr_after=Y` belong together
+    layers = [read_config(config) if config else {}, command_line]
+    preset = merged(*layers).get("preset")
+    if defaults and preset is not None:
+        raise TrainError(f"found {preset}, but presets are for pre-training", argument="preset", hint="Leave it out")
     with stop_signals() as signals:
         result = run_training(
             layers,

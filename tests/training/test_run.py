@@ -12,6 +12,7 @@ import yaml
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
 from iptdata.degradations.bicubic import imresize
+from iptdata.degradations.enlarge import enlarged
 from iptdata.errors import DiskFull, ModelError, TrainError, TrainFailed
 from iptdata.image.psnr import psnr
 from iptdata.model.checkpoint import load_checkpoint
@@ -165,12 +166,14 @@ def test_validation_shows_the_psnr_of_the_input(tmp_path: Path, options: Options
 def test_the_psnr_of_the_input_is_computed_once(
     tmp_path: Path, options: Options, training_corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
-    monkeypatch.setattr("iptdata.training.validation.imresize", lambda *arguments: calls.append(1) or imresize(*arguments))
+    seen = []
+    monkeypatch.setattr(
+        "iptdata.training.validation.enlarged", lambda patches, scale: seen.append(len(patches)) or enlarged(patches, scale)
+    )
     watch = trained(tmp_path / "run", options | {"validate": True, "validate_every": 2, "tasks": ["sr2"]})
     (shard,) = find_shards(str(training_corpus / "sr2" / "val"))
     assert len(watch.validations) == 3
-    assert len(calls) == len(shard.clean)
+    assert sum(seen) == len(shard.clean)
 
 
 def test_a_run_resumes_from_another_working_directory_with_its_options(

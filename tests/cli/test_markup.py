@@ -34,8 +34,8 @@ def test_a_study_of_any_name_is_shown(name: str, capsys: pytest.CaptureFixture[s
 def test_names_in_markdown_and_json_do_not_reach_the_terminal(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("iptdata.cli.views.scores._cells", lambda score: (name,) * 10)
-    score: Any = SimpleNamespace(protocol=SimpleNamespace(caption=name), problems=())
+    monkeypatch.setattr("iptdata.cli.views.scores._cells", lambda score: (name,) * 9)
+    score: Any = SimpleNamespace(protocol=SimpleNamespace(caption=name, scale=1), problems=())
     print_markdown([score])
     print_json({name: name})
     assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))

@@ -27,10 +27,10 @@ from iptdata.model.presets import make_model, preset
 from iptdata.stream.batch import Batch
 from iptdata.stream.device import DeviceBatch
 from iptdata.training.compiled import compile_in_place
-from iptdata.training.contrastive import TEMPERATURE, Form, contrastive_loss
+from iptdata.training.contrastive import TEMPERATURES, Form, contrastive_loss
 from iptdata.training.learner import Contrast, Learner
 from iptdata.training.ranks import Ranks, joined
-from iptdata.training.speed import matmul_rate, step_flops
+from iptdata.training.speed import step_flops
 
 CUDA = torch.cuda.is_available()
 SCALES = {"sr2": 2, "sr3": 3, "sr4": 4, "noise30": 1, "noise50": 1, "rain": 1}
@@ -56,9 +56,16 @@ def measure_step(model: str, batch: int, precision: str, loss: str, *, plain: bo
         with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
             forward = best(lambda: learner.restore(pixels, TASK), ranks)
             step = best(lambda: learner.step(pairs, 0, 1e-5), ranks)
-        peak = matmul_rate(ranks.device, torch.bfloat16 if precision == "bf16" else torch.float32)
+        peak = square_rate(ranks, torch.bfloat16 if precision == "bf16" else torch.float32)
         share = step_flops(config, 48)[TASK] * batch / step / peak
         return {"forward": forward / batch, "step": step / batch, "share": share, "peak": peak, "bytes": peak_bytes(ranks)}
+
+
+def square_rate(ranks: Ranks, dtype: torch.dtype) -> float:
+    """Operations per second of square matrix products."""
+    side = 8192 if CUDA else 1024
+    left, right = (torch.randn(side, side, device=ranks.device, dtype=dtype) for _ in range(2))
+    return 2 * side**3 / best(lambda: torch.mm(left, right), ranks, budget=0.3)
 
 
 def naive(tokens: torch.Tensor, form: Form) -> torch.Tensor:
@@ -70,7 +77,7 @@ def naive(tokens: torch.Tensor, form: Form) -> torch.Tensor:
     same = owner[:, None] == owner
     if form == "supcon":
         itself = torch.eye(images * count, dtype=torch.bool, device=tokens.device)
-        logarithm = (products / TEMPERATURE).masked_fill(itself, float("-inf"))
+        logarithm = (products / TEMPERATURES[form]).masked_fill(itself, float("-inf"))
         logarithm = logarithm - logarithm.logsumexp(1, keepdim=True)
         return -logarithm[same & ~itself].mean()
     blocks = products.view(images, count, images, count)

@@ -1,7 +1,7 @@
 """Restore a noisy photo with a trained network.
 
     python examples/restore_a_photo.py
-    python examples/restore_a_photo.py --checkpoint runs/ipt-base-1/best.pt
+    python examples/restore_a_photo.py --checkpoint runs/ipt-base-1
 
 Without a checkpoint it first trains a small network for some seconds on the sample photos, except for the one to restore.
 """
@@ -32,7 +32,7 @@ def train_small_network(out: Path, steps: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Restore a noisy photo with a trained network.")
-    parser.add_argument("--checkpoint", help=f"a network with the task {TASK}; by default a small one is trained")
+    parser.add_argument("--checkpoint", help=f"a checkpoint or run with the task {TASK}; by default a small network is trained")
     parser.add_argument("--out", type=Path, default=Path("demo/restore_a_photo"), help="folder for the pictures")
     parser.add_argument("--steps", type=int, default=100, help="length of the training")
     arguments = parser.parse_args()

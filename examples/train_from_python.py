@@ -6,13 +6,12 @@ Takes half a minute on a laptop, far too short for a good network; the paper tra
 """
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
 
 import iptdata
-from iptdata.training import Observer, StepRecord
+from iptdata.training import Observer, StepRecord, ValidationRecord
 
 
 class PrintLosses(Observer):
@@ -22,8 +21,9 @@ class PrintLosses(Observer):
         if step.step % 10 == 0:
             print(f"step {step.step}: {step.task}, L1 {step.l1:.2f}, contrastive {step.contrastive:.2f}")
 
-    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
-        print(f"step {step}: " + ", ".join(f"{task} {value:.2f} dB" for task, value in psnr.items()))
+    def on_validation(self, validation: ValidationRecord) -> None:
+        for task, value in validation.psnr.items():
+            print(f"step {validation.step}: {task} {value:.2f} dB, its input {validation.input_psnr[task]:.2f} dB")
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
     for pair in iptdata.Corpus(corpus / "noise30" / "val").pairs(n=16):
         Image.fromarray(pair.clean).save(patches / f"{pair.key}.png")
     for score in iptdata.evaluate(result.best_checkpoint, patches, tasks="noise30"):  # adds the noise of the task itself
-        before, after = score.mean("input_psnr"), score.mean("psnr_rgb")
+        before, after = score.mean("input_psnr_rgb"), score.mean("psnr_rgb")
         print(f"{score.protocol.task} on {len(score.rows)} held-out patches: {before:.2f} dB before, {after:.2f} dB after")
 
 

@@ -22,6 +22,16 @@ def python_spelling(name: str, value: str | None) -> str:
     return name if value is None else f"{name}={value}"
 
 
+def spelled(text: str, spelling: Spelling = python_spelling) -> str:
+    """A text whose arguments, in backticks, are written as they are typed.
+
+    Args:
+        text: Any text.
+        spelling: How to write an argument and its value, if it has one.
+    """
+    return _ARGUMENT.sub(lambda found: spelling(found[1], found[2]), text)
+
+
 class IptDataError(Exception):
     """Input, options or environment that the user can correct; the command exits with status 2.
 
@@ -47,8 +57,7 @@ class IptDataError(Exception):
         """
         prefix = "" if self.argument is None else f"{spelling(self.argument, None)}: "
         suffix = "" if self.hint is None else f". {self.hint}."
-        text = prefix + _ARGUMENT.sub(lambda found: spelling(found[1], found[2]), self.message + suffix)
-        return printable(without_secrets(text))
+        return printable(without_secrets(prefix + spelled(self.message + suffix, spelling)))
 
     def __str__(self) -> str:
         return self.text()

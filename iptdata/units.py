@@ -11,11 +11,13 @@ def format_bytes(size: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Format seconds: `4.2 s`, `42 s`, `3 min 20 s`, `5 h 12 min`."""
+    """Format seconds: `4.2 s`, `42 s`, `3 min 20 s`, `5 h 12 min`, `8,570 h`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
+    if hours >= 100:
+        return f"{hours + (minutes >= 30):,} h"
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

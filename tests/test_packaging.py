@@ -56,7 +56,7 @@ def test_wheel_and_sdist_are_complete(packages: Path) -> None:
     with zipfile.ZipFile(next(packages.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
     assert {f"iptdata/recipes/{name}" for name in recipes} <= names
-    assert {"iptdata/source/samples/SOURCES.md", "iptdata/py.typed"} <= names
+    assert {"iptdata/source/samples/SOURCES.md", "iptdata/evaluation/published.yaml", "iptdata/py.typed"} <= names
     with tarfile.open(next(packages.glob("*.tar.gz"))) as sdist:
         members = {name.partition("/")[2] for name in sdist.getnames()}
     assert {f"recipes/{name}" for name in recipes} <= members

@@ -1,6 +1,7 @@
 """Build one unit: some images under all recipes, one shard and manifest per recipe. Pure except for the files it writes."""
 
 import errno
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from iptdata.errors import BuildFailed, StorageError
 from iptdata.files.storage import Storage
 from iptdata.files.walk import WalkReject
 from iptdata.image.decode import Decoded, Unusable, decode, decoder_versions
+from iptdata.image.psnr import capped_psnrs
 from iptdata.pairs.crop import Crops, CropSpec, TooSmall, crop_patches
 from iptdata.pairs.make import Pairs, PartialPairs, begin_pairs, finish_pairs
 from iptdata.process import tune
@@ -257,7 +259,7 @@ def _block(image: SourceImage, pairs: Pairs, record: RecordFormat) -> SampleBloc
         "params": {name: values.tolist() for name, values in pairs.values.items()},
         "uid": crops.uids,
         "clean_std": crops.std.tolist(),
-        "mse": pairs.mse if pairs.mse is not None else [None] * count,
+        "mse": pairs.mse,
     }
     texts = record.encode(keys, image.label, crops.patch_indices, boxes, pairs.values)
     return SampleBlock(clean=crops.clean, corrupted=pairs.corrupted, keys=keys, texts=texts, rows=rows)
@@ -265,7 +267,7 @@ def _block(image: SourceImage, pairs: Pairs, record: RecordFormat) -> SampleBloc
 
 def _write_manifest(job: UnitJob, shard: _OpenShard, damaged_kept: int) -> ShardInfo:
     layout, writer = shard.layout, shard.writer
-    errors = [mse for mse in writer.columns.get("mse", []) if mse is not None]
+    errors = writer.columns.get("mse", [])
     info = ShardInfo(
         schema=SCHEMA_VERSION,
         name=shard.spec.stem.rsplit("/", 1)[-1],
@@ -282,7 +284,8 @@ def _write_manifest(job: UnitJob, shard: _OpenShard, damaged_kept: int) -> Shard
         damaged_kept=damaged_kept,
         compared=sum(mse > 0 for mse in errors),
         identical=sum(mse == 0 for mse in errors),
-        squared_error=float(sum(errors)),
+        squared_error=math.fsum(errors),
+        psnr_sum=math.fsum(capped_psnrs(np.array(errors)).tolist()),
         rejects=tuple(shard.rejects),
     )
     write_manifest(job.out, f"{shard.spec.stem}.parquet", writer.columns, shard.spec.recipe, info)

@@ -24,6 +24,13 @@ def complete_studies(ctx: click.Context, param: click.Parameter, incomplete: str
     return found or complete_paths(ctx, param, incomplete)
 
 
+def complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Methods that have published figures, in upper or lower case."""
+    from iptdata.evaluation.published import methods  # noqa: PLC0415
+
+    return [CompletionItem(name) for name in methods() if name.lower().startswith(incomplete.lower())]
+
+
 def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Presets of networks."""
     return [CompletionItem(name) for name in MODELS if name.startswith(incomplete)]

@@ -11,6 +11,9 @@ from iptdata.errors import IptDataError, printable
 from iptdata.options import Option, from_text, options_of
 
 _LONGEST_MESSAGE = 4000
+_LAST_ALTERNATIVE = re.compile(
+    r", or [^,`]*`([a-z_][a-z0-9_]*)(?:=[^`\s]+)?`[^,`]*$"
+)  # of a hint that ends with ", or pass `x=1`"
 
 Completer = Callable[[click.Context, click.Parameter, str], Any]
 
@@ -163,6 +166,9 @@ class Command(click.Command):
             raise self._refusal(error) from error
 
     def _refusal(self, error: IptDataError) -> Refusal:
+        last = _LAST_ALTERNATIVE.search(error.hint or "")
+        if error.hint is not None and last is not None and all(last[1] != parameter.name for parameter in self.params):
+            error.hint = error.hint[: last.start()]  # it needs an argument that only Python has
         return Refusal(error.text(self.spelling), error.exit_status)
 
     def spelling(self, name: str, value: str | None) -> str:

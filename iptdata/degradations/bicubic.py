@@ -18,7 +18,7 @@ import numpy as np
 from iptdata.degradations.base import Recorded, Values
 from iptdata.rng import Bits
 
-_BLOCK = 16
+_BLOCK = 8
 _SNAP = float(1 << 20)
 _FLOAT32_EXACT = 1 << 24
 _FLOAT64_EXACT = 1 << 53
@@ -80,6 +80,26 @@ def imresize(image: np.ndarray, scale: Fraction | float) -> np.ndarray:
         raise ValueError(f"scale: found {scale}, expected a positive number")
     height, width = (math.ceil(side * exact_scale) for side in image.shape[:2])
     return _window(image, _kernel(exact_scale), (0, height), (0, width))
+
+
+def axis_weights(size: int, scale: Fraction) -> tuple[np.ndarray, int]:
+    """The weights of `imresize` along one axis, as one matrix in which mirrored inputs are added to those they mirror.
+
+    Args:
+        size: Number of inputs.
+        scale: Positive.
+
+    Returns:
+        float64 (ceil(size * scale), size) of whole numbers, and their common denominator; 0 when these would be too large.
+    """
+    kernel = _kernel(scale)
+    outputs, (block, seen) = math.ceil(size * scale), kernel.matrix.shape
+    weights = np.zeros((-(-outputs // block) * block, size))
+    for index in range(len(weights) // block):
+        begin = index * kernel.advance + kernel.first
+        rows = weights[index * block : (index + 1) * block]
+        np.add.at(rows.T, _reflect((begin, begin + seen), size), kernel.matrix.T)
+    return weights[:outputs], kernel.denominator if kernel.exact else 0
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from iptdata.evaluation.measurements import Measurement, evaluate, plan_measurements, run_measurements
     from iptdata.evaluation.options import EvaluateOptions
     from iptdata.evaluation.protocol import Protocol
+    from iptdata.evaluation.published import PublishedComparison, PublishedPsnr
     from iptdata.evaluation.score import ImageScore, Score
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "ImageScore",
     "Measurement",
     "Protocol",
+    "PublishedComparison",
+    "PublishedPsnr",
     "Score",
     "evaluate",
     "plan_measurements",
@@ -29,6 +32,8 @@ __getattr__: Callable[[str], Any] = on_first_use(
         "ImageScore": "score",
         "Measurement": "measurements",
         "Protocol": "protocol",
+        "PublishedComparison": "published",
+        "PublishedPsnr": "published",
         "Score": "score",
         "evaluate": "measurements",
         "plan_measurements": "measurements",

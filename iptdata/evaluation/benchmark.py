@@ -93,6 +93,21 @@ class Benchmark:
         return corrupted, clean
 
 
+def benchmark_storage(path: str) -> Storage:
+    """The folder of a benchmark.
+
+    Args:
+        path: Folder or URL.
+
+    Raises:
+        EvaluateError: When it does not exist.
+    """
+    storage = Storage(path)
+    if not storage.exists():
+        raise EvaluateError(f"benchmark {path} does not exist, expected a folder of images")
+    return storage
+
+
 def open_benchmark(path: str, protocol: Protocol) -> Benchmark:
     """Find the images of a benchmark for a task.
 
@@ -108,9 +123,7 @@ def open_benchmark(path: str, protocol: Protocol) -> Benchmark:
             images have the same name.
         StorageError: When it cannot be read.
     """
-    storage = Storage(path)
-    if not storage.exists():
-        raise EvaluateError(f"benchmark {path} does not exist, expected a folder of images")
+    storage = benchmark_storage(path)
     found = _find(storage, protocol)
     if not found.cases:
         expected = "HR/*, or images"

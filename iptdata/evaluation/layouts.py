@@ -108,7 +108,11 @@ def list_images(storage: Storage, folder: str = "") -> Listed:
     for image in walked.images:
         name = unicodedata.normalize("NFC", PurePosixPath(image.path).stem)
         if (other := found.setdefault(name, image.path)) != image.path:
-            raise EvaluateError(f"{other} and {image.path} in {storage.root} have the same name", hint="Remove one of them")
+            raise EvaluateError(
+                f"{other} and {image.path} in {storage.root} have the same name without extension, expected one image of each "
+                "name",
+                hint="Remove or rename one of them",
+            )
     return Listed(
         files=dict(sorted(found.items())), problems=tuple(f"{reject.path}: {reject.detail}" for reject in walked.rejects)
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iptdata.errors import EvaluateError, RecipeError
-from iptdata.evaluation.benchmark import Benchmark, open_benchmark, pair_of_folders
+from iptdata.evaluation.benchmark import Benchmark, benchmark_storage, open_benchmark, pair_of_folders
 from iptdata.evaluation.options import EvaluateOptions
 from iptdata.evaluation.protocol import Protocol, protocol_of
 from iptdata.evaluation.score import Score, score
@@ -46,7 +46,7 @@ def evaluate(
     """Measure a network, or a baseline, on benchmarks.
 
     Args:
-        checkpoint: Path of an iptdata checkpoint; None with `baseline`.
+        checkpoint: Path of an iptdata checkpoint, or of the folder of a run; None with `baseline`.
         benchmarks: Folders of images; see `open_benchmark` for their layouts.
         pairs: More benchmarks, two folders each: corrupted and clean images.
         on_image: Called with the name of each image that was measured or could not be measured.
@@ -59,7 +59,7 @@ def evaluate(
 
     Raises:
         ModelError: When the checkpoint cannot be read.
-        EvaluateError: When options do not fit each other, or a benchmark has no images for any task.
+        EvaluateError: When options do not fit each other, a benchmark does not exist, or none has images for a task.
         DiskFull: When the disk is full.
     """
     return run_measurements(
@@ -106,30 +106,42 @@ def plan_measurements(
     tasks = chosen.tasks or tuple(scales)
     if not tasks:
         raise EvaluateError(f"missing, expected names of recipes, such as {', '.join(sorted(shipped()))}", argument="tasks")
+    for path in () if chosen.tasks else paths:  # one that does not exist is an error, one without images for a task is skipped
+        benchmark_storage(path)
     given = [path_list(pair) for pair in pairs]
     measurements: list[Measurement] = []
-    skipped: EvaluateError | None = None
+    skipped: dict[str, EvaluateError] = {}  # by message: a folder may be refused for the same reason for every task
     for task in tasks:
         protocol = protocol_for(task, scales, clip=chosen.clip, seed=chosen.seed)
         restorer = _baseline(chosen.baseline, protocol) if network is None else _with_head(network, chosen.head, protocol)
-        opened = [pair_of_folders(corrupted, clean, protocol) for corrupted, clean in given]
+        as_given = protocol.of_given_pairs
+        opened = [(pair_of_folders(corrupted, clean, as_given), as_given) for corrupted, clean in given]
         for path in paths:
             try:
-                opened.append(open_benchmark(path, protocol))
+                opened.append((open_benchmark(path, protocol), protocol))
             except EvaluateError as error:
                 if chosen.tasks:
                     raise
-                skipped = error
-                if on_skip is not None:
-                    on_skip(str(error))
+                skipped[str(error)] = error
         measurements += [
-            Measurement(restorer=restorer, benchmark=benchmark, protocol=protocol, save_images=chosen.save_images)
-            for benchmark in opened
+            Measurement(restorer=restorer, benchmark=benchmark, protocol=measured, save_images=chosen.save_images)
+            for benchmark, measured in opened
         ]
-    if skipped is not None and not measurements:
-        raise skipped
+    _report_skipped(skipped, on_skip, is_nothing_left=not measurements)
     _check_image_folders(measurements)
     return measurements
+
+
+def _report_skipped(
+    skipped: dict[str, EvaluateError], on_skip: Callable[[str], object] | None, *, is_nothing_left: bool
+) -> None:
+    """Report why benchmarks are skipped, each reason once; if nothing is left to measure, the last reason is the error."""
+    refused = skipped.popitem()[1] if skipped and is_nothing_left else None
+    for reason in skipped:
+        if on_skip is not None:
+            on_skip(reason)
+    if refused is not None:
+        raise refused
 
 
 def protocol_for(task: str, scales: Mapping[str, int], *, clip: bool = True, seed: int = 0) -> Protocol:

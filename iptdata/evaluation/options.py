@@ -48,7 +48,7 @@ class EvaluateOptions(RestorerOptions):
     )
     clip: bool = option(
         True,
-        help="Round noisy images and clip them to 0..255, as the corpus and the IPT code do.",
+        help="Round noisy images and clip them to 0..255, as the corpus does; the IPT code clips, SwinIR and Restormer do not.",
         group="Measurement",
     )
     seed: int = option(

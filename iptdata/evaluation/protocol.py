@@ -1,6 +1,6 @@
 """Evaluation protocol of a task: the input of the network, the reported channel, the excluded border."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,8 +26,8 @@ class Protocol:
         sigma: Standard deviation of the noise on 0..255.
         border: Pixels excluded on each side.
         channel: Channel on which papers report PSNR.
-        clip: Whether noisy images are rounded and clipped to 0..255, as in the corpus and the IPT code, or not, as in SwinIR,
-            KAIR and Restormer.
+        clip: Whether noisy images are rounded and clipped to 0..255, as in the corpus, or neither, as in SwinIR, KAIR, DPIR and
+            Restormer; the IPT code clips them without rounding.
         seed: Seed of the noise.
     """
 
@@ -41,12 +41,22 @@ class Protocol:
     seed: int = 0
 
     @property
-    def caption(self) -> str:
-        """The protocol as a caption for a table."""
-        channel = "luma (BT.601)" if self.channel == "Y" else "RGB"
+    def conditions(self) -> str:
+        """Channel, border and noise: `luma (Y), 2-pixel border excluded`."""
+        channel = "luma (Y)" if self.channel == "Y" else "RGB"
         border = f", {self.border}-pixel border excluded" if self.border else ""
         noise = f", noise {'rounded and clipped' if self.clip else 'not rounded or clipped'}" if self.sigma else ""
-        return f"{self.task}: {self.kind}, PSNR reported on {channel}{border}{noise}; SSIM 11x11, sigma 1.5"
+        return f"{channel}{border}{noise}"
+
+    @property
+    def caption(self) -> str:
+        """The protocol as a caption for a table."""
+        return f"{self.task}: {self.kind}, PSNR reported on {self.conditions}; Y of BT.601, SSIM 11x11, sigma 1.5"
+
+    @property
+    def of_given_pairs(self) -> "Protocol":
+        """The same for pairs of files: their noise is not that of `noisy`, so that neither sigma nor clipping is known."""
+        return replace(self, kind="pairs", sigma=0.0) if self.kind == "denoising" else self
 
     def noisy(self, clean: np.ndarray, name: str) -> np.ndarray:
         """A clean image plus noise that depends only on seed, task and image name: uint8 with `clip`, else float32."""

@@ -2,19 +2,19 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from iptdata.errors import DiskFull, EvaluateError, StorageError
 from iptdata.evaluation.benchmark import Benchmark, ImageError
-from iptdata.evaluation.paper import paper_psnr
 from iptdata.evaluation.protocol import Protocol
+from iptdata.evaluation.published import REFERENCE, PublishedComparison, find_methods, find_published
 from iptdata.image.luma import luma
 from iptdata.image.psnr import MAX_DB, psnr
 from iptdata.image.ssim import ssim, without_border
-from iptdata.restoration.baselines import ImageRestorer
+from iptdata.restoration.baselines import Bicubic, ImageRestorer
 from iptdata.restoration.photo import write_png
 
 
@@ -24,19 +24,21 @@ class ImageScore:
 
     Attributes:
         name: File name without extension.
-        psnr_y: PSNR on luma in dB, at most 100.
-        psnr_rgb: PSNR on RGB in dB, at most 100.
-        ssim_y: SSIM on luma, NaN if a side is shorter than 11 pixels.
-        ssim_rgb: SSIM on RGB, NaN if a side is shorter than 11 pixels.
-        input_psnr: PSNR of the corrupted image on the reported channel, None if it is smaller than the clean one.
+        input_psnr_y: PSNR of the corrupted image on luma in dB, at most 100; for super-resolution, of its bicubic enlargement.
+        psnr_y: PSNR of the result on luma in dB, at most 100.
+        input_psnr_rgb: As `input_psnr_y`, on RGB.
+        psnr_rgb: As `psnr_y`, on RGB.
+        ssim_y: SSIM of the result on luma, NaN if a side is shorter than 11 pixels.
+        ssim_rgb: As `ssim_y`, on RGB.
     """
 
     name: str
+    input_psnr_y: float
     psnr_y: float
+    input_psnr_rgb: float
     psnr_rgb: float
     ssim_y: float
     ssim_rgb: float
-    input_psnr: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +60,8 @@ class Score:
     problems: Sequence[str]
 
     def mean(self, name: str) -> float | None:
-        """Mean of an attribute of `ImageScore` over the images that have it, None if there are none."""
-        values = [value for row in self.rows if (value := getattr(row, name)) is not None and not math.isnan(value)]
+        """Mean of an attribute of `ImageScore` over the images for which it is not NaN, None if there are none."""
+        values = [value for row in self.rows if not math.isnan(value := getattr(row, name))]
         return float(np.mean(values)) if values else None
 
     @property
@@ -68,9 +70,27 @@ class Score:
         return self.mean("psnr_y" if self.protocol.channel == "Y" else "psnr_rgb")
 
     @property
-    def paper(self) -> float | None:
-        """PSNR in dB that the IPT paper reports, None if it reports none."""
-        return paper_psnr(self.benchmark, self.protocol.task)
+    def quoted_input(self) -> float | None:
+        """Mean PSNR in dB of the input on the channel on which papers report it."""
+        return self.mean("input_psnr_y" if self.protocol.channel == "Y" else "input_psnr_rgb")
+
+    def published(self, beside: str | Iterable[str] = ()) -> list[PublishedComparison]:
+        """What was published for IPT on the same benchmark and task, beside the PSNR measured on the same channel.
+
+        Args:
+            beside: Other methods whose figures to add, such as "SwinIR", one or several; upper or lower case.
+
+        Raises:
+            EvaluateError: When a method has no published figures at all.
+        """
+        others = [beside] if isinstance(beside, str) else beside
+        found = []
+        for published in find_published(self.benchmark, self.protocol, find_methods([REFERENCE, *others])):
+            measured = self.mean("psnr_y" if published.channel == "Y" else "psnr_rgb")
+            reason = published.obstacle(self.protocol, len(self.rows))
+            difference = None if measured is None or reason else measured - published.psnr
+            found.append(PublishedComparison(published=published, measured=measured, difference=difference, reason=reason))
+        return found
 
 
 def score(
@@ -115,7 +135,7 @@ def score(
 
 
 def score_image(name: str, corrupted: np.ndarray, restored: np.ndarray, clean: np.ndarray, protocol: Protocol) -> ImageScore:
-    """Score one restored image.
+    """Score one restored image and, by the same measure, its input.
 
     Args:
         name: File name without extension.
@@ -126,16 +146,16 @@ def score_image(name: str, corrupted: np.ndarray, restored: np.ndarray, clean: n
     """
     result, target = without_border(restored, protocol.border), without_border(clean, protocol.border)
     result_y, target_y = luma(result), luma(target)
-    input_psnr = None
-    if corrupted.shape == clean.shape:
-        input_psnr = _psnr(luma(corrupted), luma(clean)) if protocol.channel == "Y" else _psnr(corrupted, clean)
+    enlarged = Bicubic(protocol.scale)(corrupted) if protocol.scale > 1 else corrupted
+    given = without_border(enlarged, protocol.border)
     return ImageScore(
         name=name,
+        input_psnr_y=_psnr(luma(given), target_y),
         psnr_y=_psnr(result_y, target_y),
+        input_psnr_rgb=_psnr(given, target),
         psnr_rgb=_psnr(result, target),
         ssim_y=ssim(result_y, target_y),
         ssim_rgb=ssim(result, target),
-        input_psnr=input_psnr,
     )
 
 

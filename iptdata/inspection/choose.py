@@ -15,6 +15,7 @@ from iptdata.shards.find import ShardGroup
 from iptdata.shards.reader import Shard
 from iptdata.shards.tar_samples import Sample
 from iptdata.shards.tars import Tar
+from iptdata.units import pluralize
 
 _MAX_TEXT_BYTES = 1 << 20
 _LISTED = 3
@@ -90,6 +91,18 @@ def _reason_for_none(group: ShardGroup, where: str | None) -> str:
     return f"no pair of {group.title} matches the condition {where!r}"
 
 
+def _without_psnr(group: ShardGroup, where: str | None, sort: str) -> list[str]:
+    """A message if a question is about PSNR and pairs have none: those of super-resolution that an earlier version built."""
+    asked = f"{where} {sort}".lower()
+    lacking = sum(shard.info.pairs - shard.info.measured for shard in group.shards)
+    if not lacking or not ("psnr" in asked or "mse" in asked):
+        return []
+    return [
+        f"{group.title}: PSNR is not recorded for {pluralize(lacking, 'pair')}, which match no condition on it and are sorted "
+        "last; remove their shards and build again to record it"
+    ]
+
+
 def select_from_group(group: ShardGroup, where: str | None, sort: str, count: int) -> tuple[list[Pair], list[str]]:
     """Pairs of one recipe and split, and a message for each that cannot be read.
 
@@ -105,9 +118,9 @@ def select_from_group(group: ShardGroup, where: str | None, sort: str, count: in
         return _select_from_tars(group, count)
     pairs: list[Pair] = []
     notes: list[str] = [Problem(problem) for problem in group.problems]
-    if sort.endswith("psnr") and group.shards[0].info.clean != group.shards[0].info.corrupted:
-        notes.append(f"{group.title}: PSNR is not recorded when sizes differ; its pairs are sorted by key")
-    for shard, pair_index in ManifestTable(group.shards).select(where, sort, count):
+    selected = ManifestTable(group.shards).select(where, sort, count)
+    notes += _without_psnr(group, where, sort)
+    for shard, pair_index in selected:
         try:
             pairs.append(read_pair(group, shard, pair_index))
         except (ShardError, StorageError) as error:
@@ -141,7 +154,7 @@ def read_pair(group: ShardGroup, shard: Shard, pair_index: int) -> Pair:
     """
     clean, corrupted = shard.pairs(pair_index)
     row = shard.row(pair_index)
-    params = row.pop("params", None) or {}
+    params = {name: value for name, value in (row.pop("params", None) or {}).items() if value is not None}
     path = without_secrets(shard.storage.path(f"{shard.stem}.tar"))
     key = row.pop("key")
     return Pair(

@@ -134,13 +134,15 @@ def _same_process(a: dict[str, Any], b: dict[str, Any]) -> bool:
 def _shared(first: ManifestTable, second: ManifestTable, same_process: bool) -> tuple[int, int]:
     """Number of pairs of the first whose uid is in the second, and of those that also have the same mse and parameters.
 
-    When sizes differ there is no mse, so pairs count as the same only if `same_process` holds.
+    Where a pair lacks an mse, as in super-resolution corpora of earlier versions, pairs count as the same only if
+    `same_process` holds.
     """
     uids, others = first.column("uid"), second.column("uid")
     same_clean = int(np.isin(uids, others).sum())
-    names = [("mse",), *(("params", name) for name in first.params)]
-    if set(first.params) != set(second.params) or (not same_process and np.isnan(first.column("mse")).all()):
+    measured = not any(np.isnan(table.column("mse")).any() for table in (first, second))
+    if set(first.params) != set(second.params) or not (measured or same_process):
         return same_clean, 0
+    names = [*([("mse",)] if measured else []), *(("params", name) for name in first.params)]
     for name in names:
         uids, others = _mix(uids, first.column(*name)), _mix(others, second.column(*name))
     return same_clean, int(np.isin(uids, others).sum())

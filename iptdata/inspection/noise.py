@@ -55,7 +55,7 @@ def check_noise(shards: Sequence[Shard]) -> NoiseCheck | None:
         params = shard.rows(["params"])["params"].slice(start, count).to_pylist()
         for clean, corrupted, drawn in zip(*shard.pairs(start, count), params, strict=True):
             measured = noise_sigma(clean, corrupted) if clean.shape == corrupted.shape else None
-            if measured is not None and drawn["sigma"] >= 1:
+            if measured is not None and drawn["sigma"] is not None and drawn["sigma"] >= 1:
                 found.append((drawn["sigma"], *measured))
     if not found:
         return None

@@ -1,6 +1,5 @@
 """A pair with its metadata, read from a shard or a tar, or just made."""
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -9,7 +8,7 @@ import cv2
 import numpy as np
 
 from iptdata.degradations.bicubic import imresize
-from iptdata.image.psnr import mean_squared_errors, psnr_from_mse
+from iptdata.image.psnr import capped_psnr, mean_squared_errors
 from iptdata.shards.find import title_of
 
 _PEAK_PERCENTILE = 99.5
@@ -60,12 +59,14 @@ class Pair:
         return self.corrupted if self.scale == 1 else imresize(self.corrupted, self.scale)
 
     @cached_property
+    def mse(self) -> float | None:
+        """Mean squared error of the enlarged patch over all RGB values; 0 when unchanged, None when sizes do not fit."""
+        return None if self.enlarged is None else mean_squared_errors([self.clean], [self.enlarged])[0]
+
+    @property
     def psnr(self) -> float | None:
-        """PSNR in dB of the enlarged patch over all RGB values; infinite when identical, None when sizes do not fit."""
-        if self.enlarged is None:
-            return None
-        (error,) = mean_squared_errors(self.clean[None], self.enlarged[None])
-        return psnr_from_mse(error)
+        """PSNR in dB of the enlarged patch over all RGB values, at most 100; None when sizes do not fit."""
+        return None if self.mse is None else capped_psnr(self.mse)
 
     @cached_property
     def difference(self) -> tuple[np.ndarray, int] | None:
@@ -83,7 +84,7 @@ class Pair:
         drawn = [f"{name} {value:g}" for name, value in self.params.items()]
         if self.psnr is None:
             return drawn
-        return ["no difference" if math.isinf(self.psnr) else f"PSNR {self.psnr:.1f} dB", *drawn]
+        return [f"PSNR {self.psnr:.1f} dB" if self.mse else f"unchanged, PSNR {self.psnr:g} dB", *drawn]
 
 
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:

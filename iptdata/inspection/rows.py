@@ -11,7 +11,7 @@ import pyarrow.dataset as pads
 
 from iptdata.errors import InspectError, ShardError, nearest, one_line, shown
 from iptdata.image.psnr import psnr_sql
-from iptdata.shards.columns import TEXTS
+from iptdata.shards.columns import TEXTS, may_be_null
 from iptdata.shards.reader import Shard
 
 _PSNR = psnr_sql("mse")
@@ -91,7 +91,7 @@ class ManifestTable:
             found = self._dataset.to_table({"column": pads.field(*name)})["column"]
         except _UNREADABLE as error:
             raise self._unreadable(error) from error
-        if found.null_count and name != ("mse",):
+        if found.null_count and not may_be_null(".".join(name)):
             raise self._invalid(f"found no {'.'.join(name)} in {found.null_count:,} rows, expected one in each")
         return found.to_numpy()
 
@@ -192,7 +192,7 @@ class ManifestTable:
         return flat
 
     def range(self, column: str) -> tuple[int, float, float, float]:
-        """Number of values, mean, minimum and maximum of `psnr`, `mse`, `clean_std` or `params.NAME`, in single precision.
+        """Number of values, mean, minimum and maximum of `psnr`; of `mse`, `clean_std` or `params.NAME` in single precision.
 
         Raises:
             ShardError: When one of them is infinite or NaN.
@@ -219,11 +219,11 @@ class ManifestTable:
         return counts
 
     def _load_numbers(self) -> None:
-        """Load the numbers into memory, 4 bytes each, so that many queries read the files only once."""
+        """Load the numbers into memory, 4 bytes each (PSNR 8), so that many queries read the files only once."""
         if self._numbers_loaded:
             return
         params = "".join(f", params.{quoted(name)}::FLOAT AS {quoted(f'params.{name}')}" for name in self.params)
-        columns = f"mse::FLOAT AS mse, clean_std::FLOAT AS clean_std, ({_PSNR})::FLOAT AS psnr{params}"
+        columns = f"mse::FLOAT AS mse, clean_std::FLOAT AS clean_std, {_PSNR} AS psnr{params}"
         self._query(f"CREATE TABLE numbers AS SELECT {columns} FROM manifests")
         self._numbers_loaded = True
 

@@ -35,8 +35,9 @@ class SplitSummary:
         clean: Shape of a clean patch.
         corrupted: Shape of a corrupted patch.
         classes: Number of different labels.
-        psnr: PSNR in dB of the corrupted patches; None when shapes differ.
-        identical: Number of pairs without any difference.
+        psnr: PSNR in dB of the pairs, each at most 100, of smaller corrupted patches after bicubic enlargement; None when it is
+            recorded for none, as in super-resolution corpora of earlier versions.
+        identical: Number of pairs that are unchanged.
         params: Statistics of each drawn parameter.
         noise: Noise measured in pixels, for recipes that only add noise.
         flat: Share of pairs whose clean patch has a standard deviation below `FLAT_STD`.

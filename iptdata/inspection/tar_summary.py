@@ -1,6 +1,5 @@
 """Summary of tars without a manifest, from their listing and from the pixels of a sample."""
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -28,7 +27,7 @@ class TarsSummary:
         members: Number of samples by kind of member.
         sampled: Number of pairs whose pixels were read, at most `SAMPLE`.
         shapes: Number of sampled pairs by shape of clean and corrupted image.
-        psnr: PSNR in dB of the sampled pairs that differ; None when sizes do not fit.
+        psnr: PSNR in dB of the sampled pairs, each at most 100; None when sizes do not fit.
         sigma: Standard deviation on 0..255, if the difference is Gaussian noise.
         problems: Messages about damaged samples and tars.
     """
@@ -66,7 +65,7 @@ def summarise_tars(group: ShardGroup) -> TarsSummary:
             notes.append(str(found))
             continue
         shapes[_shapes(found.clean.shape, found.corrupted.shape)] += 1
-        if found.psnr is not None and not math.isinf(found.psnr):
+        if found.psnr is not None:
             psnr.append(found.psnr)
         sigma = noise_sigma(found.clean, found.corrupted) if found.scale == 1 else None
         if sigma is not None:

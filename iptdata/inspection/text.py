@@ -58,6 +58,9 @@ def _split_facts(summary: SplitSummary) -> list[str]:
         f"{summary.shards:,}/{pluralize(summary.shards + summary.missing_count, 'unit')} complete",
         f"seed {summary.identity['seed']}",
     ]
+    measured = summary.psnr.count if summary.psnr else 0
+    if measured < summary.pairs:
+        found.append(f"PSNR recorded for {measured:,} pairs" if measured else "PSNR not recorded")
     if summary.flat:
         found.append(f"{summary.flat:.2%} flat clean patches")
     if summary.noise is not None:
@@ -89,8 +92,8 @@ def _split_warnings(summary: SplitSummary) -> list[str]:
         verb = "has" if summary.repeated == 1 else "have"
         found.append(f"{pluralize(summary.repeated, 'pair')} {verb} the same source and box as another pair")
     if summary.identical:
-        verb = "has" if summary.identical == 1 else "have"
-        found.append(f"{pluralize(summary.identical, 'pair')} {verb} no difference between clean and corrupted")
+        be = "is" if summary.identical == 1 else "are"
+        found.append(f"{pluralize(summary.identical, 'pair')} {be} unchanged: clean and corrupted are equal")
     if summary.flat > _FLAT_WARNED:
         found.append(f"{summary.flat:.1%} of the clean patches are flat; set min_std in the recipe to drop them")
     noise = summary.noise

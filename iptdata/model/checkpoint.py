@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ import torch
 from torch import nn
 
 import iptdata
-from iptdata.errors import ModelError, one_line, shown, unknown_key
+from iptdata.errors import CheckpointDamaged, ModelError, one_line, printable, shown, unknown_key
 from iptdata.files.storage import split_file_path
-from iptdata.model.presets import KINDS, Config, kind_of, make_model
+from iptdata.model.ipt import IPTConfig
+from iptdata.model.presets import KINDS, PRETRAINED, Config, kind_of, make_model
+from iptdata.model.run_files import files_of_run
 from iptdata.model.weights import read_content, tensors_of, with_weights
 from iptdata.values import expanded
 
@@ -23,6 +26,8 @@ _VERSION = 1
 _UPDATE = "Update iptdata"
 _MAX_TEXT = 100
 _MAX_STEP = 2**40
+_FORMER_TASKS = ("sr2", "sr3", "sr4", "noise30", "noise50", "rain")  # which `checkpoint import` named the heads of `PRETRAINED`
+_logger = logging.getLogger("iptdata.model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +40,14 @@ class Checkpoint:
         training: State to resume from: optimiser, stream, random states, step, as numbers, text, tensors and containers of
             these; None where there is none.
         package: Version of iptdata that wrote it.
+        path: File that it was read from; None for one that was not read.
     """
 
     config: Config
     weights: Mapping[str, torch.Tensor]
     training: Mapping[str, Any] | None = None
     package: str = iptdata.__version__
+    path: str | None = None
 
     def model(self) -> nn.Module:
         """The network with these weights, in main memory.
@@ -75,14 +82,42 @@ def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: str) -> Checkpoint:
     """Read an iptdata checkpoint; no code in it is run.
 
+    A warning is logged where a damaged checkpoint of a run is passed over, and where heads may have wrong names.
+
     Args:
-        path: File to read.
+        path: File to read, or the folder of a training run: its best checkpoint, else its last one that is not damaged.
 
     Raises:
         CheckpointDamaged: When its content is damaged.
-        ModelError: When it cannot be read, is not an iptdata checkpoint, or a field is missing or not allowed.
+        ModelError: When it cannot be read, is not an iptdata checkpoint, or a field is missing or not allowed, or the folder
+            has no checkpoint.
+        StorageError: When the folder cannot be read.
     """
     path = expanded(path)
+    checkpoint = _load_from_run(path) if os.path.isdir(path) else _load_file(path)
+    _warn_of_former_names(checkpoint)
+    return checkpoint
+
+
+def _load_from_run(folder: str) -> Checkpoint:
+    """Read the checkpoint that the folder of a run stands for."""
+    problem: CheckpointDamaged | None = None
+    for path in files_of_run(folder):
+        try:
+            checkpoint = _load_file(path)
+        except CheckpointDamaged as error:
+            problem = problem or error
+        else:
+            if problem is not None:
+                _logger.warning("%s; taking %s", printable(problem.message), printable(path))
+            return checkpoint
+    assert problem is not None
+    raise CheckpointDamaged(
+        problem.message, hint="Pass another checkpoint of the run, if it has one that is whole"
+    ) from problem
+
+
+def _load_file(path: str) -> Checkpoint:
     content = read_content(path)
     if not isinstance(content, dict) or not _is(content.get("format"), FORMAT):
         raise ModelError(
@@ -99,7 +134,24 @@ def load_checkpoint(path: str) -> Checkpoint:
     package = content.get("package")
     if not isinstance(package, str) or len(package) > _MAX_TEXT or not package.isprintable():
         raise ModelError(f"{path}: package: found {shown(package)}, expected a version of iptdata")
-    return Checkpoint(config=config, weights=weights, training=_read_training(content.get("training"), path), package=package)
+    training = _read_training(content.get("training"), path)
+    return Checkpoint(config=config, weights=weights, training=training, package=package, path=path)
+
+
+def _warn_of_former_names(checkpoint: Checkpoint) -> None:
+    """Log a warning if heads may be named in the order that `checkpoint import` once took for that of the authors.
+
+    Only the user knows whether it did: these names can also have been given with the weights.
+    """
+    config = checkpoint.config
+    imported = checkpoint.training is None and isinstance(config, IPTConfig)
+    if imported and config.tasks == _FORMER_TASKS and config.scales == tuple(PRETRAINED.values()):
+        _logger.warning(
+            "%s names heads 3 to 5 %s: if it was imported from the authors' checkpoint, they are %s, so import it again",
+            printable(checkpoint.path or ""),
+            ", ".join(config.tasks[3:]),
+            ", ".join(list(PRETRAINED)[3:]),
+        )
 
 
 def _is(found: object, expected: str | int) -> bool:

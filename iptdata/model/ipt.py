@@ -5,6 +5,7 @@ E = C * p * p values, N heads. Module names are those of the released checkpoint
 released inference code, whose results are reproduced up to rounding (tests/model/test_ipt.py).
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ class IPTConfig(TasksConfig):
     """Configuration of an IPT network.
 
     Attributes:
-        tasks: Names of the tasks in the order of their heads.
+        tasks: Names of the tasks in the order of their heads; `PRETRAINED_TASKS` in the authors' pre-trained network.
         scales: Scale of each task's output, 1 to 4.
         n_feats: Number of features of head and tail, C.
         patch_size: Side of an input patch in pixels, h = w.
@@ -33,8 +34,8 @@ class IPTConfig(TasksConfig):
         num_layers: Number of layers of the encoder, and of the decoder.
         no_norm: Leave out layer normalisation.
         no_mlp: Leave out the linear layer before the encoder, the MLP after the decoder, and the task queries.
-        pos_every: Add positions in every layer instead of before the encoder.
-        no_pos: Leave out positions.
+        pos_every: Add positions in every layer instead of before the encoder; without positions it changes nothing.
+        no_pos: Leave out positions. The released code fails when both are set; here the network is that of `no_pos` alone.
 
     Raises:
         ModelError: When a value has the wrong type or is out of range, or tokens do not fit patches or heads.
@@ -126,6 +127,10 @@ class Body(nn.Module):
         self.decoder: Layers = Layers(DecoderLayer(config) for _ in range(config.num_layers))
         if not config.no_pos:
             self.position_encoding: Positions = Positions(config.tokens, width)
+        if config.no_norm:
+            for module in self.modules():
+                if isinstance(module, nn.Linear):  # not the projections of attention, which are parameters of their own
+                    nn.init.normal_(module.weight, std=1 / module.in_features)
 
     def query(self, task_index: int) -> torch.Tensor | None:
         """The query of a task, (1, T, E); None where the network has none."""
@@ -183,6 +188,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: IPTConfig) -> None:
         super().__init__()
         self.self_attn: Attention = Attention(config)
+        nn.init.kaiming_uniform_(self.self_attn.in_proj_weight, a=math.sqrt(5))  # in the encoder only, as in the released code
         self.linear1, self.linear2 = _mlp(config)
         self.norm1, self.norm2 = _norm(config), _norm(config)
 

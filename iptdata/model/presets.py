@@ -24,6 +24,10 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "edsr-tiny": ("edsr", {"n_feats": 32, "n_blocks": 4}),
 }
 
+# Scales of the authors' pre-trained network by task, in the order of its heads. Which task a head serves is in their training
+# code: `forward` in model_zoo/research/cv/IPT/src/data/bicubic.py of github.com/mindspore-ai/mindspore, commit 1b822385.
+PRETRAINED: dict[str, int] = {"sr2": 2, "sr3": 3, "sr4": 4, "rain": 1, "noise30": 1, "noise50": 1}
+
 
 def preset(name: str, scales: Mapping[str, int], patch_size: int = 48, /, **changes: Any) -> Config:
     """The configuration of a preset, with changes.

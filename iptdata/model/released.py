@@ -9,17 +9,19 @@ import torch
 from iptdata.errors import ModelError, shown
 from iptdata.model.checkpoint import FORMAT
 from iptdata.model.ipt import IPT, IPTConfig
+from iptdata.model.presets import PRETRAINED
 from iptdata.model.weights import read_content, tensors_of, with_weights
 from iptdata.values import expanded
 
-PRETRAINED_TASKS = ("sr2", "sr3", "sr4", "noise30", "noise50", "rain")  # in the order of the paper
-
+PRETRAINED_TASKS: tuple[str, ...] = tuple(PRETRAINED)
 
 # What training programs store weights under, the averaged ones first, since these are the ones to use.
 _CONTAINERS = ("params_ema", "model_ema", "state_dict_ema", "params", "state_dict", "model", "net", "network", "generator")
 _MAX_CONTAINERS = 4
 _WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile, wherever they are in a name
 _PARTS = ("sub_mean", "head", "body", "tail", "add_mean")
+_POSITIONS, _QUERIES = "body.position_encoding.pe.weight", "body.query_embed.weight"
+_PAPER_TOKENS = 256
 
 
 def read_state(path: str, on_note: Callable[[str], object] = lambda note: None) -> dict[str, torch.Tensor]:
@@ -89,8 +91,8 @@ def infer_config(
 
     Args:
         state: Tensors by name.
-        tasks: Names of the heads in their order; by default the paper's for six heads of scale 2, 3, 4, 1, 1, 1, and for others
-            `head<index>x<scale>`.
+        tasks: Names of the heads in their order; by default `PRETRAINED_TASKS` for six heads of scale 2, 3, 4, 1, 1, 1, and for
+            others `head<index>x<scale>`.
         num_heads: Number of attention heads (not stored in released checkpoints).
         pos_every: Whether positions are added in every layer (not stored in released checkpoints).
 
@@ -103,14 +105,14 @@ def infer_config(
         patch_dim = round((width / n_feats) ** 0.5)
         heads = _count(state, r"head\.(\d{1,4})\.")
         scales = tuple(_scale(state, head_index, n_feats) for head_index in range(heads))
-        tokens = state["body.position_encoding.pe.weight"].shape[0] if "body.position_encoding.pe.weight" in state else 256
+        tokens = _tokens(state, width)
     except KeyError as error:
         raise ModelError(f"not an IPT state dict: found no {error}") from error
     except (IndexError, ZeroDivisionError) as error:
         raise ModelError("not an IPT state dict: found weights of other shapes") from error
     if tasks is None:
-        paper = scales == (2, 3, 4, 1, 1, 1)
-        tasks = PRETRAINED_TASKS if paper else [f"head{index}x{scale}" for index, scale in enumerate(scales)]
+        pretrained = scales == tuple(PRETRAINED.values())
+        tasks = PRETRAINED_TASKS if pretrained else [f"head{index}x{scale}" for index, scale in enumerate(scales)]
     if len(tasks) != heads:
         raise ModelError(
             f"found {len(tasks)} names ({', '.join(tasks)}), expected {heads}, for heads of scale {scales}", argument="tasks"
@@ -125,7 +127,7 @@ def infer_config(
         num_layers=_count(state, r"body\.encoder\.layers\.(\d{1,4})\."),
         no_norm="body.encoder.layers.0.norm1.weight" not in state,
         no_mlp="body.linear_encoding.weight" not in state,
-        no_pos="body.position_encoding.pe.weight" not in state,
+        no_pos=_POSITIONS not in state,
         pos_every=pos_every,
     )
 
@@ -142,8 +144,8 @@ def load_released(
 
     Args:
         path: File to read.
-        tasks: Names of the heads in their order; by default the paper's for six heads of scale 2, 3, 4, 1, 1, 1, and for others
-            `head<index>x<scale>`.
+        tasks: Names of the heads in their order; by default `PRETRAINED_TASKS` for six heads of scale 2, 3, 4, 1, 1, 1, and for
+            others `head<index>x<scale>`.
         num_heads: Number of attention heads (not stored in released checkpoints).
         pos_every: Whether positions are added in every layer (not stored in released checkpoints).
         on_note: Called with a sentence for each container or prefix of names that was removed.
@@ -155,6 +157,15 @@ def load_released(
     state = read_state(path, on_note)
     config = infer_config(state, tasks, num_heads=num_heads, pos_every=pos_every)
     return with_weights(IPT, config, state, f"{path} does not match the IPT inferred from its shapes")
+
+
+def _tokens(state: Mapping[str, torch.Tensor], width: int) -> int:
+    """Tokens per patch: those that have positions, or that a query is made of; without both, those of the paper."""
+    if _POSITIONS in state:
+        return state[_POSITIONS].shape[0]
+    if _QUERIES in state:
+        return state[_QUERIES].shape[1] // width
+    return _PAPER_TOKENS
 
 
 def _count(state: Mapping[str, torch.Tensor], pattern: str) -> int:

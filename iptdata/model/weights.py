@@ -49,9 +49,7 @@ def read_content(path: str) -> Any:
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist") from error
     except IsADirectoryError as error:
-        raise ModelError(
-            f"{path} is a folder, expected a checkpoint", hint="Pass one such as best.pt or checkpoints/step-....pt in a run"
-        ) from error
+        raise ModelError(f"{path} is a folder, expected a file") from error
     except PermissionError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     except pickle.UnpicklingError as error:

@@ -6,12 +6,14 @@ afterwards; `finish_pairs` degrades the patches of many images at once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import cast
 
 import numpy as np
 
 from iptdata import rng
 from iptdata.degradations.base import PatchDegradation, Values, needs_image
+from iptdata.degradations.enlarge import enlarged
 from iptdata.image.psnr import mean_squared_errors
 from iptdata.pairs.crop import Crops, CropSpec, crop_patches
 from iptdata.recipe import Recipe
@@ -26,13 +28,13 @@ class Pairs:
         crops: The clean patches and where they were cut.
         corrupted: uint8 (N, p, p, 3), the corrupted patches.
         values: Recorded values by stored name, N numbers each.
-        mse: Mean squared error over all RGB values of each pair, None when the shapes differ.
+        mse: Mean squared error over all RGB values of each pair; a smaller corrupted patch is enlarged as `imresize` does.
     """
 
     crops: Crops
     corrupted: np.ndarray
     values: Values
-    mse: list[float] | None
+    mse: list[float]
 
     @property
     def boxes(self) -> np.ndarray:
@@ -125,13 +127,14 @@ def finish_pairs(partial: Sequence[PartialPairs], recipe: Recipe, seed: int) -> 
         values = step.draw(bits)
         patches, measured = cast(PatchDegradation, step).apply(patches, values, bits)
         recorded.append(values | measured)
+    full = patches if recipe.scale == 1 else enlarged(patches, recipe.scale)
+    errors = mean_squared_errors(chain.from_iterable(one.crops.clean for one in partial), full)
     pairs = []
     for one, end, count in zip(partial, np.cumsum(counts).tolist(), counts, strict=True):
         rows = slice(end - count, end)
         steps = [*one.recorded, *({name: column[rows] for name, column in values.items()} for values in recorded)]
         stored = {name: steps[position].get(field.name, np.empty(0)) for position, name, field in recipe.recorded}
-        mse = mean_squared_errors(one.crops.clean, patches[rows]) if recipe.scale == 1 else None
-        pairs.append(Pairs(one.crops, patches[rows], stored, mse))
+        pairs.append(Pairs(one.crops, patches[rows], stored, errors[rows]))
     return pairs
 
 

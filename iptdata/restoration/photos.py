@@ -1,19 +1,18 @@
-"""Find photos, restore them and write the results."""
+"""Restore photos and write the results."""
 
-import glob
 import os
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from iptdata.errors import DiskFull, EvaluateError, EvaluateFailed, IptDataError, StorageError
-from iptdata.files import Paths, Storage, path_list
-from iptdata.files.walk import is_hidden, is_image_name, walk_images
+from iptdata.files import Paths
 from iptdata.machine import memory_bytes
 from iptdata.options import from_arguments, options_of
+from iptdata.restoration.find import PhotoJob, find_photos, same_file
 from iptdata.restoration.options import MAX_PIXELS, RestoreOptions, RestorerOptions
 from iptdata.restoration.photo import Photo, check_target, format_of, read_photo, restored_photo, write_photo, write_png
 from iptdata.restoration.restorer import Restorer
@@ -25,33 +24,6 @@ _RESULT_BYTES, _COMPARE_BYTES = 7, 17  # a pixel of the result: array and Pillow
 
 OnTiles = Callable[[str, int, int], object]
 _Owners = dict[str, tuple[str, str]]  # file and photo, by the file's name without differences of case and Unicode form
-
-
-@dataclass(frozen=True)
-class PhotoJob:
-    """A photo to restore.
-
-    Attributes:
-        path: Path of the photo.
-        target: Path of the result.
-        compare_target: Path of the side-by-side image, None if it is not wanted.
-        problem: Why it cannot be restored, "" if that is not known yet.
-    """
-
-    path: str
-    target: str
-    compare_target: str | None = None
-    problem: str = ""
-
-    @property
-    def targets(self) -> list[str]:
-        """All files to write."""
-        return [self.target] if self.compare_target is None else [self.target, self.compare_target]
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all files exist."""
-        return all(map(os.path.isfile, self.targets))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +56,7 @@ def restore(
     checkpoint: str | os.PathLike[str],
     task: str | None = None,
     *,
+    on_start: Callable[[Restorer], object] | None = None,
     on_photo: Callable[[PhotoResult], object] | None = None,
     on_tiles: OnTiles | None = None,
     **options: Any,
@@ -95,8 +68,9 @@ def restore(
     Args:
         inputs: Photos, folders of photos or globs.
         out: Folder of the results. They keep their names, and their place below an input folder.
-        checkpoint: Path of an iptdata checkpoint.
-        task: Task whose head restores; the first of the network by default.
+        checkpoint: Path of an iptdata checkpoint, or of the folder of a run: its best checkpoint, else its last one.
+        task: Task whose head restores; it may be left out where the network has only one.
+        on_start: Called with the network before the first photo.
         on_photo: Called with the result of each photo.
         on_tiles: Called with the path of a photo, its tiles restored so far (from 0) and all of its tiles.
         options: Fields of `RestoreOptions`.
@@ -106,13 +80,17 @@ def restore(
 
     Raises:
         ModelError: When the checkpoint cannot be read.
-        EvaluateError: When options or inputs are wrong; see `Restorer` and `find_photos`.
-        StorageError: When an input folder cannot be listed.
+        EvaluateError: When options, inputs or the task are wrong or missing; see `Restorer` and `find_photos`.
+        StorageError: When an input folder, or the folder of the run, cannot be listed.
         DiskFull: When the disk is full.
     """
     chosen: RestoreOptions = from_arguments(RestoreOptions, options, EvaluateError)
     jobs = find_photos(inputs, expanded(out), compare=chosen.compare)
     restorer = Restorer(checkpoint, task, **{name: getattr(chosen, name) for name in options_of(RestorerOptions)})
+    if task is None and len(restorer.scales) > 1:
+        raise EvaluateError(f"missing, expected one of {', '.join(restorer.scales)}", argument="task")
+    if on_start is not None:
+        on_start(restorer)
     results: list[PhotoResult] = []
     owners: _Owners = {}
     for job in jobs:
@@ -120,92 +98,6 @@ def restore(
         if on_photo is not None:
             on_photo(results[-1])
     return results
-
-
-def find_photos(inputs: Paths, out: str | os.PathLike[str], *, compare: bool = False) -> list[PhotoJob]:
-    """Find the photos of inputs, in their order.
-
-    Args:
-        inputs: Files, folders (all images below them, except those in `out`) or globs.
-        out: Folder of the results; those of a folder keep their place below it.
-        compare: Also write NAME-compare.png.
-
-    Returns:
-        A job for each photo, and one with a `problem` for each input and each entry of a folder that cannot be used.
-
-    Raises:
-        EvaluateError: When no input matches an image, a result would replace its photo, or `out` is a file.
-        StorageError: When the only input is a folder that cannot be listed.
-    """
-    if os.path.isfile(out):
-        raise EvaluateError(f"{os.fspath(out)} is a file, expected a folder", argument="out")
-    jobs: dict[str, list[PhotoJob]] = {}
-    for found in _matches_of_all(path_list(inputs), os.fspath(out)):
-        for path, relative, problem in found:
-            target = os.path.join(out, relative)
-            if _same_file(path, target):
-                raise EvaluateError(f"{path} would be replaced by its result", hint="Choose another `out`")
-            same = jobs.setdefault(target, [])
-            if not any(path == job.path or _same_file(path, job.path) for job in same):
-                compare_target = os.path.splitext(target)[0] + "-compare.png" if compare else None
-                same.append(PhotoJob(path, target, compare_target, problem))
-    return [job for same in jobs.values() for job in same]
-
-
-def _matches_of_all(inputs: Sequence[str], out: str) -> list[list[tuple[str, str, str]]]:
-    """The matches of each input; one that has none is a photo with a problem, unless no input has any."""
-    found, errors = [], []
-    for text in inputs:
-        try:
-            found.append(_matches(text, out))
-        except (EvaluateError, StorageError) as error:
-            errors.append(error)
-            found.append([(text, os.path.basename(text.rstrip("/")), error.message)])
-    if errors and len(errors) == len(found):
-        raise errors[0]
-    return found
-
-
-def _matches(text: str, out: str) -> list[tuple[str, str, str]]:
-    """Images that an input matches, each with the path of its result relative to the output folder, and its problem or ""."""
-    if os.path.isdir(text):
-        found = _in_folder(text, out)
-    elif os.path.exists(text):
-        found = [(text, os.path.basename(text), "")]
-    else:
-        paths = (path for path in sorted(glob.glob(text)) if is_image_name(path) and not _is_below_hidden(path, text))
-        found = [(path, os.path.basename(path), "") for path in paths if not os.path.isdir(path)]
-    if not found:
-        raise EvaluateError(f"{text} matches no image, expected a photo, a folder of photos or a glob", argument="inputs")
-    return found
-
-
-def _in_folder(folder: str, out: str) -> list[tuple[str, str, str]]:
-    walked = walk_images(Storage(folder))
-    root, results = os.path.realpath(folder), os.path.realpath(out)
-    results_contain_photos = f"{root}/".startswith(f"{results.rstrip('/')}/")
-    photos = [(os.path.join(folder, file.path), file.path, "") for file in walked.images]
-    if not results_contain_photos:
-        photos = [photo for photo in photos if not os.path.realpath(photo[0]).startswith(f"{results}/")]
-    rejects = [(os.path.join(folder, item.path), item.path, _problem(item.reason, item.detail)) for item in walked.rejects]
-    return photos + rejects
-
-
-def _problem(reason: str, detail: str) -> str:
-    return reason if detail in ("", reason) else f"{reason} ({detail})"
-
-
-def _is_below_hidden(path: str, pattern: str) -> bool:
-    """Whether a wildcard of a glob matched the name of a hidden folder."""
-    parts = zip(path.split("/"), pattern.split("/"), strict=False)
-    return any(is_hidden(name) for name, wanted in parts if name != wanted)
-
-
-def _same_file(first: str, second: str) -> bool:
-    try:
-        return os.path.samefile(first, second)
-    except OSError:  # one of them does not exist
-        return False
 
 
 def _result(
@@ -249,7 +141,7 @@ def _check_owners(job: PhotoJob, owners: _Owners) -> None:
     """
     for file in job.targets:
         other, photo = owners.setdefault(unicodedata.normalize("NFC", file).casefold(), (file, job.path))
-        if photo != job.path and (other == file or _same_file(other, file)):
+        if photo != job.path and (other == file or same_file(other, file)):
             found = f"{photo} and {job.path} would both be written to {file}"
             raise EvaluateError(found, hint="Restore them into different folders")
 

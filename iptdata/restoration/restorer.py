@@ -13,21 +13,20 @@ from iptdata.model.checkpoint import load_checkpoint
 from iptdata.options import from_arguments
 from iptdata.restoration.options import RestorerOptions
 from iptdata.restoration.tiles import count_tiles, restore_by_tiles
-from iptdata.values import expanded
 
 _LARGE_TILE = 192  # of networks that take any size
 
 
 class Restorer:
-    """The network of a checkpoint with one of its heads: `Restorer("best.pt", "noise50")(image)`.
+    """The network of a checkpoint with one of its heads: `Restorer("runs/ipt-base-1", "noise50")(image)`.
 
     Args:
-        checkpoint: Path of an iptdata checkpoint.
+        checkpoint: Path of an iptdata checkpoint, or of the folder of a run: its best checkpoint, else its last one.
         task: Task whose head restores; the first of the network by default.
         options: Fields of `RestorerOptions`.
 
     Attributes:
-        name: Identifies the restorer in JSON and CSV; the path of the checkpoint by default.
+        name: Identifies the restorer in JSON and CSV; the path of the checkpoint's file by default.
         model: The network, in evaluation mode on its device.
         scales: Scale of each task of the network, by task, in the order of the heads.
         task: Task whose head restores.
@@ -42,10 +41,10 @@ class Restorer:
 
     def __init__(self, checkpoint: str | os.PathLike[str], task: str | None = None, **options: Any) -> None:
         chosen: RestorerOptions = from_arguments(RestorerOptions, options, EvaluateError)
-        loaded = load_checkpoint(expanded(checkpoint))
+        loaded = load_checkpoint(os.fspath(checkpoint))
         self._device = _device(chosen.device)
         self._self_ensemble = chosen.self_ensemble
-        self.name: str = os.fspath(checkpoint)
+        self.name: str = loaded.path or os.fspath(checkpoint)
         self.tile_size: int = getattr(loaded.config, "patch_size", _LARGE_TILE)
         if chosen.overlap >= self.tile_size:
             raise EvaluateError(

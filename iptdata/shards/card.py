@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from iptdata.errors import RecipeError
+from iptdata.image.psnr import PSNR_NOTE
 from iptdata.recipe import load_recipes
 
 
@@ -21,7 +22,7 @@ class Totals(Protocol):
     bytes: int
 
     @property
-    def psnr(self) -> float | None: ...
+    def psnr_text(self) -> str: ...
 
 
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "n>1B")
@@ -32,6 +33,8 @@ _TEMPLATE = """\
 Built with iptdata from {sources}. The patches are parts of those images: the licence of the images applies to this corpus too.
 
 {table}
+
+{psnr_note}.
 
 Each pair is three members of a tar: `KEY.clean.npy` and `KEY.corrupted.npy` (uint8, RGB, height x width x 3) and `KEY.json`
 (recipe, label, crop box, drawn parameters). Each tar has a Parquet manifest with one row per pair; `corpus.json` holds the
@@ -75,6 +78,7 @@ def dataset_card(totals: Sequence[Totals]) -> str:
     text = _TEMPLATE.format(
         sources=" and ".join(sources),
         table=_table(totals),
+        psnr_note=PSNR_NOTE,
         recipes=_recipes(totals),
         commands=_commands(totals),
         decoders=", ".join(f"{library} {version}" for library, version in decoders.items()),
@@ -99,8 +103,9 @@ def _front_matter(totals: Sequence[Totals]) -> str:
 def _table(totals: Sequence[Totals]) -> str:
     lines = ["| recipe | split | pairs | shards | bytes | PSNR (dB) |", "| --- | --- | ---: | ---: | ---: | ---: |"]
     for total in totals:
-        psnr = "" if total.psnr is None else f"{total.psnr:.2f}"
-        lines.append(f"| {total.task} | {total.split} | {total.pairs:,} | {total.shards:,} | {total.bytes:,} | {psnr} |")
+        lines.append(
+            f"| {total.task} | {total.split} | {total.pairs:,} | {total.shards:,} | {total.bytes:,} | {total.psnr_text} |"
+        )
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from iptdata.errors import shown
+from iptdata.image.psnr import PEAK_SQUARED
 from iptdata.shards.fields import IDENTIFIER
 
 TEXTS = ("key", "source", "label")
@@ -101,11 +102,18 @@ def _parts(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
             yield f"{name}.{child.name}", column.field(index)
 
 
+def may_be_null(name: str) -> bool:
+    """Whether a column, or `params.NAME`, may lack values: an error that was not recorded, a parameter of a step not taken."""
+    return name == "mse" or name.startswith("params.")
+
+
 def _check_values(name: str, values: pa.Array) -> None:
-    if values.null_count and name != "mse":
+    if values.null_count and not may_be_null(name):
         raise ValueError(f"column {name}: found no value in {values.null_count:,} rows, expected one in each")
     if pa.types.is_floating(values.type) and not np.isfinite(values.drop_null().to_numpy()).all():
         raise ValueError(f"column {name}: found NaN or an infinite number, expected finite numbers")
+    if name == "mse" and not ((found := values.drop_null().to_numpy()) >= 0).all() & (found <= PEAK_SQUARED).all():
+        raise ValueError(f"column mse: found {found.min():g} to {found.max():g}, expected 0 to {PEAK_SQUARED:,}")
     if values.type == pa.int32() and (values.to_numpy() < 0).any():
         raise ValueError(f"column {name}: found {values.to_numpy().min()}, expected 0 or more")
     if pa.types.is_dictionary(values.type):

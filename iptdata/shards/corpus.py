@@ -1,22 +1,26 @@
 """The files at the top of a corpus: `corpus.json`, `rejects.parquet` and `README.md`, all derived from the manifests."""
 
+import dataclasses
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 import iptdata
 from iptdata.files.storage import Storage
-from iptdata.image.psnr import psnr_from_mse
+from iptdata.image.psnr import capped_psnrs
 from iptdata.shards.card import dataset_card
 from iptdata.shards.index import index_row, write_index
-from iptdata.shards.manifest import ShardInfo, is_manifest, read_info
+from iptdata.shards.manifest import ShardInfo, is_manifest, read_errors, read_info
 from iptdata.shards.record import SCHEMA_VERSION
+from iptdata.units import pluralize
 
 CORPUS = "corpus.json"
 REJECTS = "rejects.parquet"
@@ -38,9 +42,9 @@ class SplitTotals:
         bytes: Bytes of the tars.
         images: Number of images that were read.
         damaged_kept: Number of damaged images that were used.
-        compared: Number of pairs with a mean squared error above 0.
-        identical: Number of pairs with a mean squared error of 0.
-        squared_error: Sum of the mean squared errors of the `compared` pairs.
+        identical: Number of pairs that are unchanged, with a mean squared error of 0.
+        measured: Number of pairs with a PSNR; others are pairs of super-resolution that an earlier version built.
+        psnr_sum: Sum of their PSNRs, in dB, each at most 100.
         rejected: Number of images without any pair, by reason.
         flat: Number of patches dropped as flat from images that were kept.
     """
@@ -53,16 +57,19 @@ class SplitTotals:
     bytes: int = 0
     images: int = 0
     damaged_kept: int = 0
-    compared: int = 0
     identical: int = 0
-    squared_error: float = 0.0
+    measured: int = 0
+    psnr_sum: float = 0.0
     rejected: Counter[str] = field(default_factory=Counter)
     flat: int = 0
 
     def add(self, info: ShardInfo) -> None:
-        """Add a shard."""
-        for name in ("pairs", "bytes", "images", "damaged_kept", "compared", "identical", "squared_error"):
+        """Add a shard; the PSNR of one without a `psnr_sum` is left out, see `with_psnr_sum`."""
+        for name in ("pairs", "bytes", "images", "damaged_kept", "identical"):
             setattr(self, name, getattr(self, name) + getattr(info, name))
+        if info.psnr_sum is not None:
+            self.psnr_sum += info.psnr_sum
+            self.measured += info.measured
         self.shards += 1
         dropped = info.dropped
         self.rejected.update(reject.reason for reject in dropped)
@@ -70,12 +77,22 @@ class SplitTotals:
 
     @property
     def psnr(self) -> float | None:
-        """10 log10(255^2 / mean mse) in dB over the pairs with an mse above 0; None where there are none."""
-        return psnr_from_mse(self.squared_error / self.compared) if self.compared else None
+        """Mean PSNR in dB of the `measured` pairs, each at most 100; None where there are none."""
+        return self.psnr_sum / self.measured if self.measured else None
+
+    @property
+    def psnr_text(self) -> str:
+        """The mean PSNR for a table, with the number of pairs that have one, if others do not, and of unchanged pairs."""
+        if self.psnr is None:
+            return "not recorded" if self.pairs else "-"
+        text = f"{self.psnr:.2f}"
+        if self.measured < self.pairs:
+            text += f" of {pluralize(self.measured, 'pair')}"
+        return text + (f", {self.identical:,} unchanged" if self.identical else "")
 
     def plain(self) -> dict[str, Any]:
         """The entry in `corpus.json`."""
-        psnr = None if self.psnr is None else round(self.psnr, 4)
+        psnr = None if self.psnr is None else round(self.psnr, 6)
         return {
             "recipe": self.task,
             "split": self.split,
@@ -86,7 +103,8 @@ class SplitTotals:
             "images_kept_although_damaged": self.damaged_kept,
             "images_dropped": dict(sorted(self.rejected.items())),
             "patches_dropped_as_flat": self.flat,
-            "psnr": psnr,
+            "mean_psnr": psnr,
+            "pairs_with_psnr": self.measured,
             "pairs_without_difference": self.identical,
             "made_with": self.identity,
         }
@@ -103,7 +121,7 @@ def finish_corpus(storage: Storage) -> list[SplitTotals]:
     for task, split in split_folders(storage):
         rows = []
         for path in manifests(storage, task, split):
-            info = read_info(storage, path)
+            info = with_psnr_sum(storage, path, read_info(storage, path))
             if not rows:
                 totals.append(SplitTotals(task=task, split=split, identity=info.identity))
             totals[-1].add(info)
@@ -116,6 +134,18 @@ def finish_corpus(storage: Storage) -> list[SplitTotals]:
     _write_corpus_json(storage, totals)
     storage.write(README, dataset_card(totals).encode("utf-8", "backslashreplace"))
     return totals
+
+
+def with_psnr_sum(storage: Storage, path: str, info: ShardInfo) -> ShardInfo:
+    """The description of a shard with the sum of the PSNRs, from the rows of its manifest if an earlier version wrote it.
+
+    Raises:
+        ShardError: When the rows cannot be read.
+    """
+    if info.psnr_sum is not None or not info.measured:
+        return info
+    found = capped_psnrs(read_errors(storage, path, info))
+    return dataclasses.replace(info, psnr_sum=math.fsum(found[~np.isnan(found)].tolist()))
 
 
 def split_folders(storage: Storage) -> Iterator[tuple[str, str]]:

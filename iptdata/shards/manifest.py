@@ -8,23 +8,24 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata.errors import ShardError, StorageError, one_line, shown, storage_error
 from iptdata.files.storage import Storage
-from iptdata.image.psnr import PEAK_SQUARED
+from iptdata.image.psnr import MAX_DB, PEAK_SQUARED
 from iptdata.recipe import Recipe
-from iptdata.shards.columns import COLUMNS
+from iptdata.shards.columns import COLUMNS, check_rows
 from iptdata.shards.fields import IDENTIFIER, Fields, parse_json
 from iptdata.shards.layout import MAX_BYTES, Layout, checked_layout
-from iptdata.shards.parquet import PARQUET_ERRORS, read_footer
-from iptdata.shards.record import SCHEMA_VERSION
+from iptdata.shards.parquet import PARQUET_ERRORS, read_columns, read_footer
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[^/.\0][^/\0]*-\d{6,}")
 _METADATA_KEY = b"iptdata"
 _MAX_MESSAGE = 300
+_MAX_SCHEMA = 2  # adds to 1 that a parameter may be null and `generation` above 0; nothing here writes it yet
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class ShardInfo:
         compared: Number of pairs with a mean squared error above 0.
         identical: Number of pairs with a mean squared error of 0.
         squared_error: Sum of the mean squared errors of the `compared` pairs.
+        psnr_sum: Sum of the PSNRs of the `measured` pairs, in dB, each at most 100; None in manifests of earlier versions.
+        generation: Number of the extension of the source that the unit belongs to, 0 for the source of the first build.
         rejects: Images that yielded no pairs or fewer than requested.
     """
 
@@ -85,12 +88,19 @@ class ShardInfo:
     compared: int
     identical: int
     squared_error: float
+    psnr_sum: float | None = None
+    generation: int = 0
     rejects: tuple[Reject, ...] = field(default=())
 
     @property
     def dropped(self) -> list[Reject]:
         """The images that yielded no pairs."""
         return [reject for reject in self.rejects if reject.patches == self.identity["patches_per_image"]]
+
+    @property
+    def measured(self) -> int:
+        """Number of pairs with a mean squared error."""
+        return self.compared + self.identical
 
     @property
     def layout(self) -> Layout:
@@ -177,6 +187,24 @@ def read_info(storage: Storage, path: str) -> ShardInfo:
     return info
 
 
+def read_errors(storage: Storage, path: str, info: ShardInfo) -> np.ndarray:
+    """Read the mean squared errors of a shard from its manifest: float64 (N,), NaN for pairs that have none.
+
+    Raises:
+        ShardError: When the manifest cannot be read, or a value in it cannot be.
+    """
+    try:
+        with storage.open(path) as file:
+            rows = read_columns(file, read_footer(file), ["mse"])
+        check_rows(rows, info.pairs, info.stride)
+    except StorageError as error:
+        raise ShardError(error.message, hint=error.hint) from error
+    except PARQUET_ERRORS as error:
+        message = f"{storage.path(path)} is damaged: {one_line(error, _MAX_MESSAGE)}"
+        raise ShardError(message, hint="Remove it and build it again") from error
+    return rows["mse"].combine_chunks().cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
 class NewerSchema(ValueError):
     """A manifest in a version of the format that this version of iptdata does not know."""
 
@@ -189,8 +217,8 @@ def _info(content: object, name: str) -> ShardInfo:
     """
     fields = Fields(content)
     schema = fields.whole("schema", low=1)
-    if schema > SCHEMA_VERSION:
-        raise NewerSchema(f"schema: found {schema}, expected {SCHEMA_VERSION}")
+    if schema > _MAX_SCHEMA:
+        raise NewerSchema(f"schema: found {schema}, expected at most {_MAX_SCHEMA}")
     if fields.text("name") != name:
         raise fields.wrong("name", f"{shown(name)}, the name of the file")
     layout = checked_layout(fields.list("clean"), fields.list("corrupted"), fields.whole("json_size"))
@@ -199,7 +227,9 @@ def _info(content: object, name: str) -> ShardInfo:
     pairs = fields.whole("pairs", high=MAX_BYTES // layout.stride)
     if fields.whole("bytes", high=MAX_BYTES) != layout.shard_bytes(pairs):
         raise fields.wrong("bytes", f"{layout.shard_bytes(pairs):,} for {pairs:,} pairs")
-    compared = fields.whole("compared")
+    compared = fields.whole("compared", high=pairs)
+    identical = fields.whole("identical", high=pairs - compared)
+    most = MAX_DB * (compared + identical)
     return ShardInfo(
         schema=schema,
         name=name,
@@ -215,8 +245,10 @@ def _info(content: object, name: str) -> ShardInfo:
         images=fields.whole("images"),
         damaged_kept=fields.whole("damaged_kept"),
         compared=compared,
-        identical=fields.whole("identical"),
+        identical=identical,
         squared_error=fields.number("squared_error", 0, compared * PEAK_SQUARED),
+        psnr_sum=fields.number("psnr_sum", 0, most) if "psnr_sum" in fields.content else None,
+        generation=fields.whole("generation") if "generation" in fields.content else 0,
         rejects=tuple(
             Reject(
                 source=reject.text("source"),

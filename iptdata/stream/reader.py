@@ -195,7 +195,7 @@ class TaskReader:
                     self._check_content(shard, descriptor)
                 arena.map(shard, descriptor, path)
         except OSError as error:
-            hint = "Restore it, build it again, or skip it with on_error='skip'"
+            hint = "Restore it, or build it again, or skip it with `on_error='skip'`"
             if error.errno == errno.ENODEV:  # what mmap answers on some FUSE and 9p file systems
                 hint = "This file system cannot map files into memory: copy the shards to another disk"
             self._refuse(shard, ShardError(f"{path} cannot be read: {error.strerror}", hint=hint))

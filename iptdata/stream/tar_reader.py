@@ -166,7 +166,7 @@ class TarReader:
     def _skip(self, path: str, error: ShardError | StorageError) -> None:
         """Count an unusable sample or tar, or raise its error, also when there are too many in a row."""
         if not self._skip_unreadable:
-            hint = error.hint or "Repair the shard, or skip it with on_error='skip'"
+            hint = error.hint or "Repair the shard, or skip it with `on_error='skip'`"
             raise ShardError(f"{self.task}: {error.message}", hint=hint) from error
         if path not in self.skipped:
             _logger.warning("skipped: %s", error)

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from iptdata.studies.check import TrainingEstimate, estimate_trainings
     from iptdata.studies.execute import run_study
     from iptdata.studies.options import StudyOptions
-    from iptdata.studies.part import MeasureResult, PartResult
     from iptdata.studies.plan import Part, StudyPlan, plan_study
+    from iptdata.studies.results import MeasureResult, PartResult
     from iptdata.studies.study import Study, load_study, shipped_studies
 
 __all__ = [
@@ -31,9 +31,9 @@ __all__ = [
 __getattr__: Callable[[str], Any] = on_first_use(
     __name__,
     {
-        "MeasureResult": "part",
+        "MeasureResult": "results",
         "Part": "plan",
-        "PartResult": "part",
+        "PartResult": "results",
         "Study": "study",
         "StudyOptions": "options",
         "StudyPlan": "plan",

@@ -14,7 +14,7 @@ from iptdata.studies.plan import Part, StudyPlan
 from iptdata.training.events import Observer, RunInfo, StepRecord
 from iptdata.training.options import TrainOptions
 from iptdata.training.run import run_training
-from iptdata.training.streams import open_unsplit_pairs, planned_steps, shapes_of
+from iptdata.training.streams import open_unsplit_pairs, shapes_of
 
 _CPU_STEPS, _GPU_STEPS = 6, 60  # the first of them warm up and compile
 _CPU_BATCH_SIZE = 8
@@ -40,6 +40,7 @@ def check_study(plan: StudyPlan) -> None:
         if options.contrastive and not getattr(config, "tokens", 0):
             raise StudyError(f"{part.name}: contrastive is {options.contrastive}, but {network.model} has no tokens to compare")
         _check_measures(part, scales)
+    plan.planned_steps  # noqa: B018  # counted and kept now: the table of an interrupted study must not depend on the shards
 
 
 def _check_measures(part: Part, scales: dict[str, int]) -> None:
@@ -110,7 +111,7 @@ def estimate_trainings(plan: StudyPlan, on_probe: Callable[[str], object] | None
                 on_probe(part.name)
             probes[kind] = _probe(short, _GPU_STEPS if plan.gpus else _CPU_STEPS)
         probe = probes[kind]
-        steps = planned_steps(part.options)
+        steps = plan.planned_steps[part.name]
         patches = steps * part.options.batch_size
         estimates.append(
             TrainingEstimate(

@@ -6,9 +6,10 @@ from functools import partial
 from iptdata.parallel import RayPool, serial_map
 from iptdata.studies.check import check_study
 from iptdata.studies.figure import svg
-from iptdata.studies.part import PartResult, finished_part, run_part
+from iptdata.studies.part import finished_part, run_part
 from iptdata.studies.plan import Part, StudyPlan, record_plan
 from iptdata.studies.report import markdown
+from iptdata.studies.results import PartResult
 from iptdata.training.events import Observer
 
 TABLE, FIGURE = "table.md", "figure.svg"

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -12,48 +12,13 @@ from iptdata.files.storage import Storage
 from iptdata.options import from_arguments, option, validate
 from iptdata.studies.plan import Measure, Part
 from iptdata.studies.records import read_json
+from iptdata.studies.results import MeasureResult, PartResult, recorded_result
 from iptdata.training.events import Observer, Observers, RunInfo
 from iptdata.training.result import RunResult, run_result
 from iptdata.training.run import run_training
 from iptdata.training.run_folder import RunFolder
 
 _TRAINED, _RESULTS, _SETTING = "trained.json", "results.json", "setting.txt"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasureResult(Measure):
-    """A measure and its result.
-
-    Attributes:
-        head: Head that the study requested, None for the task's own.
-        checkpoint: File name of the checkpoint.
-        psnr: Mean in dB on the channel that papers report, None if no image could be measured.
-        problems: Images that could not be measured, one line per image.
-    """
-
-    head: str | None
-    checkpoint: str
-    psnr: float | None
-    problems: Sequence[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartResult:
-    """Result of one part: finished, stopped or failed.
-
-    Attributes:
-        name: Name of the part.
-        training: The finished training, None if there is none.
-        results: Finished measures.
-        stopped: Whether it was stopped on request; the next call resumes it.
-        problem: Why it failed, "" otherwise.
-    """
-
-    name: str
-    training: RunResult | None = None
-    results: Sequence[MeasureResult] = ()
-    stopped: bool = False
-    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,9 +145,8 @@ def _finished_measures(part: Part) -> dict[str, MeasureResult]:
     for measure in part.measures:
         expected = asdict(measure) | {"head": part.head, "checkpoint": checkpoint, "problems": []}
         for entry in kept:
-            psnr = entry.get("psnr") if isinstance(entry, dict) else None
-            if (psnr is None or isinstance(psnr, float)) and entry == expected | {"psnr": psnr}:
-                found[measure.name] = MeasureResult(**entry)
+            if isinstance(entry, dict) and (result := recorded_result(entry, expected)) is not None:
+                found[measure.name] = result
     return found
 
 
@@ -200,6 +164,9 @@ def _measure(part: Part, measure: Measure, stop_requested: Callable[[], bool]) -
         checkpoint=os.path.basename(checkpoint),
         psnr=score.quoted,
         problems=list(score.problems),
+        input_psnr=score.quoted_input,
+        images=len(score.rows),
+        protocol=score.protocol,
     )
 
 

@@ -13,12 +13,13 @@ from iptdata.options import from_arguments
 from iptdata.shards.locations import absolute_path
 from iptdata.studies.options import StudyOptions
 from iptdata.studies.records import read_json
-from iptdata.studies.smoke import smoke_inputs
+from iptdata.studies.smoke import smoke_inputs, with_stand_ins
 from iptdata.studies.study import Cell, Study, load_study
 from iptdata.training.config import resolve
 from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import gpus
 from iptdata.training.run_folder import RunFolder
+from iptdata.training.streams import planned_steps
 
 _PLAN = "plan.json"
 _STUDY_DEFAULTS = {"keep": 1}  # one checkpoint per training
@@ -96,17 +97,41 @@ class StudyPlan:
         parts: Pre-trainings, then cells.
         out: Folder of the study.
         options: Options of the study.
+        stand_ins: Whether it is measured on patches of the sample photos in place of its benchmarks.
     """
 
     study: Study
     parts: Sequence[Part]
     out: str
     options: StudyOptions
+    stand_ins: bool = False
 
     @cached_property
     def storage(self) -> Storage:
         """The folder of the study."""
         return Storage(self.out)
+
+    @cached_property
+    def planned_steps(self) -> Mapping[str, int]:
+        """Steps of each training, by name of the part; reads the shards once.
+
+        Raises:
+            IptDataError: When shards are missing or cannot be read.
+        """
+        return {part.name: planned_steps(part.options) for part in self.parts if part.options is not None}
+
+    @property
+    def caution(self) -> str:
+        """What distinguishes it from the study itself, "" if nothing does."""
+        changes = []
+        if self.options.smoke and (self.study.smoke or self.study.smoke_models):
+            changes.append("small networks and short trainings")
+        if self.stand_ins:
+            changes.append("patches of the sample photos (stand-ins) in place of the benchmarks")
+        lines = [f"Smoke test, not a result of this study: {', '.join(changes)}"] if changes else []
+        if self.options.length != 1:
+            lines.append(f"Each training has {self.options.length:g} times its length in the study")
+        return ". ".join(lines)
 
     @property
     def gpus(self) -> int:
@@ -115,7 +140,8 @@ class StudyPlan:
 
 
 def plan_study(study: Study | str | os.PathLike[str], out: str | os.PathLike[str] | None = None, **options: Any) -> StudyPlan:
-    """Plan a study; with `smoke`, and neither `shards` nor `benchmarks`, the inputs are made from the sample photos in `out`.
+    """Plan a study; with `smoke`, and neither `shards` nor `benchmarks`, the inputs are made from the sample photos in `out`,
+    and measures are named after stand-ins, not after benchmarks.
 
     Args:
         study: A study, the name of a shipped one, or the path of a YAML file.
@@ -133,12 +159,14 @@ def plan_study(study: Study | str | os.PathLike[str], out: str | os.PathLike[str
     if "://" in folder:
         raise StudyError(f"{folder} is a URL, expected a local folder", argument="out")
     _check_settings(study, chosen.settings)
-    if chosen.smoke and not chosen.shards and chosen.benchmarks is None:
+    stand_ins = chosen.smoke and not chosen.shards and chosen.benchmarks is None
+    if stand_ins:
+        study = with_stand_ins(study)
         corpus, benchmarks = smoke_inputs(study, folder)
         chosen = replace(chosen, shards=(corpus,), benchmarks=benchmarks)
     parts = _pretrainings(study, folder, chosen)
     parts += _cells(study, folder, chosen, {part.name: part for part in parts})
-    return StudyPlan(study=study, parts=parts, out=folder, options=chosen)
+    return StudyPlan(study=study, parts=parts, out=folder, options=chosen, stand_ins=stand_ins)
 
 
 def record_plan(plan: StudyPlan) -> None:
@@ -252,11 +280,10 @@ def _benchmark_folders(study: Study, options: StudyOptions) -> dict[str, str]:
     """The folder of each benchmark."""
     if options.benchmarks is None:
         raise _missing("benchmarks", "a folder")
-    names = dict.fromkeys(name for cell in study.cells for measured in cell.measure.values() for name in measured)
-    folders = {name: os.path.abspath(os.path.join(options.benchmarks, name)) for name in names}
+    folders = {name: os.path.abspath(os.path.join(options.benchmarks, name)) for name in study.benchmarks}
     if missing := [name for name, path in folders.items() if not os.path.isdir(path)]:
         raise StudyError(
-            f"{options.benchmarks} does not contain {', '.join(missing)}, expected folders {', '.join(names)}",
+            f"{options.benchmarks} does not contain {', '.join(missing)}, expected folders {', '.join(folders)}",
             argument="benchmarks",
         )
     return folders

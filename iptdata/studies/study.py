@@ -82,6 +82,11 @@ class Study:
     smoke: Mapping[str, Any] = field(default_factory=dict)
     smoke_models: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def benchmarks(self) -> Sequence[str]:
+        """Names of the benchmarks, in the order of the cells."""
+        return list(dict.fromkeys(name for cell in self.cells for names in cell.measure.values() for name in names))
+
 
 def shipped_studies() -> dict[str, Path]:
     """Paths of the studies that ship with iptdata, by name."""

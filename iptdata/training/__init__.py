@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from iptdata.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from iptdata.training.events import Observer, Observers, RunInfo, StepRecord
+    from iptdata.training.events import Observer, Observers, RunInfo, StepRecord, ValidationRecord
     from iptdata.training.options import TrainOptions
     from iptdata.training.result import RunResult, run_result
     from iptdata.training.run import run_training, train
@@ -18,6 +18,7 @@ __all__ = [
     "RunResult",
     "StepRecord",
     "TrainOptions",
+    "ValidationRecord",
     "run_result",
     "run_training",
     "train",
@@ -32,6 +33,7 @@ __getattr__: Callable[[str], Any] = on_first_use(
         "RunResult": "result",
         "StepRecord": "events",
         "TrainOptions": "options",
+        "ValidationRecord": "events",
         "run_result": "result",
         "run_training": "run",
         "train": "run",

@@ -1,33 +1,52 @@
 """Config files of training runs: YAML with the fields of `TrainOptions`, and how layers of options are merged."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from iptdata.errors import TrainError, printable, shown
 from iptdata.options import from_mapping, from_yaml, options_of
+from iptdata.training.lr_schedule import LR_DROP, rate_after
 from iptdata.training.options import TrainOptions
+from iptdata.training.presets import PRESETS
 from iptdata.yaml_file import check_keys, read_mapping, read_value
 
 _OPTIONS = options_of(TrainOptions)
 _EXCLUSIVE = (("epochs", "steps"), ("checkpoint", "model"))
+_FOLLOWS = {"lr_after": "lr", "contrastive_temperature": "contrastive_form"}  # options whose defaults depend on another one
 
 
-def resolve(*layers: Mapping[str, Any]) -> TrainOptions:
+def resolve(*layers: Mapping[str, Any], lr_drop: float = LR_DROP) -> TrainOptions:
     """Merge layers of options: later layers win, and drop what they exclude; fields of the network are merged one by one.
 
-    A float or a list of names may be text, since YAML reads 5e-5 as text.
+    `lr_after` belongs to the `lr` of its layer, and `contrastive_temperature` to the form: a later layer that sets another
+    `lr`, and no `lr_after`, brings back the default. A preset is below all layers. A float or a list of names may be text,
+    since YAML reads 5e-5 as text.
 
     Args:
         layers: Values by name of the option; None is a value too, and means the option's default.
+        lr_drop: `lr_after` divided by `lr` where no layer sets it.
 
     Raises:
         TrainError: When a name is unknown or a value is not allowed.
     """
+    applied = with_preset(layers)
+    values = merged(*applied)
+    values |= {name: _following(applied, name, leader) for name, leader in _FOLLOWS.items()}
+    if values["lr_after"] is None:
+        values["lr_after"] = rate_after(_read("lr", values.get("lr", _OPTIONS["lr"].default)), lr_drop)
+    return TrainOptions(**{name: _read(name, value) for name, value in values.items()})
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """One layer that has the values of several: later ones win, and drop what they exclude.
+
+    Args:
+        layers: Values by name of the option; fields of the network are merged one by one.
+    """
     values: dict[str, Any] = {}
     for layer in layers:
-        check_options(layer, "")
         for one, other in _EXCLUSIVE:
             for given, dropped in ((one, other), (other, one)):
                 if layer.get(given) is not None and layer.get(dropped) is None:
@@ -36,7 +55,36 @@ def resolve(*layers: Mapping[str, Any]) -> TrainOptions:
         values |= layer
         if isinstance(network, Mapping) and isinstance(layer.get("network"), Mapping):
             values["network"] = {**network, **layer["network"]}
-    return TrainOptions(**{name: from_yaml(_OPTIONS[name], value, TrainError) for name, value in values.items()})
+    return values
+
+
+def with_preset(layers: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Replace the preset that the last of some layers names by its values, as a layer below all of them.
+
+    Raises:
+        TrainError: When a name is unknown.
+    """
+    name, others = None, []
+    for layer in layers:
+        check_options(layer, "")
+        name = _read("preset", layer.get("preset", name))
+        others.append({key: value for key, value in layer.items() if key != "preset"})
+    return others if name is None else [PRESETS[name], *others]
+
+
+def _following(layers: Sequence[Mapping[str, Any]], name: str, leader: str) -> Any:
+    """The value of an option from the last layer that sets it, if no later one gives its leader another value; else None."""
+    leading = None
+    for layer in reversed(layers):
+        own = None if layer.get(leader) is None else _read(leader, layer[leader])
+        if name in layer and (leading is None or own == leading):
+            return layer[name]
+        leading = own if leading is None else leading
+    return None
+
+
+def _read(name: str, value: Any) -> Any:
+    return from_yaml(_OPTIONS[name], value, TrainError)
 
 
 def read_config(path: str) -> dict[str, Any]:

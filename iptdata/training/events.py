@@ -1,5 +1,6 @@
 """Events of a training run, and the interface of those that observe it."""
 
+import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ class RunInfo:
         pairs: Number of pairs by task; None when it is not known.
         setting: Devices and precision.
         flops: Floating-point operations of a training step per patch, by task.
-        peak: Measured rate of matrix products in operations per second, summed over all ranks.
+        peak: Measured rate of the network's largest layers in operations per second, summed over all ranks; None on a CPU,
+            where other processes and its clock change the rate during a run.
         notes: What else the user should know, one line each.
     """
 
@@ -36,7 +38,7 @@ class RunInfo:
     pairs: Mapping[str, int | None]
     setting: str
     flops: Mapping[str, int]
-    peak: float
+    peak: float | None
     notes: tuple[str, ...]
 
 
@@ -69,6 +71,31 @@ class StepRecord:
     skipped: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class ValidationRecord:
+    """A validation: mean PSNR in dB of held-out pairs by task, RGB, rounded and clipped to 0..255.
+
+    Attributes:
+        step: Number of the step, from 1.
+        psnr: Of what the network restores.
+        input_psnr: Of the input, for super-resolution enlarged by MATLAB's bicubic interpolation; constant over a run.
+    """
+
+    step: int
+    psnr: Mapping[str, float]
+    input_psnr: Mapping[str, float]
+
+    @property
+    def mean(self) -> float:
+        """PSNR of what the network restores, averaged over the tasks."""
+        return math.fsum(self.psnr.values()) / len(self.psnr)
+
+    @property
+    def worse(self) -> tuple[str, ...]:
+        """Tasks whose restored patches are worse than the input, or not finite."""
+        return tuple(task for task, value in self.psnr.items() if not value >= self.input_psnr[task])
+
+
 class Observer:
     """Callbacks of a run, called on the first rank only; these do nothing."""
 
@@ -89,8 +116,8 @@ class Observer:
             clean: (N, 3, H, W), float, on 0..255.
         """
 
-    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
-        """Called after each validation with the mean PSNR in dB of held-out pairs by task."""
+    def on_validation(self, validation: ValidationRecord) -> None:
+        """Called after each validation."""
 
     def on_before_save(self, step: int) -> None:
         """Called before a checkpoint is written; records of earlier steps must be on disk when this returns."""
@@ -120,9 +147,9 @@ class Observers(Observer):
         for observer in self._observers:
             observer.on_pictures(step, task, corrupted, restored, clean)
 
-    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
+    def on_validation(self, validation: ValidationRecord) -> None:
         for observer in self._observers:
-            observer.on_validation(step, psnr)
+            observer.on_validation(validation)
 
     def on_before_save(self, step: int) -> None:
         for observer in self._observers:

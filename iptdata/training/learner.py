@@ -15,6 +15,7 @@ from iptdata.errors import ModelError, shown
 from iptdata.model.weights import matched, tensors_of
 from iptdata.stream.device import DeviceBatch
 from iptdata.stream.share import Share
+from iptdata.training.clipping import Per, clip_gradients
 from iptdata.training.contrastive import Form, contrastive_loss
 from iptdata.training.ranks import Ranks
 from iptdata.training.state import optimizer_state
@@ -42,12 +43,14 @@ class Contrast(NamedTuple):
         form: Which of the losses of `contrastive`.
         tokens: How many randomly sampled tokens per image are compared; None for all.
         seed: Seed of the sample.
+        temperature: Temperature of the loss; None for that of the form.
     """
 
     weight: float
     form: Form
     tokens: int | None
     seed: int
+    temperature: float | None = None
 
 
 class Learner:
@@ -66,6 +69,7 @@ class Learner:
         contrast: The contrastive part of the loss.
         bf16: Whether to run the network under bf16 autocast.
         clip: Maximum L2 norm of the gradient; None for no clipping.
+        clip_per: What has this norm: the gradient of the whole network, or of each of its tensors.
         ema: Decay of the running mean of the weights; None for no mean.
 
     Attributes:
@@ -89,6 +93,7 @@ class Learner:
         bf16: bool,
         clip: float | None,
         ema: float | None,
+        clip_per: Per = "network",
     ) -> None:
         self.model = model
         self.heads: dict[str, int] = dict(heads)
@@ -98,6 +103,7 @@ class Learner:
         self._parts = parts_of(batch_size, ranks.size, accumulate)
         self.contrast = contrast
         self._clip = clip
+        self._clip_per: Per = clip_per
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer: torch.optim.Adam = torch.optim.Adam(self._trained, betas=(0.9, 0.999), fused=True)
         self.mean: WeightAverage | None = None if ema is None else WeightAverage(model, ema)
@@ -171,7 +177,7 @@ class Learner:
             if sampled is not None:
                 tokens = tokens.gather(1, sampled[rows, :, None].expand(-1, -1, tokens.shape[-1]))
             with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.bf16 and tokens.is_cuda):
-                contrastive = contrastive_loss(tokens, self.contrast.form, self._ranks, counts)
+                contrastive = contrastive_loss(tokens, self.contrast.form, self._ranks, counts, self.contrast.temperature)
             contrastive = contrastive * (sum(counts) / self._share.batch_size)
         loss = l1 + self.contrast.weight * contrastive
         (self._ranks.size * loss).backward()  # DDP averages over the ranks, and each has a part of the sum
@@ -185,9 +191,7 @@ class Learner:
         Returns:
             A scalar on the device, 1 if both are finite, else 0.
         """
-        norm = nn.utils.get_total_norm([parameter.grad for parameter in self._trained if parameter.grad is not None])
-        if self._clip is not None:
-            nn.utils.clip_grads_with_norm_(self._trained, self._clip, norm)
+        norm = clip_gradients(self._trained, self._clip, self._clip_per)
         finite = (norm + loss).isfinite().float()
         for group in self.optimizer.param_groups:
             group["lr"] = lr

@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -14,12 +14,12 @@ from iptdata.errors import TrainFailed, one_line
 from iptdata.model.checkpoint import Checkpoint
 from iptdata.stream import DeviceStream
 from iptdata.stream.device import DeviceBatch
-from iptdata.training.events import Observer, StepRecord
+from iptdata.training.events import Observer, StepRecord, ValidationRecord
 from iptdata.training.ranks import Ranks
 from iptdata.training.run_folder import RunFolder
 from iptdata.training.setup import TrainingSetup
 from iptdata.training.state import TrainingState
-from iptdata.training.validation import held_out_psnr
+from iptdata.training.validation import Restore, held_out_psnr, unrestored
 
 _SAVE_SECONDS = 600.0
 _PICTURED_PATCHES = 4
@@ -115,6 +115,7 @@ class Loop:
         state = None if setup.training is None else TrainingState.of(setup.training)
         self._skipped_in_row = 0 if state is None else state.skipped_in_row
         self._best: float | None = None if state is None else state.best
+        self._input_psnr: Mapping[str, float] | None = None
         self._saved_step, self._saved_at = setup.start, now()
         self._must_stop = self._must_save = False
 
@@ -211,11 +212,18 @@ class Loop:
     def _validate(self) -> float:
         """PSNR in dB of held-out pairs, averaged over the tasks."""
         setup = self._setup
-        assert setup.validation is not None
+        if self._input_psnr is None:
+            self._input_psnr = self._held_out_psnr(unrestored(dict(zip(setup.config.tasks, setup.config.scales, strict=True))))
         with nullcontext() if setup.learner.mean is None else setup.learner.mean.in_place():
-            found = held_out_psnr(setup.learner.restore, setup.validation, setup.ranks, setup.options.validate_pairs)
-        self._observer.on_validation(self._step, found)
-        return math.fsum(found.values()) / len(found)
+            found = self._held_out_psnr(setup.learner.restore)
+        record = ValidationRecord(step=self._step, psnr=found, input_psnr=self._input_psnr)
+        self._observer.on_validation(record)
+        return record.mean
+
+    def _held_out_psnr(self, restore: Restore) -> dict[str, float]:
+        setup = self._setup
+        assert setup.validation is not None
+        return held_out_psnr(restore, setup.validation, setup.ranks, setup.options.validate_pairs)
 
     def _save(self, *, best: bool = False) -> None:
         self._must_save = False

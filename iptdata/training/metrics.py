@@ -18,7 +18,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[re
 from iptdata.errors import storage_errors
 from iptdata.files.locks import ignoring_unsupported_sync, sync_file
 from iptdata.regular_file import regular_size
-from iptdata.training.events import Observer, RunInfo, StepRecord
+from iptdata.training.events import Observer, RunInfo, StepRecord, ValidationRecord
 from iptdata.training.run_folder import METRICS, RunFolder
 
 _MAX_LINE = 100_000  # bytes
@@ -40,11 +40,11 @@ class MetricsFile(Observer):
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
     def on_step(self, step: StepRecord) -> None:
-        values = dataclasses.asdict(step).items()
-        self._write({name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values})
+        self._write(_finite(dataclasses.asdict(step)))
 
-    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
-        self._write({"step": step, "validation": dict(psnr)})
+    def on_validation(self, validation: ValidationRecord) -> None:
+        found = {"validation": validation.psnr, "input": validation.input_psnr}
+        self._write({"step": validation.step} | {name: _finite(values) for name, values in found.items()})
 
     def on_before_save(self, step: int) -> None:
         with storage_errors(self._path):
@@ -88,9 +88,10 @@ class TensorBoard(Observer):
         picture = summary.image(f"pairs/{task}", side_by_side(corrupted, restored, clean), dataformats="HWC")
         self._write(step, summary=picture)
 
-    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
-        for task, value in psnr.items():
-            self._add(step, f"psnr/{task}", value)
+    def on_validation(self, validation: ValidationRecord) -> None:
+        for task, value in validation.psnr.items():
+            self._add(validation.step, f"psnr/{task}", value)
+            self._add(validation.step, f"input_psnr/{task}", validation.input_psnr[task])
 
     def on_before_save(self, step: int) -> None:
         with storage_errors(self._root), ignoring_unsupported_sync():
@@ -109,6 +110,11 @@ class TensorBoard(Observer):
         with storage_errors(self._root):
             assert self._writer is not None
             self._writer.write_event(Event(step=step, wall_time=time.time(), **content))
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with None for numbers that are not finite, which JSON does not have."""
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}
 
 
 def side_by_side(*columns: torch.Tensor) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from iptdata.errors import TrainError
 from iptdata.options import option, validate
+from iptdata.training.lr_schedule import rate_after
 
 MODEL, EPOCHS = "ipt-base", 300
 
@@ -17,10 +18,10 @@ _NOT_EMPTY = r"(?s).+"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Options of a training run; the defaults are the paper's.
+    """Options of a training run; docs/training.md says which defaults are the paper's.
 
     `model` and `checkpoint` exclude each other, and so do `epochs` and `steps`; where neither is given, `model` is ipt-base and
-    `epochs` is 300.
+    `epochs` is 300. `preset` stands for values of other options and is None once these are merged (`config.resolve`).
 
     Raises:
         TrainError: When a value is not allowed, or options exclude each other.
@@ -50,9 +51,16 @@ class TrainOptions:
         expects="fields of the network, `name: value`",
         default_help="the preset as it is",
     )
+    preset: Literal["paper", "released-code"] | None = option(
+        None,
+        help="Values for schedule, loss and augmentation; a config file and other options take precedence over them.",
+        group=_PATHS,
+        choices={"paper": "what the IPT paper says", "released-code": "what the authors' training code for MindSpore does"},
+        default_help="none: the default of each option",
+    )
     checkpoint: str | None = option(
         None,
-        help="Checkpoint to initialize the weights from: the body, and the heads, tails and queries of the tasks it knows.",
+        help="Checkpoint or run to take the first weights from: the body, and heads, tails and queries of the tasks it knows.",
         group=_PATHS,
         metavar="FILE",
         pattern=_NOT_EMPTY,
@@ -116,13 +124,7 @@ class TrainOptions:
         min=0,
         max=2**63 - 1,
     )
-    batch_size: int = option(
-        256,
-        help="Pairs per step, summed over all GPUs.",
-        group=_SCHEDULE,
-        metavar="N",
-        min=1,
-    )
+    batch_size: int = option(256, help="Pairs per step, summed over all GPUs.", group=_SCHEDULE, metavar="N", min=1)
     accumulate: int = option(
         1,
         help="Split each batch into N parts and accumulate their gradients, to save memory. The contrastive loss then compares "
@@ -149,18 +151,15 @@ class TrainOptions:
         default_help="the length in epochs",
     )
     lr: float = option(
-        5e-5,
-        help="Learning rate for the first two thirds of the steps.",
-        group=_SCHEDULE,
-        metavar="RATE",
-        above=0,
+        5e-5, help="Learning rate for the first two thirds of the steps.", group=_SCHEDULE, metavar="RATE", above=0
     )
-    lr_after: float = option(
-        2e-5,
+    lr_after: float | None = option(
+        None,
         help="Learning rate for the last third of the steps.",
         group=_SCHEDULE,
         metavar="RATE",
         above=0,
+        default_help="0.4 times lr, as in the paper",
     )
     clip: float | None = option(
         None,
@@ -169,6 +168,15 @@ class TrainOptions:
         metavar="NORM",
         above=0,
         default_help="no clipping",
+    )
+    clip_per: Literal["network", "tensor"] = option(
+        "network",
+        help="What the norm of `clip` is taken of.",
+        group=_SCHEDULE,
+        choices={
+            "network": "the gradient of all weights together",
+            "tensor": "the gradient of each weight tensor on its own, as in the authors' MindSpore code",
+        },
     )
     ema: float | None = option(
         None,
@@ -203,6 +211,15 @@ class TrainOptions:
             "supcon": "supervised contrastive loss, as in the authors' MindSpore code",
         },
     )
+    contrastive_temperature: float | None = option(
+        None,
+        help="Temperature that divides the scalar products of tokens in the contrastive loss.",
+        group=_CONTRASTIVE,
+        metavar="T",
+        min=0.025,
+        max=1000,
+        default_help="1 for the paper's form, which has none; 0.07 for supcon, as in the authors' MindSpore code",
+    )
     contrastive_tokens: int | None = option(
         None,
         help="Compare only K randomly sampled tokens per image.",
@@ -230,12 +247,7 @@ class TrainOptions:
         default_help="on for a GPU",
     )
     save_every: int | None = option(
-        None,
-        help="Steps between checkpoints.",
-        group=_WATCH,
-        metavar="N",
-        min=1,
-        default_help="every ten minutes",
+        None, help="Steps between checkpoints.", group=_WATCH, metavar="N", min=1, default_help="every ten minutes"
     )
     keep: int = option(
         3,
@@ -250,27 +262,9 @@ class TrainOptions:
         group=_WATCH,
         default_help="off",
     )
-    split: str = option(
-        "val",
-        help="Split that holds the held-out pairs.",
-        group=_WATCH,
-        metavar="NAME",
-        pattern=_NOT_EMPTY,
-    )
-    validate_every: int = option(
-        1000,
-        help="Steps between validations.",
-        group=_WATCH,
-        metavar="N",
-        min=1,
-    )
-    validate_pairs: int = option(
-        1000,
-        help="Held-out pairs per task to validate on.",
-        group=_WATCH,
-        metavar="N",
-        min=1,
-    )
+    split: str = option("val", help="Split that holds the held-out pairs.", group=_WATCH, metavar="NAME", pattern=_NOT_EMPTY)
+    validate_every: int = option(1000, help="Steps between validations.", group=_WATCH, metavar="N", min=1)
+    validate_pairs: int = option(1000, help="Held-out pairs per task to validate on.", group=_WATCH, metavar="N", min=1)
     picture_every: int = option(
         1000,
         help="Steps between pictures of corrupted, restored and clean patches for TensorBoard.",
@@ -281,6 +275,10 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         validate(self, TrainError)
+        if self.preset is not None:
+            raise TrainError(
+                f"found {self.preset}, but a preset stands for other options", argument="preset", hint="Pass it to `train`"
+            )
         if self.checkpoint is not None and (self.model is not None or self.network):
             raise TrainError(
                 "cannot be combined with another network, since a checkpoint has its own",
@@ -293,6 +291,10 @@ class TrainOptions:
             object.__setattr__(self, "epochs", float(EPOCHS))
         if self.epochs is not None and self.steps is not None:
             raise TrainError(f"found both `epochs` ({self.epochs:g}) and `steps` ({self.steps})", hint="Pass only one of them")
+        if self.lr_after is None:
+            object.__setattr__(self, "lr_after", rate_after(self.lr))
+        if self.clip_per == "tensor" and self.clip is None:
+            raise TrainError("found tensor, but nothing is clipped", argument="clip_per", hint="Pass `clip` too")
 
     def plain(self) -> dict[str, Any]:
         """The values by name, in the order of the fields, as a config file holds them."""

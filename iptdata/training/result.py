@@ -4,9 +4,10 @@ import os
 from dataclasses import dataclass
 
 from iptdata.errors import TrainError
+from iptdata.model.run_files import BEST
 from iptdata.training.config import read_config, resolve
 from iptdata.training.metrics import training_seconds
-from iptdata.training.run_folder import BEST, CONFIG, RunFolder
+from iptdata.training.run_folder import CONFIG, RunFolder
 from iptdata.training.streams import planned_steps
 
 

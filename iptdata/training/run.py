@@ -13,16 +13,17 @@ from iptdata.errors import TrainError, TrainFinished
 from iptdata.files import Paths, path_list
 from iptdata.model.checkpoint import Checkpoint
 from iptdata.options import check_names, options_of
-from iptdata.training.config import config_text, read_config, resolve
+from iptdata.training.config import config_text, read_config, resolve, with_preset
 from iptdata.training.events import Observer, Observers, RunInfo
 from iptdata.training.loop import Loop, training_errors
+from iptdata.training.lr_schedule import LR_DROP
 from iptdata.training.metrics import MetricsFile, TensorBoard
 from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import Ranks, joined
 from iptdata.training.result import RunResult, result_of
 from iptdata.training.run_folder import CONFIG, LastCheckpoint, RunFolder, next_folder
 from iptdata.training.setup import TrainingSetup, set_up_run
-from iptdata.training.speed import matmul_rate, step_flops
+from iptdata.training.speed import layer_rate, step_flops
 
 
 def train(
@@ -75,17 +76,19 @@ def run_training(
     observer: Observer,
     *,
     defaults: Mapping[str, Any] = MappingProxyType({}),
+    lr_drop: float = LR_DROP,
     resume: bool | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> RunResult:
     """Train, or resume a run, with options in layers; see `train`.
 
     Args:
-        layers: Options by name; later layers win over earlier ones, all of them over those of the run to resume, and these over
-            `defaults`.
+        layers: Options by name; later layers win over earlier ones and over the preset that one of them names, all of them over
+            those of the run to resume, and these over `defaults`.
         out: Folder of the run; by default a new one, runs/<model>-<n>.
         observer: Called on the first rank only.
         defaults: Options of a new run that differ from those of `TrainOptions`.
+        lr_drop: `lr_after` divided by `lr` where it is not given.
         resume: As in `train`.
         stop_requested: As in `train`.
 
@@ -99,12 +102,14 @@ def run_training(
     if restarted and resume is False:
         resume = None  # earlier checkpoints were removed before torchrun restarted the run
     earlier = {} if out is None or resume is False else _earlier_options(RunFolder(out))
-    options = resolve(defaults, earlier, *layers)
+    options = resolve(defaults, earlier, *with_preset(layers), lr_drop=lr_drop)
     with joined(options.device) as ranks, ExitStack() as stack:
         folder = RunFolder(ranks.agreed(out or _new_folder(options)))
         if ranks.first:
             stack.enter_context(folder.claimed())
         checkpoint, damaged = _last_checkpoint(folder, ranks, resume)
+        if checkpoint is not None and options.checkpoint is not None and earlier.get("checkpoint") is not None:
+            options = replace(options, checkpoint=earlier["checkpoint"])  # where the weights came from, not what is there now
         setup = set_up_run(options, ranks, checkpoint)
         if setup.start >= setup.lr_schedule.steps:
             raise TrainFinished(
@@ -112,8 +117,8 @@ def run_training(
                 hint="Pass larger `steps` or `epochs` to continue, or `resume=False` to start over",
             )
         observers = Observer()
-        peak = matmul_rate(ranks.device, torch.bfloat16 if setup.learner.bf16 else torch.float32)
-        peak = float(ranks.add(torch.tensor(peak, device=ranks.device)))
+        with training_errors(ranks):
+            peak = _peak(setup)
         if ranks.first:
             folder.clean()
             if checkpoint is None:
@@ -174,7 +179,18 @@ def _last_checkpoint(folder: RunFolder, ranks: Ranks, resume: bool | None) -> tu
     return folder.load(step), damaged
 
 
-def _run_info(setup: TrainingSetup, folder: RunFolder, peak: float) -> RunInfo:
+def _peak(setup: TrainingSetup) -> float | None:
+    """Rate of the network's largest layers, summed over all ranks; None on a CPU."""
+    ranks, options = setup.ranks, setup.options
+    if ranks.device.type == "cpu":
+        return None
+    rows = max(1, options.batch_size // (ranks.size * options.accumulate))
+    dtype = torch.bfloat16 if setup.learner.bf16 else torch.float32
+    rate = layer_rate(setup.config, setup.patch_size, rows, ranks.device, dtype)
+    return float(ranks.add(torch.tensor(rate, device=ranks.device)))
+
+
+def _run_info(setup: TrainingSetup, folder: RunFolder, peak: float | None) -> RunInfo:
     options = setup.options
     return RunInfo(
         root=folder.root,

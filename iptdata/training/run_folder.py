@@ -1,7 +1,6 @@
 """The folder of a run: options, checkpoints and metrics."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +9,11 @@ from dataclasses import dataclass, field
 from iptdata.errors import CheckpointDamaged, ModelError, TrainError, storage_errors
 from iptdata.files.storage import TEMPORARY_SUFFIX, Storage
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from iptdata.model.run_files import BEST, CHECKPOINTS, checkpoint_name, steps_in
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
-BEST = "best.pt"
-_FOLDER = "checkpoints"
 _DAMAGED = ".damaged"
-_NAME = re.compile(r"step-(\d{8})\.pt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +74,11 @@ class RunFolder:
 
     def steps(self) -> list[int]:
         """Steps that there are checkpoints of, ascending."""
-        return sorted(int(found[1]) for name in self.storage.names(_FOLDER) if (found := _NAME.fullmatch(name)))
+        return steps_in(self.storage.names(CHECKPOINTS))
 
     def checkpoint_path(self, step: int) -> str:
         """Path of the checkpoint of a step, whether it exists or not."""
-        return self.path(_name(step))
+        return self.path(checkpoint_name(step))
 
     def last(self) -> "LastCheckpoint":
         """Load the last checkpoint that is not damaged."""
@@ -154,26 +151,22 @@ class RunFolder:
                     shutil.copyfile(path, link)
                 os.replace(link, target)
         for old in self.steps()[:-keep]:
-            self.storage.remove(_name(old))
+            self.storage.remove(checkpoint_name(old))
         return path
 
     def clean(self) -> None:
         """Remove files that a killed process left incomplete."""
-        for folder in ("", _FOLDER):
+        for folder in ("", CHECKPOINTS):
             self.storage.remove_partial(folder)
 
     def clear(self) -> None:
         """Remove an earlier run's checkpoints and metrics."""
-        for name in self.storage.names(_FOLDER):
-            if _NAME.fullmatch(name.removesuffix(_DAMAGED)):
-                self.storage.remove(f"{_FOLDER}/{name}")
+        for name in self.storage.names(CHECKPOINTS):
+            if steps_in([name.removesuffix(_DAMAGED)]):
+                self.storage.remove(f"{CHECKPOINTS}/{name}")
         for name in self.storage.names():
             if name in (BEST, METRICS) or name.startswith("events.out.tfevents."):
                 self.storage.remove(name)
-
-
-def _name(step: int) -> str:
-    return f"{_FOLDER}/step-{step:08d}.pt"
 
 
 def next_folder(parent: str, name: str) -> str:

@@ -14,8 +14,9 @@ from iptdata.model.transfer import for_tasks, freeze_body
 from iptdata.shards.locations import absolute_path
 from iptdata.stream import DeviceStream, PairStream, Preparation
 from iptdata.stream.augment import Augment
+from iptdata.training.clipping import Per
 from iptdata.training.compiled import compile_error, compile_in_place
-from iptdata.training.contrastive import Form, check_size
+from iptdata.training.contrastive import TEMPERATURES, Form, check_size
 from iptdata.training.learner import Contrast, Learner, parts_of
 from iptdata.training.lr_schedule import LrSchedule, make_lr_schedule
 from iptdata.training.options import TrainOptions
@@ -78,7 +79,7 @@ def set_up_run(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | Non
     pairs.load_state_dict(ranks.agreed(pairs.state_dict()))  # all ranks must have the shards and shuffle of the first
     patch_size, scales = shapes_of(options, pairs)
     torch.manual_seed(options.seed)
-    model, source_notes = _make_network(options, scales, patch_size, checkpoint)
+    model, source, source_notes = _make_network(options, scales, patch_size, checkpoint)
     config: Config = model.config  # pyright: ignore[reportAssignmentType]
     if options.freeze == "body":
         freeze_body(model)
@@ -93,8 +94,10 @@ def set_up_run(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | Non
         options=replace(
             options,
             shards=tuple(map(absolute_path, options.shards)),
+            checkpoint=source,
             tasks=config.tasks,
             contrastive=contrast.weight,
+            contrastive_temperature=contrast.temperature,
             precision="bf16" if learner.bf16 else "fp32",
         ),
         ranks=ranks,
@@ -112,17 +115,22 @@ def set_up_run(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | Non
 
 def _make_network(
     options: TrainOptions, scales: Mapping[str, int], patch_size: int, checkpoint: Checkpoint | None
-) -> tuple[nn.Module, list[str]]:
-    """Make the network of the run's checkpoint, or a new one whose weights may come from another checkpoint; and notes."""
+) -> tuple[nn.Module, str | None, list[str]]:
+    """Make the network of the run's checkpoint, or a new one whose weights may come from another checkpoint.
+
+    Returns:
+        The network; the file that its first weights came from, None if they were random; and notes.
+    """
     if checkpoint is not None:
         _check_network(options, scales, patch_size, checkpoint.config)
-        return checkpoint.model(), []
+        return checkpoint.model(), options.checkpoint, []
     if options.model is not None:
-        return make_model(preset(options.model, scales, patch_size, **options.network)), []
+        return make_model(preset(options.model, scales, patch_size, **options.network)), None, []
     assert options.checkpoint is not None
-    model, new_tasks = for_tasks(load_checkpoint(options.checkpoint), scales, patch_size)
+    source = load_checkpoint(options.checkpoint)
+    model, new_tasks = for_tasks(source, scales, patch_size)
     new_parts = f"; head, tail and query of {', '.join(new_tasks)} are new" if new_tasks else ""
-    return model, [f"weights of {options.checkpoint}{new_parts}"]
+    return model, source.path, [f"weights of {source.path}{new_parts}"]
 
 
 def _check_network(options: TrainOptions, scales: Mapping[str, int], patch_size: int, config: Config) -> None:
@@ -187,7 +195,8 @@ def _make_contrast(options: TrainOptions, config: Config, ranks: Ranks) -> tuple
             notes.append(
                 f"the contrastive loss compares the {sum(parts[0])} images within a part, not all {options.batch_size}"
             )
-    return Contrast(weight, form, options.contrastive_tokens, options.seed), notes
+    temperature = options.contrastive_temperature or TEMPERATURES[form]
+    return Contrast(weight, form, options.contrastive_tokens, options.seed, temperature), notes
 
 
 def _make_learner(model: nn.Module, config: Config, contrast: Contrast, options: TrainOptions, ranks: Ranks) -> Learner:
@@ -200,6 +209,7 @@ def _make_learner(model: nn.Module, config: Config, contrast: Contrast, options:
         contrast=contrast,
         bf16=options.precision == "bf16" or (options.precision == "auto" and ranks.device.type == "cuda"),
         clip=options.clip,
+        clip_per=cast(Per, options.clip_per),
         ema=options.ema,
     )
 

@@ -1,11 +1,15 @@
 """Operations of a network and the rate of a device, so that a run can show the share of the rate that it uses."""
 
 import time
+from collections.abc import Callable
 
 import torch
+import torch.nn.grad
 from torch import nn
+from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
+from iptdata.model.ipt import IPTConfig
 from iptdata.model.presets import Config, make_model
 from iptdata.model.transfer import freeze_body
 
@@ -35,16 +39,57 @@ def step_flops(config: Config, patch_size: int, *, frozen: bool = False) -> dict
     return found
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of square matrix products, the best of several: an upper bound for the rate of a network."""
-    side = 8192 if device.type == "cuda" else 1024
+def layer_rate(config: Config, patch_size: int, rows: int, device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of the layers that take most of a network's time, on their own, at the sizes that they have in it.
+
+    For IPT the products of the first linear layer of an MLP, for EDSR a convolution of the body, forward and backward. The best
+    of several measurements counts, so that it is an upper bound for the rate of the network on an otherwise idle device.
+
+    Args:
+        config: Configuration of the network.
+        patch_size: Side of a corrupted patch.
+        rows: Patches that are processed at once.
+        device: Device to measure.
+        dtype: Type of the products: that of autocast, where it is enabled.
+
+    Returns:
+        Operations per second, 2 per multiply-add.
+    """
     generator = torch.Generator(device).manual_seed(0)  # leaves the run's random state unchanged
-    left, right = (torch.randn(side, side, device=device, dtype=dtype, generator=generator) for _ in range(2))
-    best, end = float("inf"), time.perf_counter() + _SECONDS
-    while best == float("inf") or time.perf_counter() < end:
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, device=device, dtype=dtype, generator=generator)
+
+    if isinstance(config, IPTConfig):
+        tokens = rows * config.tokens
+        operations = 2 * tokens * config.width * 4 * config.width
+        x, weight, slope = (
+            random(tokens, config.width),
+            random(4 * config.width, config.width),
+            random(tokens, 4 * config.width),
+        )
+        calls = [lambda: torch.mm(x, weight.T), lambda: torch.mm(slope, weight), lambda: torch.mm(slope.T, x)]
+    else:
+        feats = config.n_feats
+        operations = 2 * rows * patch_size**2 * 9 * feats**2
+        pixels = random(rows, feats, patch_size, patch_size).to(memory_format=torch.channels_last)
+        kernel, slopes = random(feats, feats, 3, 3), torch.empty_like(pixels).copy_(pixels)
+        calls = [
+            lambda: conv2d(pixels, kernel, padding=1),
+            lambda: torch.nn.grad.conv2d_input(pixels.shape, kernel, slopes, padding=1),
+            lambda: torch.nn.grad.conv2d_weight(pixels, kernel.shape, slopes, padding=1),
+        ]
+    return operations / min(_shortest(call, device) for call in calls)
+
+
+def _shortest(call: Callable[[], torch.Tensor], device: torch.device) -> float:
+    """Seconds of the fastest of at least two calls, within a share of the time for all measurements."""
+    times: list[float] = []
+    end = time.perf_counter() + _SECONDS / 3
+    while len(times) < 2 or time.perf_counter() < end:
         start = time.perf_counter()
-        torch.mm(left, right)
+        call()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return 2 * side**3 / best
+        times.append(time.perf_counter() - start)
+    return min(times)

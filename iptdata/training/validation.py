@@ -1,9 +1,11 @@
 """Validation: PSNR on pairs that the network is not trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 
+from iptdata.degradations.enlarge import enlarged
 from iptdata.image.psnr import MAX_DB, psnr_from_mse_tensor
 from iptdata.stream import PairStream
 from iptdata.training.ranks import Ranks
@@ -24,6 +26,23 @@ def patch_psnr(restored: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
     difference = restored.double().round().clamp(0, 255) - clean.double()
     error = difference.square().mean((1, 2, 3))
     return psnr_from_mse_tensor(error).clamp(max=MAX_DB)
+
+
+def unrestored(scales: Mapping[str, int]) -> Restore:
+    """The input as it is, or enlarged by MATLAB's bicubic interpolation: what a network has to be better than.
+
+    Args:
+        scales: Scale by task.
+    """
+
+    def restore(corrupted: torch.Tensor, task: str) -> torch.Tensor:
+        if scales[task] == 1:
+            return corrupted
+        patches = corrupted.byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        full = np.stack(list(enlarged(patches, scales[task])))
+        return torch.from_numpy(full).permute(0, 3, 1, 2).to(corrupted.device)
+
+    return restore
 
 
 def held_out_psnr(restore: Restore, stream: PairStream, ranks: Ranks, max_pairs: int) -> dict[str, float]:

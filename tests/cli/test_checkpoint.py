@@ -33,7 +33,7 @@ def test_in_and_out_again(released: Path, tmp_path: Path) -> None:
     ours, tensors, back = (tmp_path / name for name in ("ours.pt", "weights.safetensors", "back.pt"))
     shown = run("checkpoint", "import", released, "--out", ours)
     assert "head 2       sr4, scale 4" in shown
-    assert "head 5       rain, scale 1" in shown
+    assert "head 3       rain, scale 1" in shown
     assert "training     none" in run("checkpoint", "show", ours)
     run("checkpoint", "export", ours, "--out", tensors)
     run("checkpoint", "export", ours, "--out", back)

@@ -72,6 +72,10 @@ def test_errors_are_spelled_in_flags() -> None:
     error = IptDataError("found 8, more than `rate`", argument="batch_size", hint="Try `batch_size=N` or `resume=False`")
     result = run(fail=error)
     assert result.stderr == "iptdata: --batch-size: found 8, more than --rate. Try --batch-size N or --no-resume.\n"
+    only_here = IptDataError("is damaged", hint="Restore it, or build it again, or skip it with `on_error='skip'`")
+    assert run(fail=only_here).stderr == "iptdata: is damaged. Restore it, or build it again.\n"
+    both = IptDataError("is finished", hint="Pass a larger `rate`, or `resume=False` to start over")
+    assert run(fail=both).stderr == "iptdata: is finished. Pass a larger --rate, or --no-resume to start over.\n"
     other = run(fail=IptDataError("is missing", argument="elsewhere"))
     assert other.stderr == "iptdata: elsewhere: is missing\n"
 

@@ -27,16 +27,38 @@ def benchmark(tmp_path: Path) -> Path:
     return tmp_path / "Set5"
 
 
-def test_a_baseline_beside_the_paper(benchmark: Path) -> None:
-    result = iptdata("eval", "--baseline", "bicubic", "--task", "sr2", "--task", "sr4", "--benchmark", benchmark, benchmark)
+def test_a_baseline_and_what_was_published(benchmark: Path) -> None:
+    for number in (3, 4):
+        save(benchmark / "HR" / f"{number}.png", natural_image(60, 70, number))
+    command = ("eval", "--baseline", "bicubic", "--task", "sr2", "--task", "sr4", "--benchmark", benchmark)
+    result = iptdata(*command, benchmark, "--beside", "swinir,EDSR", "--beside", "hat")
     assert result.exit_code == 0
-    lines = [line for line in result.stdout.splitlines() if "Set5" in line]
-    assert [line.split()[:3] for line in lines] == [["Set5", task, "3"] for task in ("sr2", "sr2", "sr4", "sr4")]
-    assert [line.split()[-2] for line in lines] == ["38.37", "38.37", "32.64", "32.64"]
-    y, difference = float(lines[0].split()[3]), float(lines[0].split()[-1])
-    assert difference == pytest.approx(y - 38.37, abs=0.011)
-    assert max(map(len, result.stdout.splitlines()[:8])) <= 80
-    assert "sr4: super-resolution, PSNR reported on luma (BT.601), 4-pixel border excluded" in result.stdout
+    means, published = result.stdout.split("Published PSNR")
+    assert [line.split()[:3] for line in means.splitlines() if "Set5" in line] == [
+        ["Set5", task, "5"] for task in ("sr2", "sr2", "sr4", "sr4")
+    ]
+    rows = [line.split() for line in published.splitlines() if line.startswith(" Set5")]
+    assert [(row[1], row[2], row[4]) for row in rows[:4]] == [
+        ("sr2", "IPT", "38.37"),
+        ("sr2", "SwinIR", "38.42"),
+        ("sr2", "EDSR", "38.11"),
+        ("sr2", "HAT", "38.63"),
+    ]
+    assert [row[2] for row in rows] == ["IPT", "SwinIR", "EDSR", "HAT"] * 4
+    y = float(next(line for line in means.splitlines() if "sr4" in line).split()[4])
+    assert float(rows[-1][5]) == y
+    assert float(rows[-1][6]) == pytest.approx(y - 33.04, abs=0.011)
+    assert max(len(line) for line in result.stdout.splitlines() if line.startswith(" ")) <= 80
+    assert "sr4: super-resolution, PSNR reported on luma (Y), 4-pixel border excluded; Y of BT.601" in result.stdout
+    assert [published.count(f"\n[{number}] ") for number in range(1, 6)] == [1, 1, 1, 1, 0]
+    few = iptdata("eval", "--baseline", "bicubic", "--task", "sr3", "--benchmark", benchmark)
+    assert "IPT" in few.stdout
+    assert "SwinIR" not in few.stdout
+
+
+def test_published_methods_that_do_not_exist_are_found_before_anything_is_measured(benchmark: Path) -> None:
+    command = ("eval", "--baseline", "bicubic", "--task", "sr2", "--benchmark", benchmark / "nowhere")
+    assert_refused(iptdata(*command, "--beside", "Swin"), "--beside: found 'Swin', expected one of SwinIR, DRUNet, EDSR, HAT")
 
 
 def test_a_network_and_every_output(benchmark: Path, ipt_file: str, tmp_path: Path) -> None:  # noqa: F811
@@ -44,7 +66,7 @@ def test_a_network_and_every_output(benchmark: Path, ipt_file: str, tmp_path: Pa
     result = iptdata("eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark, *outputs)
     assert result.exit_code == 0
     (score,) = json.loads(result.stdout)
-    assert score["mean"]["psnr_rgb"] == pytest.approx(score["mean"]["input_psnr"], abs=1e-9)
+    assert score["mean"]["psnr_rgb"] == pytest.approx(score["mean"]["input_psnr_rgb"], abs=1e-9)
     assert score["mean"]["quoted"] == score["mean"]["psnr_rgb"]
     assert [image["name"] for image in score["images"]] == ["0", "1", "2"]
     rows = list(csv.DictReader((tmp_path / "a.csv").open()))
@@ -52,8 +74,11 @@ def test_a_network_and_every_output(benchmark: Path, ipt_file: str, tmp_path: Pa
     for number in range(3):
         restored = np.asarray(Image.open(tmp_path / "images" / "Set5" / "noise30" / f"{number}.png")).astype(int)
         assert (restored - natural_image(60, 70, number)).std() == pytest.approx(28, abs=3)
+    assert [float(row["input_psnr_y"]) for row in rows] == [image["input_psnr_y"] for image in score["images"]]
+    assert score["published"] == []  # Set5 has no figures for noise
     shown = iptdata("eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark).stdout
-    assert "difference" in shown
+    assert "input" in shown
+    assert "Published" not in shown
     assert "\u2026" not in shown
     both = iptdata("eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark, "--markdown", "--no-clip")
     assert re.search(r"\| Set5 \| noise30 \| 3 \|", both.stdout)
@@ -89,6 +114,18 @@ def test_all_tasks_of_a_checkpoint_on_what_has_images_for_them(benchmark: Path, 
     assert_refused(iptdata("eval", "--checkpoint", ipt_file, "--benchmark", benchmark / "empty"), "empty has no images for")
 
 
+def test_a_benchmark_that_cannot_be_used_is_one_line(benchmark: Path, ipt_file: str) -> None:  # noqa: F811
+    command = ("eval", "--checkpoint", ipt_file, "--benchmark")
+    for bad, message in ((benchmark / "nope", "nope does not exist"), (benchmark / "two", "same name without extension")):
+        if bad.name == "two":
+            save(bad / "a.jpg", natural_image(40, 40))
+            save(bad / "a.png", natural_image(40, 40))
+        result = iptdata(*command, bad)
+        assert result.exit_code == 2
+        assert result.stderr.count(message) == 1
+    assert_refused(iptdata(*command, benchmark, benchmark / "nope"), "nope does not exist")
+
+
 def test_numbers_are_shown_before_a_file_fails(benchmark: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     command = ["eval", "--baseline", "bicubic", "--task", "sr2", "--benchmark", benchmark, "--csv", tmp_path / "file" / "a.csv"]
@@ -109,7 +146,7 @@ def test_an_image_that_cannot_be_measured(benchmark: Path) -> None:
     assert result.exit_code == 1
     assert "! Set5: HR/1.png: unreadable" in result.stderr
     assert "2 of 3 *" in result.stdout
-    assert "* partial: some images could not be measured" in result.stdout
+    assert "Partial (*): some images could not be measured" in result.stdout
 
 
 def test_photos(tmp_path: Path, edsr_file: str) -> None:  # noqa: F811

@@ -48,7 +48,7 @@ def test_summary_in_a_narrow_terminal(looked_at: Path) -> None:  # noqa: F811
     assert lines[1].startswith(
         "80 pairs, 48x48 clean and 48x48 corrupted; 3 classes; 3 shards, 1.3 MB; 3/3 units complete; seed 0"
     )
-    table = [line for line in lines if "layer_mean" in line or "PSNR" in line]
+    table = [line for line in lines if "layer_mean" in line or "PSNR (dB)" in line]
     assert len(table) == 2
     assert all(len(line.rstrip()) <= 80 and len(line.split()) >= 8 for line in table)
     assert "…" not in "".join(lines)

@@ -18,7 +18,9 @@ def test_a_study_of_any_name_is_shown(name: str, capsys: pytest.CaptureFixture[s
     monkeypatch.setattr("iptdata.cli.views.study.notes_of", lambda *_: [name])
     monkeypatch.setattr("iptdata.cli.views.study.problems", lambda *_: [name])
     study = SimpleNamespace(name=name, question=name)
-    plan: Any = SimpleNamespace(study=study, parts=[], out=name, storage=SimpleNamespace(path=lambda file: f"{name}/{file}"))
+    plan: Any = SimpleNamespace(
+        study=study, caution=name, parts=[], out=name, storage=SimpleNamespace(path=lambda file: f"{name}/{file}")
+    )
     with StudyProgress(plan) as progress:
         run: Any = SimpleNamespace(root=f"runs/{name}", steps=3, step=0)
         progress.on_start(run)
@@ -32,8 +34,8 @@ def test_a_study_of_any_name_is_shown(name: str, capsys: pytest.CaptureFixture[s
 def test_names_in_markdown_and_json_do_not_reach_the_terminal(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("iptdata.cli.views.scores._cells", lambda score: (name,) * 10)
-    score: Any = SimpleNamespace(protocol=SimpleNamespace(caption=name), problems=())
+    monkeypatch.setattr("iptdata.cli.views.scores._cells", lambda score: (name,) * 9)
+    score: Any = SimpleNamespace(protocol=SimpleNamespace(caption=name, scale=1), problems=())
     print_markdown([score])
     print_json({name: name})
     assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))

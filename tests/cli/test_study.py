@@ -1,5 +1,6 @@
 """`iptdata study` as a user meets it."""
 
+import json
 import re
 import signal
 import subprocess
@@ -34,25 +35,45 @@ def test_each_study_of_the_paper_on_the_sample_photos(name: str, tmp_path: Path)
     study = load_study(name)
     shown = iptdata("study", name, "--smoke", "--out", tmp_path)
     table = (tmp_path / "table.md").read_text()
-    rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    heading, _, inputs, *rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("| ")]
     assert len(rows) == len({(cell.series, cell.x) for cell in study.cells}) + len(study.pretrain)
-    panels = {f"{task} {one}" for cell in study.cells for task, names in cell.measure.items() for one in names}
-    measured = [cell.strip() for row in rows for cell in row.split("|")[-1 - len(panels) : -1] if cell.strip()]
-    assert len(measured) == sum(len(names) for cell in study.cells for names in cell.measure.values())
-    assert all(5 < float(value) < 60 for value in measured)
+    names = {one: f"stand-in {number}" for number, one in enumerate(study.benchmarks, 1)}
+    panels = {f"{task} {names[one]}" for cell in study.cells for task, measured in cell.measure.items() for one in measured}
+    measured = [cell.strip() for row in rows for cell in row[-len(panels) :] if cell.strip()]
+    assert len(measured) == sum(len(ones) for cell in study.cells for ones in cell.measure.values())
+    assert all(5 < float(value.removeprefix("!")) < 60 for value in measured)
     assert study.question in table
     assert all(value in shown for value in measured)
+    assert all(10 < float(value) < 60 for value in inputs[-len(panels) :])
+    assert {cell.strip().rpartition(" (")[0] for cell in heading[-len(panels) :]} == panels
     figure = (tmp_path / "figure.svg").read_text()
     assert figure.startswith("<svg")
     assert study.question in figure
     assert all(panel in figure for panel in panels)
+    for text in (shown, table, figure):
+        assert "Smoke test, not a result of this study" in text
+        assert not [one for one in study.benchmarks if one in text], "no benchmark was measured"
+
+
+def test_stand_ins_in_json(small: list[object], tmp_path: Path) -> None:
+    found = json.loads(iptdata("study", small[0], "--smoke", "--json", "--out", tmp_path / "smoke"))
+    assert found["stand_ins"] is True
+    assert "patches of the sample photos (stand-ins) in place of the benchmarks" in found["caution"]
+    (column,) = found["columns"]
+    assert (column["name"], column["channel"], column["images"]) == ("noise30 stand-in 1", "RGB", 2)
+    assert "Kodak" not in json.dumps(found)
+    assert [part["planned_steps"] for part in found["parts"]] == [3, 3, None, 2]
+    for part in found["parts"]:
+        for result in part["results"]:
+            assert result["input_psnr"] == column["input_psnr"]
+            assert result["worse_than_input"] is (result["psnr"] < result["input_psnr"])
 
 
 def test_the_hours_it_needs(small: list[object], tmp_path: Path) -> None:
     shown = iptdata("study", *small, "--dry-run", "--set", "device=cpu")
-    assert re.search(r"from-scratch-noise30 +3 +12 +[\d,.]+ +\S+ +\S+ *\n", shown)
-    assert re.search(r"[\d.e-]+ hours on this CPU, at batches of 8", shown)
-    assert re.search(r"[\d.e-]+ hours on a GPU that reaches 100 TFLOP/s", shown)
+    assert re.search(r"from-scratch-noise30 +3 +12 +[\d,.]+ +\S+ +\d\.\d s *\n", shown)
+    assert re.search(r"\d\.\d s on this CPU, at batches of 8", shown)
+    assert re.search(r"\d\.\d s on a GPU that reaches 100 TFLOP/s", shown)
     assert not (tmp_path / "out").exists()
 
 

@@ -4,10 +4,13 @@ import re
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from iptdata.cli.views.training import TrainProgress
+from iptdata.training.events import RunInfo, StepRecord
 from tests.cli.test_commands import fails, iptdata
 from tests.conftest import start_iptdata
 from tests.training.watch import metrics, reached
@@ -23,11 +26,13 @@ def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
     shards = sorted(training_corpus.glob("*/train/*.tar"))
     result = iptdata("train", "--shards", *shards, *SMALL, "--steps", 12, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert re.search(r"ipt-tiny: 0\.\d M parameters; .*fp32, .* TFLOP/s in matrix products", result.stderr)
+    assert re.search(r"ipt-tiny: 0\.\d M parameters; CPU, \d+ threads, fp32\n", result.stderr)
     assert "pairs: noise30 56, rain 56, sr2 56" in result.stderr
     assert "12 steps of 4 pairs (0.8571 epochs); writing to runs/ipt-tiny-1" in result.stderr
     assert re.search(r"about .* to go, at [\d.,]+ patches/s", result.stderr)
-    assert re.search(r"12/12 .* L1 [\d.]+  contrastive [\d.]+  .* patches/s .*\(\d+%\)  wait [\d.]+%  lr 2e-05", result.stderr)
+    assert re.search(
+        r"12/12 .* L1 [\d.]+  contrastive [\d.]+  .* patches/s  [\d.e-]+ TFLOP/s  wait [\d.]+%  lr 2e-05", result.stderr
+    )
     assert re.search(r"rain +\d +[\d.]+ +[\d.]+", result.stdout)
     assert [line["step"] for line in metrics(tmp_path / "runs" / "ipt-tiny-1")] == list(range(1, 13))
     (go_on,) = re.findall(r"Continue: iptdata (train --out \S+)", result.stderr)
@@ -48,6 +53,63 @@ def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
     saved = metrics(tmp_path / "runs" / "finetune-rain-1")
     assert len(saved) == 30 * 7
     assert {line["lr"] for line in saved} == {2e-5}
+
+
+def test_a_run_ends_with_commands_to_paste(training_corpus: Path, tmp_path: Path) -> None:
+    """Quoted for a shell; a run that is worse than its input says so, in the log and in the table."""
+    run = tmp_path / "my run"
+    options = ("--shards", training_corpus, *SMALL, "--steps", 2, "--task", "rain,noise30", "--validate", "--out", run)
+    result = iptdata("train", *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"step 2: held-out PSNR in dB \(of the input\): rain [\d.]+ \([\d.]+\), noise30 ", result.stderr)
+    assert "! rain, noise30: the network's output is worse than its input" in result.stderr
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert re.search(r"(rain|noise30) +\d +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +worse than its input", result.stdout)
+    quoted = f"'{run}'"
+    assert f"iptdata eval --checkpoint {quoted} --benchmark DIR\n" in result.stderr
+    assert f"iptdata restore PHOTO --checkpoint {quoted} --task rain --out restored\n" in result.stderr
+    more = iptdata("train", "--out", run, "--steps", 3, "--json", cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    assert "iptdata eval" not in more.stderr
+
+
+def test_flags_take_precedence_over_set_and_config_and_these_over_the_preset(training_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("{preset: paper, augment: flips, lr: 1e-4, lr_after: 1e-4, keep: 7, seed: 3}")
+    options = ("--shards", training_corpus, *SMALL, "--config", "c.yaml", "--steps", 1, "--out", "run")
+    layers = ("--preset", "released-code", "--accumulate", 2, "--set", "keep=8", "--set", "seed=4", "--seed", 5, "--lr", "1e-3")
+    result = iptdata("train", *options, *layers, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    found = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    wanted = {"preset": None, "augment": "flips", "lr": 1e-3, "lr_after": 4e-4, "keep": 8, "seed": 5, "accumulate": 2}
+    wanted |= {
+        "contrastive_form": "supcon",
+        "contrastive_temperature": 0.07,
+        "clip": 1.0,
+        "clip_per": "tensor",
+        "batch_size": 4,
+    }
+    assert {name: found[name] for name in wanted} == wanted
+    again = iptdata("train", "--out", "run", "--steps", 2, "--lr", "2e-3", "--set", "lr_after=1e-3", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    changed = {"steps": 2, "lr": 2e-3, "lr_after": 1e-3}  # --set belongs to the flags beside it
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == found | changed
+
+
+@pytest.mark.parametrize(("peak", "shown"), [(4e12, "2 TFLOP/s (50%)"), (None, "2 TFLOP/s  wait")])
+def test_the_share_of_a_rate_is_shown_where_there_is_a_rate(
+    peak: float | None, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts: dict[str, Any] = {"parameters": 1, "step": 0, "steps": 3, "epochs": None, "batch_size": 4, "pairs": {"rain": 8}}
+    run = RunInfo(root="r", model="m", setting="GPU", flops={"rain": 10**10}, peak=peak, notes=(), **counts)
+    losses: dict[str, Any] = {"loss": 1.0, "l1": 1.0, "contrastive": 0.0, "lr": 1.0, "data_wait": 0.0, "skipped": False}
+    progress = TrainProgress()
+    progress.on_start(run)
+    for step in (1, 2, 3):
+        progress.on_step(StepRecord(step=step, epoch=None, task="rain", patches_per_s=200.0, **losses))
+    told = capsys.readouterr().err
+    assert shown in told
+    assert ("TFLOP/s in its largest layers" in told) == (peak is not None)
 
 
 def test_a_run_that_fails_before_its_first_step_has_nothing_to_tell(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,6 +167,8 @@ def test_a_config_file_says_what_flags_say(training_corpus: Path, tmp_path: Path
         ([], "missing, expected corpora, folders, tars, globs or URLs"),
         (["--shards", "nowhere"], "nowhere does not exist; expected a corpus"),
         (["--shards", "x", "--lr", "fast"], "--lr: found 'fast', expected a number above 0"),
+        (["--shards", "x", "--preset", "papers"], "--preset: found 'papers', expected one of paper, released-code"),
+        (["--shards", "x", "--set", "preset=papers"], "--set: preset: found 'papers', expected one of paper, released-code"),
         (["--shards", "x", "--lr", "-1"], "--lr: found -1.0, expected a number above 0"),
         (["--shards", "x", "--steps", "3", "--epochs", "2"], "found both --epochs (2) and --steps (3). Pass only one of them"),
         (["--shards", "x", "--config", "none.yaml"], "none.yaml: cannot be read: No such file"),
@@ -121,5 +185,7 @@ def test_mistakes_of_finetuning(training_corpus: Path, tmp_path: Path) -> None:
     assert "Missing option '--checkpoint'" in fails("finetune", "--task", "rain", "--shards", training_corpus, cwd=tmp_path)
     options = ("--task", "rain", "--shards", training_corpus, "--batch-size", 8, "--out", "run")
     assert "none.pt does not exist" in fails("finetune", "--checkpoint", "none.pt", *options, cwd=tmp_path)
+    refused = fails("finetune", "--checkpoint", "none.pt", *options, "--set", "preset=paper", cwd=tmp_path)
+    assert "preset: found paper, but presets are for pre-training. Leave it out" in refused
     (tmp_path / "text.pt").write_text("no checkpoint")
     assert "text.pt is" in fails("finetune", "--checkpoint", "text.pt", *options, cwd=tmp_path)

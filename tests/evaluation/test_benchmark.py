@@ -52,7 +52,22 @@ def test_published_baselines(shared: Path, name: str, task: str, published: floa
 def test_noise_of_cbsd68(shared: Path, clip: bool, expected: float) -> None:
     """14.15 dB is 20 log10(255 / 50), the noise without clipping; the corpus and the IPT code clip."""
     found = baseline(shared / "data" / "benchmark" / "CBSD68", "noise50", clip=clip)
-    assert found.mean("input_psnr") == pytest.approx(expected, abs=0.01)
+    assert found.mean("input_psnr_rgb") == pytest.approx(expected, abs=0.01)
+
+
+def test_the_input_is_measured_like_the_result(tmp_path: Path) -> None:
+    """A baseline returns the input itself, so that both have the same PSNR: enlarged by bicubic, without the same border."""
+    save(tmp_path / "a.png", natural_image(51, 50))
+    for task in ("sr2", "sr3", "sr4", "noise50"):
+        found = baseline(tmp_path, task)
+        assert found.quoted is not None
+        assert (found.mean("input_psnr_y"), found.mean("input_psnr_rgb")) == (found.mean("psnr_y"), found.mean("psnr_rgb"))
+        assert found.quoted_input == found.quoted
+        assert found.quoted_input == found.mean("input_psnr_rgb" if task == "noise50" else "input_psnr_y")
+    unclipped = baseline(tmp_path, "noise50", clip=False)
+    assert unclipped.quoted_input == pytest.approx(14.15, abs=0.1)
+    assert unclipped.quoted is not None
+    assert unclipped.quoted > 14.5  # the result is clipped, its input is not
 
 
 def test_low_resolution_is_given_or_computed(tmp_path: Path) -> None:
@@ -191,7 +206,7 @@ def test_ambiguous_folders(tmp_path: Path) -> None:
             open_benchmark(str(tmp_path), protocol(task))
     save(tmp_path / "two" / "a.png", natural_image(20, 20))
     save(tmp_path / "two" / "a.jpg", natural_image(20, 20))
-    with pytest.raises(EvaluateError, match=r"a\.jpg and a\.png in .*two have the same name"):
+    with pytest.raises(EvaluateError, match=r"a\.jpg and a\.png in .*two have the same name without extension, expected one"):
         open_benchmark(str(tmp_path / "two"), protocol("noise30"))
 
 

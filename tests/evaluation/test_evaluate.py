@@ -1,5 +1,6 @@
 """`evaluate` as a Python caller meets it: callbacks, skipped benchmarks, saved images."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,17 @@ def test_an_image_that_cannot_be_restored_does_not_end_the_others(
     (score,) = evaluate(pairs=[(kodak, kodak)], baseline="identity", tasks=["rain"])
     assert len(score.problems) == 1
     assert len(score.rows) == len(calls) - 1 >= 1
+
+
+def test_given_noisy_images_are_not_compared_with_published_noise(kodak: Path, tmp_path: Path) -> None:
+    """Nothing is known of the noise in files: neither its sigma nor whether it was clipped."""
+    folder = tmp_path / "Kodak24"
+    for name in ("noisy", "clean"):
+        shutil.copytree(kodak, folder / name)
+    pairs = [(folder / "noisy", folder / "clean")]
+    (score,) = evaluate(pairs=pairs, baseline="identity", tasks=["noise50"], clip=False)
+    assert (score.benchmark, score.protocol.channel, score.quoted) == ("Kodak24", "RGB", 100)
+    assert "noise not" not in score.protocol.caption
+    assert score.published("SwinIR") == []
+    (made,) = evaluate(benchmarks=folder / "clean", baseline="identity", tasks=["noise50"], clip=False)
+    assert made.protocol.sigma == 50

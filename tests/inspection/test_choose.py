@@ -5,16 +5,22 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+import iptdata
 from iptdata.errors import InspectError, ShardError
 from iptdata.files.storage import Storage
 from iptdata.inspection.choose import choose, find_pair_by_key
+from iptdata.inspection.compare import compare
+from iptdata.inspection.page import page
 from iptdata.inspection.pair import Pair
 from iptdata.inspection.rows import ManifestTable
+from iptdata.inspection.summary import summarise
 from iptdata.inspection.tar_summary import summarise_tars
 from iptdata.inspection.text import facts
 from iptdata.shards.find import find_groups, find_shards
+from tests.shards.edit import edit_rows, forget_errors, set_column
 from tests.tars import sample, write_tar
 
 
@@ -93,11 +99,52 @@ def test_recipes_without_a_column_are_skipped_and_named(looked_at: Path) -> None
     assert [title for title, _, _ in found] == ["drawn/train", "noise50/train"]
     assert notes == ["skipped because they lack a requested column: rain/train, sr2/train"]
     found, notes = choose(find_groups([str(looked_at)]), where="psnr > 0", count=2)
-    assert len(found) == 3
-    assert notes == ["no pair of sr2/train matches the condition 'psnr > 0'"]
-    found, notes = choose(find_groups([str(looked_at)]), sort="psnr", count=2)
-    assert len(found) == 4
-    assert notes == ["sr2/train: PSNR is not recorded when sizes differ; its pairs are sorted by key"]
+    assert (len(found), notes) == (4, [])
+
+
+def test_pairs_without_a_recorded_error_are_named(looked_at: Path, tmp_path: Path) -> None:
+    """As in super-resolution shards of earlier versions."""
+    shutil.copytree(looked_at / "sr2", tmp_path / "sr2")
+    for path in sorted((tmp_path / "sr2" / "train").glob("sr2-*.parquet"))[:2]:
+        forget_errors(path)
+    groups = find_groups([str(tmp_path)])
+    note = (
+        "sr2/train: PSNR is not recorded for 64 pairs, which match no condition on it and are sorted last; remove their shards "
+        "and build again to record it"
+    )
+    with pytest.raises(InspectError, match=f"^{note}; no pair of sr2/train matches the condition 'psnr < 0'$"):
+        choose(groups, where="psnr < 0", count=1)
+    ((_, _, pairs),), notes = choose(groups, where="PSNR > 0", count=100)
+    assert notes == [note]
+    assert len(pairs) == 16
+    assert choose(groups, where="clean_std >= 0", count=1)[1] == []
+    ((_, _, pairs),), notes = choose(groups, sort="-psnr", count=17)
+    assert notes == [note]
+    assert [pair.facts["mse"] is None for pair in pairs] == [False] * 16 + [True]
+
+
+def test_parameters_of_steps_that_were_not_taken_are_null(looked_at: Path, tmp_path: Path) -> None:
+    shutil.copytree(looked_at / "drawn", tmp_path / "drawn")
+    path = tmp_path / "drawn" / "train" / "drawn-train-000001.parquet"
+    rows_before = rows(tmp_path)
+    edit_rows(path, set_column("params", lambda table: pa.array([{"sigma": None}] * len(table), table["params"].type)))
+    groups = find_groups([str(tmp_path)])
+    taken = [row["params"]["sigma"] for row in rows(tmp_path).values() if row["params"]["sigma"] is not None]
+    assert len(taken) == len(rows_before) - 32
+    summary = summarise(groups[0])
+    (sigma,) = summary.params
+    assert (sigma.count, sum(sigma.bins)) == (48, 48)
+    assert sigma.mean == pytest.approx(np.mean(taken), rel=1e-6)
+    assert summary.noise is not None
+    assert summary.noise.pairs <= 48
+    assert len(chosen(tmp_path, where="params.sigma > 0", count=1000)) == 48
+    pairs = chosen(tmp_path, sort="-sigma", count=1000)
+    assert [pair.params for pair in pairs[48:]] == [{}] * 32
+    assert [caption.split()[0] for caption in pairs[-1].captions] == ["PSNR"]
+    assert iptdata.Corpus(tmp_path).manifest()["params"].combine_chunks().field("sigma").null_count == 32
+    assert "Histogram of sigma" in page("x", [summary], choose(groups, count=80)[0], [], None)
+    (same,) = compare(groups, groups).both
+    assert (same.same_clean, same.same) == (80, 80)
 
 
 def test_a_damaged_manifest_is_not_blamed_on_the_condition(looked_at: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from iptdata.errors import ModelError
 from iptdata.model.ipt import IPT, Attention, DecoderLayer, IPTConfig, attend, fold, unfold
 
-PAPER = IPTConfig(tasks=("sr2", "sr3", "sr4", "noise30", "noise50", "rain"), scales=(2, 3, 4, 1, 1, 1))
+PAPER = IPTConfig(tasks=("sr2", "sr3", "sr4", "rain", "noise30", "noise50"), scales=(2, 3, 4, 1, 1, 1))
 TINY = dataclasses.replace(PAPER, n_feats=8, num_heads=6, num_layers=2)
 
 
@@ -63,6 +63,16 @@ def test_variants_have_gradients_everywhere(variant: str) -> None:
     assert ("body.query_embed.weight" in names) == (variant != "no_mlp")
     assert ("body.position_encoding.pe.weight" in names) == (variant != "no_pos")
     assert ("body.encoder.layers.0.norm1.weight" in names) == (variant != "no_norm")
+
+
+def test_positions_in_every_layer_without_positions_are_none() -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(TINY, tasks=("rain",), scales=(1,), no_pos=True)
+    model, other = IPT(config).eval(), IPT(dataclasses.replace(config, pos_every=True)).eval()
+    other.load_state_dict(model.state_dict(), strict=True)
+    patches = 255 * torch.rand(1, 3, 48, 48)
+    with torch.no_grad():
+        assert other(patches, 0)[0].equal(model(patches, 0)[0])
 
 
 def test_positions_matter_unless_left_out() -> None:

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from iptdata.errors import ModelError
+from iptdata.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from iptdata.model.ipt import IPT
+from iptdata.model.presets import PRETRAINED
 from iptdata.model.released import PRETRAINED_TASKS, load_released
-from tests.model.test_ipt import TINY
+from iptdata.recipe import Suite, load
+from tests.model.test_ipt import PAPER, TINY
 
 
 @pytest.fixture
@@ -26,15 +29,62 @@ def saved(state: object, folder: Path) -> str:
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"no_norm": True}, {"no_mlp": True}, {"n_feats": 16, "patch_dim": 4, "num_heads": 8}, {"num_layers": 3}],
+    [
+        {},
+        {"no_norm": True},
+        {"no_mlp": True},
+        {"n_feats": 16, "patch_dim": 4, "num_heads": 8},
+        {"num_layers": 3},
+        {"patch_size": 24},
+        {"no_pos": True},
+        {"no_pos": True, "patch_size": 24},
+        {"no_pos": True, "patch_size": 96, "patch_dim": 6, "n_feats": 2},
+        {"no_pos": True, "patch_size": 36, "n_feats": 16, "patch_dim": 4, "num_heads": 8},
+        {"no_pos": True, "patch_size": 24, "tasks": ("rain",), "scales": (1,)},
+        {"no_mlp": True, "patch_size": 24},
+        {"no_mlp": True, "no_pos": True},
+    ],
     ids=str,
 )
 def test_network_is_inferred_from_the_shapes(change: dict, tmp_path: Path) -> None:
     config = dataclasses.replace(TINY, **change)
     model = IPT(config)
-    found = load_released(saved(model.state_dict(), tmp_path), num_heads=config.num_heads)
+    found = load_released(saved(model.state_dict(), tmp_path), config.tasks, num_heads=config.num_heads)
     assert found.config == config
     assert all(tensor.equal(model.state_dict()[name]) for name, tensor in found.state_dict().items())
+
+
+def test_heads_are_those_of_the_suite(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    suite = load("ipt")
+    assert isinstance(suite, Suite)
+    assert list(PRETRAINED) == [recipe.task for recipe in suite.recipes]
+    config = load_released(saved(state, tmp_path), num_heads=6).config
+    assert (config.tasks, config.scales) == (PRETRAINED_TASKS, tuple(recipe.scale for recipe in suite.recipes))
+    assert PAPER.tasks == PRETRAINED_TASKS == tuple(PRETRAINED)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "training", "warned"),
+    [
+        (("sr2", "sr3", "sr4", "noise30", "noise50", "rain"), None, True),
+        (("sr2", "sr3", "sr4", "noise30", "noise50", "rain"), {"step": 3}, False),
+        (PRETRAINED_TASKS, None, False),
+        (("sr2", "sr3", "sr4", "noise50", "noise30", "rain"), None, False),
+    ],
+)
+def test_names_of_an_earlier_import(
+    tasks: tuple[str, ...], training: dict | None, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Heads of networks that users trained in the same order keep their names, so nothing is renamed."""
+    config = dataclasses.replace(TINY, tasks=tasks)
+    path = str(tmp_path / "a.pt")
+    save_checkpoint(path, Checkpoint(config=config, weights=IPT(config).state_dict(), training=training))
+    assert load_checkpoint(path).config.tasks == tasks
+    wanted = (
+        f"{path} names heads 3 to 5 noise30, noise50, rain: if it was imported from the authors' checkpoint, they are "
+        "rain, noise30, noise50, so import it again"
+    )
+    assert caplog.messages == ([wanted] if warned else [])
 
 
 def test_fine_tuned_file_has_one_head(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import tifffile
 from PIL import Image
 
 from iptdata.errors import EvaluateError
+from iptdata.restoration.find import find_photos
 from iptdata.restoration.photo import Photo, read_photo, restored_photo, write_photo
-from iptdata.restoration.photos import find_photos, restore_photo
+from iptdata.restoration.photos import restore_photo
 from iptdata.restoration.restorer import Restorer
 from tests.conftest import natural_image, save
 

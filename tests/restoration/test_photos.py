@@ -14,8 +14,9 @@ from PIL import Image
 
 from iptdata.errors import DiskFull, EvaluateError, EvaluateFailed
 from iptdata.files.storage import Storage
+from iptdata.restoration.find import find_photos
 from iptdata.restoration.photo import read_photo
-from iptdata.restoration.photos import PhotoResult, find_photos, restore
+from iptdata.restoration.photos import PhotoResult, restore
 from iptdata.restoration.restorer import Restorer
 from tests.conftest import natural_image, save, small_disk
 
@@ -45,7 +46,7 @@ def test_an_input_without_photos_does_not_end_the_others(folder: Path, ipt_file:
     save(folder / "a.png", natural_image(8, 8))
     (folder / "empty").mkdir()
     inputs = [folder / "gone.png", folder / "a.png", str(folder / "*.gif"), folder / "empty"]
-    results = restore(inputs, folder.parent / "out", ipt_file)
+    results = restore(inputs, folder.parent / "out", ipt_file, "rain")
     assert [result.status for result in results] == ["failed", "done", "failed", "failed"]
     assert all(result.problem.count(result.path) == 1 for result in results if result.status == "failed")
 
@@ -53,7 +54,7 @@ def test_an_input_without_photos_does_not_end_the_others(folder: Path, ipt_file:
 def test_the_home_folder_in_the_path_of_results(folder: Path, ipt_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder))
     save(folder / "in" / "a.png", natural_image(8, 8))
-    restore("~/in", "~/out", ipt_file)
+    restore("~/in", "~/out", ipt_file, "rain")
     assert (folder / "out" / "a.png").is_file()
 
 
@@ -160,7 +161,7 @@ def test_photos_with_the_same_result(folder: Path, edsr_file: str, compare: bool
         save(folder / name, natural_image(8, 8, number))
     out = folder.parent / "out"
     for again in (False, True):
-        results = restore([folder / "one", folder / "two"], out, edsr_file, compare=compare)
+        results = restore([folder / "one", folder / "two"], out, edsr_file, "noise30", compare=compare)
         problems = {os.path.relpath(result.path, folder): result.problem for result in results if result.problem}
         assert problems.keys() == ({"one/b.png", "one/c.png", "two/a.png"} if compare else {"two/a.png"})
         assert problems["two/a.png"] == (
@@ -267,7 +268,7 @@ def test_one_result_that_the_disk_refuses(folder: Path, edsr_file: str, monkeypa
     monkeypatch.setattr(Storage, "write", refusing)
     assert [result.status for result in restored(folder, folder / "out", edsr_file).values()] == ["done", "failed", "done"]
     with pytest.raises(DiskFull):
-        restore(folder, folder / "full", edsr_file)
+        restore(folder, folder / "full", edsr_file, "noise30")
 
 
 def test_what_folders_and_globs_leave_out(folder: Path) -> None:
@@ -335,11 +336,11 @@ def test_a_disk_that_ignores_case(folder: Path, edsr_file: str, compare: bool) -
                 (out / name.replace("photo", "PHOTO")).symlink_to(name)
 
     inputs = [folder / "one", folder / "two"]
-    results = restore(inputs, out, edsr_file, on_photo=link, compare=compare)
+    results = restore(inputs, out, edsr_file, "noise30", on_photo=link, compare=compare)
     assert [result.status for result in results] == ["done", "failed"]
     assert "one/photo.png and " in results[1].problem
     assert np.array_equal(np.asarray(Image.open(out / "photo.png")), natural_image(8, 8, 0))
-    again = restore(inputs, out, edsr_file, compare=compare, overwrite=True)
+    again = restore(inputs, out, edsr_file, "noise30", compare=compare, overwrite=True)
     assert [result.status for result in again] == ["done", "failed"], "neither replaced nor skipped"
 
 
@@ -366,5 +367,5 @@ def test_200_megapixels_of_a_phone(folder: Path) -> None:
 def test_progress_of_the_tiles_of_each_photo(folder: Path, ipt_file: str) -> None:
     save(folder / "a.png", natural_image(24, 60))
     calls: list[tuple[str, int, int]] = []
-    restore(folder, folder / "out", ipt_file, batch_size=2, overlap=0, on_tiles=lambda *call: calls.append(call))
+    restore(folder, folder / "out", ipt_file, "rain", batch_size=2, overlap=0, on_tiles=lambda *call: calls.append(call))
     assert calls == [(str(folder / "a.png"), done, 3) for done in (0, 2, 3)]

@@ -60,7 +60,10 @@ def test_a_count_of_another_type_or_range_is_refused(manifest: Path, name: str, 
         *(("corrupted", value) for value in ([48, 0, 3], [48, 48, 1], [None] * 3, [[48, 48, 3]], list(range(10**5)))),
         *(("json_size", value) for value in (0, -512, 100, 511, 513, 2**30)),
         *(("stride", value) for value in (0, 512, -16384, 16385)),
+        *((name, value) for name in ("compared", "identical") for value in (7, 2**40)),
         *(("squared_error", value) for value in (-1, "1", None, True, 1e300, [], 10**400)),
+        *(("psnr_sum", value) for value in (-1, "1", None, True, 600.1, [], 10**400)),
+        *(("generation", value) for value in (-1, "1", None, True, 0.0, [], 2**40 + 1)),
         *(("identity", value) for value in (None, [], "x", {}, 3)),
         *(("identity.seed", value) for value in (-1, 0.5, "0", None, 2**63, 10**300)),
         *(("identity.recipe", value) for value in (None, [], "rain", {})),
@@ -87,7 +90,7 @@ def test_a_field_that_cannot_be_is_refused_by_name(manifest: Path, name: str, va
 
 def test_a_missing_field_is_refused(manifest: Path) -> None:
     content = description(manifest)
-    for name in content:
+    for name in content.keys() - {"psnr_sum", "generation"}:
         describe(manifest, {key: value for key, value in content.items() if key != name})
         assert f"{name}: found " in refusal(manifest)
 
@@ -111,9 +114,9 @@ def test_more_pairs_than_rows_are_refused(manifest: Path) -> None:
 
 
 def test_a_newer_version_asks_for_an_update(manifest: Path) -> None:
-    describe(manifest, {"schema": 2})
+    describe(manifest, {"schema": 3})
     text = refusal(manifest)
-    assert "schema: found 2, expected 1" in text
+    assert "schema: found 3, expected at most 2" in text
     assert text.endswith("Update iptdata.")
 
 
@@ -125,6 +128,28 @@ def test_unknown_fields_and_columns_are_ignored(manifest: Path) -> None:
     later = Shard(shard.storage, shard.stem)
     assert later.info == shard.info
     assert later.rows() == rows
+
+
+def test_version_2_has_a_generation_and_parameters_that_may_be_null(manifest: Path) -> None:
+    def without_some(table: pa.Table) -> pa.Array:
+        column = table["params"].combine_chunks()
+        first = pa.array([None, *column.field(0).to_pylist()[1:]], pa.float64())
+        return pa.StructArray.from_arrays([first, *column.flatten()[1:]], fields=list(column.type))
+
+    assert Shard(Storage(str(manifest.parent)), manifest.stem).info.generation == 0
+    edit_rows(manifest, set_column("params", without_some))
+    set_field(manifest, "schema", 2)
+    set_field(manifest, "generation", 3)
+    shard = Shard(Storage(str(manifest.parent)), manifest.stem)
+    assert (shard.info.schema, shard.info.generation) == (2, 3)
+    assert [row["params"]["angle"] is None for row in shard.rows().to_pylist()] == [True] + [False] * 5
+
+
+def test_manifests_of_earlier_versions_lack_the_new_fields(manifest: Path) -> None:
+    content = description(manifest)
+    describe(manifest, {name: value for name, value in content.items() if name not in ("psnr_sum", "generation")})
+    info = read_info(Storage(str(manifest.parent)), manifest.name)
+    assert (info.psnr_sum, info.generation, info.measured) == (None, 0, 6)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +205,10 @@ def column_of_texts(name: str, text: str) -> Any:
         (set_column("params", lambda table: pa.array([None] * len(table), table["params"].type)), "column params: found no"),
         (set_column("clean_std", lambda table: pa.array([np.nan] * len(table))), "column clean_std: found NaN"),
         (set_column("mse", lambda table: pa.array([np.inf] * len(table))), "column mse: found NaN or an infinite"),
+        *(
+            (set_column("mse", lambda table, error=error: pa.array([0, error] * (len(table) // 2))), "column mse: found ")
+            for error in (-1.0, 65_025.1)
+        ),
         (set_column("top", lambda table: pa.array([-1] * len(table), pa.int32())), "column top: found -1"),
         (set_column("offset", lambda table: pa.array(np.arange(len(table)) * 512)), "column offset: found other numbers"),
         (set_column("offset", lambda table: pa.array([2**62] * len(table))), "column offset: found other numbers"),

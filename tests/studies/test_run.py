@@ -16,9 +16,10 @@ from iptdata.parallel import RayPool, serial_map
 from iptdata.studies import execute, part
 from iptdata.studies.check import estimate_trainings
 from iptdata.studies.execute import run_parts, run_study
-from iptdata.studies.part import PartResult, run_part
+from iptdata.studies.part import run_part
 from iptdata.studies.plan import Part, StudyPlan, plan_study
 from iptdata.studies.report import problems
+from iptdata.studies.results import PartResult
 from iptdata.studies.study import load_study
 from iptdata.training.events import Observer, StepRecord
 from iptdata.training.result import RunResult
@@ -211,8 +212,10 @@ def test_an_image_that_cannot_be_read_makes_the_mean_partial(plan: StudyPlan, be
     assert len(problems(plan, results)) == 3
     assert "2.png" in problems(plan, results)[0]
     table = (tmp_path / "out" / "table.md").read_text()
-    assert table.count(" * |") == 3
-    assert "* partial" in table
+    assert table.count(" * |") == 4, "three networks and the input"
+    assert "2 images *" in table
+    assert "Partial (*): some images could not be measured" in table
+    assert "Partial (*)" in (tmp_path / "out" / "figure.svg").read_text()
     (benchmarks / "Kodak" / "2.png").unlink()
     assert not problems(plan, run_study(plan)), "a partial mean is measured again"
 
@@ -289,19 +292,36 @@ def test_plan_json_holds_the_options(plan: StudyPlan, tmp_path: Path) -> None:
     assert kept["as-it-is-noise30"] == {"from": "both"}
 
 
-def test_a_study_of_an_earlier_release_is_not_trained_again(plan: StudyPlan, tmp_path: Path) -> None:
+def test_a_study_of_an_earlier_release_is_neither_trained_nor_measured_again(
+    plan: StudyPlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """trained.json, results.json and setting.txt as they have been since the first release with studies."""
-    run_study(plan)
+    before = found(run_study(plan))
     folder = tmp_path / "out" / "parts" / "fine-tuned-noise30"
     assert list(json.loads((folder / "trained.json").read_text())) == ["steps", "patches", "seconds", "setting"]
-    (result,) = json.loads((folder / "results.json").read_text())
-    assert list(result) == ["task", "benchmark", "path", "head", "checkpoint", "psnr", "problems"]
     assert (folder / "setting.txt").read_text().startswith("CPU")
+    first = ["task", "benchmark", "path", "head", "checkpoint", "psnr", "problems"]
+    for path in (tmp_path / "out").rglob("results.json"):
+        (result,) = json.loads(path.read_text())
+        assert list(result) == [*first, "input_psnr", "images", "protocol"]
+        path.write_text(json.dumps([{name: result[name] for name in first}]))
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("measured again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(part, "evaluate", never)
+        assert found(run_study(plan)) == before
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "noise30 Kodak: channel, images and input were not recorded" in table
+    assert "| input |" not in table
     (folder / "trained.json").write_text('{"steps": 2, "patches": 8, "seconds": 4.5, "setting": "a GPU"}')
     (folder / "results.json").unlink()
-    training = run_study(plan)["fine-tuned-noise30"].training
-    assert training is not None
-    assert (training.seconds, training.setting) == (4.5, "a GPU")
+    again = run_study(plan)["fine-tuned-noise30"]
+    assert again.training is not None
+    assert (again.training.seconds, again.training.setting) == (4.5, "a GPU")
+    assert again.results[0].images == 2
+    assert "| input |" in (tmp_path / "out" / "table.md").read_text()
 
 
 @pytest.mark.parametrize(("options", "expected"), [({}, None), ({"workers": 2}, 2), ({"workers": 1, "address": "auto"}, 1)])

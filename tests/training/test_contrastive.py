@@ -8,12 +8,12 @@ from iptdata.training import contrastive
 from iptdata.training.contrastive import Form, contrastive_loss
 
 
-def naive(tokens: torch.Tensor, form: Form) -> torch.Tensor:
+def naive(tokens: torch.Tensor, form: Form, t: float) -> torch.Tensor:
     """The formula as published, with the whole matrix."""
     images, count, _ = tokens.shape
     unit = tokens / tokens.norm(dim=-1, keepdim=True)
     if form == "paper":
-        products = torch.einsum("jae,kbe->jakb", unit, unit)
+        products = torch.einsum("jae,kbe->jakb", unit, unit) / t
         terms = []
         for j in range(images):
             others = [k for k in range(images) if k != j]
@@ -21,7 +21,7 @@ def naive(tokens: torch.Tensor, form: Form) -> torch.Tensor:
             terms.append(-(products[j, :, j].exp() / denominators).log())
         return torch.stack(terms).mean()
     flat = unit.reshape(images * count, -1)
-    products = flat @ flat.T / 0.07
+    products = flat @ flat.T / t
     terms = []
     for i in range(images * count):
         others = [q for q in range(images * count) if q != i]
@@ -34,12 +34,17 @@ def naive(tokens: torch.Tensor, form: Form) -> torch.Tensor:
 @pytest.mark.parametrize("form", ["paper", "supcon"])
 @pytest.mark.parametrize("shape", [(2, 2, 5), (3, 4, 8), (5, 3, 6), (2, 9, 4)])
 @pytest.mark.parametrize("elements", [1, 30, 1 << 22])
-def test_value_and_gradient_equal_the_naive_ones(form: Form, shape: tuple[int, ...], elements: int, monkeypatch) -> None:
+@pytest.mark.parametrize("temperature", [None, 0.2, 3.0])
+def test_value_and_gradient_equal_the_naive_ones(
+    form: Form, shape: tuple[int, ...], elements: int, temperature: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a temperature, with that of the form: 1, and 0.07 for supcon."""
     monkeypatch.setattr(contrastive, "_BLOCK_ELEMENTS", elements)
     torch.manual_seed(sum(shape))
     ours = torch.randn(shape, requires_grad=True)
     theirs = ours.detach().double().requires_grad_()
-    value, wanted = contrastive_loss(ours, form), naive(theirs, form)
+    t = {"paper": 1.0, "supcon": 0.07}[form] if temperature is None else temperature
+    value, wanted = contrastive_loss(ours, form, temperature=temperature), naive(theirs, form, t)
     torch.testing.assert_close(value.double(), wanted, atol=1e-5, rtol=1e-6)
     (3 * value).backward()
     (3 * wanted).backward()
@@ -54,6 +59,18 @@ def test_equal_tokens_give_the_loss_of_the_formula(form: Form) -> None:
     tokens = torch.ones(4, 6, 3)
     wanted = torch.tensor(3.0 if form == "paper" else 23.0).log()
     torch.testing.assert_close(contrastive_loss(tokens, form), wanted)
+
+
+@pytest.mark.parametrize("form", ["paper", "supcon"])
+def test_the_smallest_temperature_neither_overflows_nor_vanishes(form: Form) -> None:
+    """Tokens of different images are opposite, d = -1, or equal, d = 1."""
+    for other in (-1.0, 1.0):
+        tokens = torch.stack([torch.ones(3, 4), torch.full((3, 4), other)]).requires_grad_()
+        value = contrastive_loss(tokens, form, temperature=0.025)
+        value.backward()
+        assert tokens.grad is not None
+        assert tokens.grad.isfinite().all()
+        torch.testing.assert_close(value.double(), naive(tokens.detach().double(), form, 0.025), atol=1e-4, rtol=1e-5)
 
 
 def test_half_precision_tokens_are_accepted() -> None:

@@ -79,6 +79,14 @@ def test_the_contrastive_loss_of_parts_is_their_mean(training_corpus: Path) -> N
     torch.testing.assert_close(one.step(batch, 0, 1e-3).contrastive, wanted)
 
 
+def test_a_step_uses_the_temperature(training_corpus: Path) -> None:
+    batch, model = batch_of(training_corpus), model_of(**TINY["network"])
+    with torch.no_grad():
+        wanted = contrastive_loss(model(batch.corrupted, 1)[1], "supcon", temperature=0.5)
+    one = learner(model, contrast=Contrast(1.0, "supcon", None, 0, temperature=0.5))
+    torch.testing.assert_close(one.step(batch, 0, 1e-3).contrastive, wanted)
+
+
 def test_parts_cover_every_row_once() -> None:
     for batch_size, ranks, accumulate in ((10, 3, 2), (7, 2, 3), (256, 8, 4), (5, 1, 5)):
         parts = parts_of(batch_size, ranks, accumulate)
@@ -111,9 +119,9 @@ def test_sampled_tokens_differ_by_step_and_image_and_are_reproducible(training_c
     assert one.step(batch_of(training_corpus), 0, 1e-3).contrastive > 0
 
 
-@pytest.mark.parametrize("ema", [None, 0.5])
-def test_a_step_that_is_not_finite_changes_nothing(training_corpus: Path, ema: float | None) -> None:
-    one, batch = learner(ema=ema), batch_of(training_corpus)
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.5}, {"clip": 1.0, "clip_per": "tensor"}])
+def test_a_step_that_is_not_finite_changes_nothing(training_corpus: Path, changes: dict[str, Any]) -> None:
+    one, batch = learner(**changes), batch_of(training_corpus)
     one.step(batch, 0, 1e-3)
     before, optimizer = weights(one.model), copy.deepcopy(one.optimizer.state_dict())
     lost = batch._replace(clean=torch.full_like(batch.clean, float("inf")))
@@ -138,6 +146,23 @@ def test_a_clipped_gradient_has_its_norm(training_corpus: Path) -> None:
     one.step(batch_of(training_corpus), 0, 1e-3)
     norms = torch.stack([parameter.grad.norm() for parameter in one.model.parameters() if parameter.grad is not None])
     torch.testing.assert_close(norms.norm(), torch.tensor(0.01), rtol=1e-3, atol=0)
+
+
+def test_each_tensors_gradient_is_clipped_to_the_norm(training_corpus: Path) -> None:
+    """As ClipByNorm in the authors' training code: smaller gradients stay as they are."""
+    batch, plain = batch_of(training_corpus), learner()
+    plain.step(batch, 0, 1e-3)
+    wanted = {name: tensor.grad.clone() for name, tensor in plain.model.named_parameters() if tensor.grad is not None}
+    bound = float(torch.stack([gradient.norm() for gradient in wanted.values()]).median())
+    one = learner(clip=bound, clip_per="tensor")
+    one.step(batch, 0, 1e-3)
+    found = {name: tensor.grad for name, tensor in one.model.named_parameters() if tensor.grad is not None}
+    assert found.keys() == wanted.keys()
+    clipped = 0
+    for name, gradient in wanted.items():
+        clipped += bool(gradient.norm() > bound)
+        torch.testing.assert_close(found[name], gradient * min(1.0, bound / float(gradient.norm())), rtol=1e-5, atol=0)
+    assert 0 < clipped < len(wanted)
 
 
 def test_the_running_mean(training_corpus: Path) -> None:

@@ -51,7 +51,7 @@ Options = dict[str, Any]
         (
             {"checkpoint": "/tmp", "model": None, "network": {}},
             ModelError,
-            "/tmp is a folder, expected a checkpoint. Pass one such as best.pt",
+            "/tmp is a folder without a checkpoint of a training run, neither best.pt nor .* Pass a checkpoint, or the folder",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from iptdata.training.lr_schedule import make_lr_schedule
 from iptdata.training.options import TrainOptions
 
 
-def test_the_defaults_are_the_papers() -> None:
+def test_the_default_schedule_is_the_papers() -> None:
     options = resolve()
     assert (options.model, options.batch_size, options.epochs, options.steps) == ("ipt-base", 256, 300, None)
     schedule = make_lr_schedule(options, dict.fromkeys(("sr2", "sr3", "sr4", "rain", "noise30", "noise50"), 256_000))
@@ -68,6 +68,10 @@ def test_settings() -> None:
         ({"fraction": 1.5}, "fraction: found 1.5"),
         ({"device": "gpu"}, "device: found 'gpu', expected one of auto, cpu, cuda"),
         ({"contrastive_form": "simclr"}, "expected one of paper, supcon"),
+        ({"contrastive_temperature": 0.01}, "contrastive_temperature: found 0.01, expected a number from 0.025 to 1,000"),
+        ({"preset": "papers"}, "preset: found 'papers', expected one of paper, released-code"),
+        ({"preset": "paper"}, "preset: found paper, but a preset stands for other options. Pass it to train"),
+        ({"clip_per": "tensor"}, "clip_per: found tensor, but nothing is clipped. Pass clip too"),
         ({"validate": "yes"}, "validate: found 'yes', expected true or false"),
         ({"shards": [3]}, "shards: found .3., expected a list of paths"),
         ({"network": 5}, "network: found 5"),

@@ -13,10 +13,10 @@ from tests.training.watch import metrics, trained
 
 FORMS: dict[str, dict[str, Any]] = {
     "l1": {"contrastive": 0.0},
-    "paper": {"contrastive_form": "paper", "contrastive": 1.0},
-    "supcon": {"contrastive_form": "supcon", "contrastive": 1.0, "contrastive_tokens": 20},
+    "paper": {"contrastive_form": "paper", "contrastive": 1.0, "clip": 1.0},
+    "supcon": {"contrastive_form": "supcon", "contrastive": 1.0, "contrastive_tokens": 20, "contrastive_temperature": 0.2},
     "validated": {"validate": True, "ema": 0.5, "validate_every": 3},
-    "parts": {"accumulate": 2, "contrastive": 0.0, "clip": 1.0},
+    "parts": {"accumulate": 2, "contrastive": 0.0, "clip": 1.0, "clip_per": "tensor"},
 }
 
 
@@ -44,6 +44,7 @@ def test_ranks_give_the_losses_of_one(tmp_path: Path, options: dict[str, Any], r
         for found, wanted in zip(metrics(tmp_path / name), metrics(tmp_path / "one" / name), strict=True):
             if "validation" in wanted:
                 assert found["validation"] == pytest.approx(wanted["validation"], rel=1e-5)
+                assert found["input"] == pytest.approx(wanted["input"], rel=1e-9)
                 continue
             assert found["task"] == wanted["task"]
             for key in ("loss", "l1", "contrastive"):

@@ -5,12 +5,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
+from iptdata.degradations.bicubic import imresize
+from iptdata.degradations.enlarge import enlarged
 from iptdata.errors import DiskFull, ModelError, TrainError, TrainFailed
+from iptdata.image.psnr import psnr
 from iptdata.model.checkpoint import load_checkpoint
 from iptdata.model.transfer import for_tasks
 from iptdata.shards.find import find_shards
@@ -124,7 +128,12 @@ def test_the_last_checkpoints_and_the_best_are_kept(tmp_path: Path, options: Opt
     training = load_checkpoint(str(tmp_path / "run" / "best.pt")).training
     assert training is not None
     assert training["step"] == best
-    assert {line["step"]: line["validation"] for line in metrics(tmp_path / "run") if "validation" in line} == watch.psnr
+    recorded = [line for line in metrics(tmp_path / "run") if "validation" in line]
+    assert {line["step"]: line["validation"] for line in recorded} == watch.psnr
+    assert [line["input"] for line in recorded] == [found.input_psnr for found in watch.validations]
+    (events,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    shown = [value for event in read_events(events) for value in event.summary.value if value.tag == "input_psnr/rain"]
+    assert [value.simple_value for value in shown] == pytest.approx([watch.validations[0].input_psnr["rain"]] * 3)
 
 
 def test_validation_is_the_psnr_of_the_held_out_pairs(tmp_path: Path, options: Options, training_corpus: Path) -> None:
@@ -136,6 +145,35 @@ def test_validation_is_the_psnr_of_the_held_out_pairs(tmp_path: Path, options: O
     difference = restored.round().clamp(0, 255).permute(0, 2, 3, 1) - torch.from_numpy(shard.clean.copy())
     wanted = (10 * (255**2 / difference.double().square().mean((1, 2, 3))).log10()).mean()
     assert watch.psnr[6]["rain"] == pytest.approx(float(wanted), abs=1e-4)
+
+
+def test_validation_shows_the_psnr_of_the_input(tmp_path: Path, options: Options, training_corpus: Path) -> None:
+    """For super-resolution of MATLAB's bicubic enlargement; the same at every validation, and after a run is resumed."""
+    run = tmp_path / "run"
+    options |= {"validate": True, "validate_every": 2, "batch_size": 5}
+    watch = trained(run, options)
+    wanted = {}
+    for task in TASKS:
+        (shard,) = find_shards(str(training_corpus / task / "val"))
+        inputs = [imresize(patch, 2) if task == "sr2" else patch for patch in shard.corrupted]
+        wanted[task] = float(np.mean([psnr(*pair) for pair in zip(inputs, shard.clean, strict=True)]))
+    resumed = trained(run, {"steps": 7})
+    for found in (*watch.validations, *resumed.validations):
+        assert found.input_psnr == pytest.approx(wanted, abs=1e-6)
+        assert found.worse == tuple(task for task in TASKS if found.psnr[task] < wanted[task])
+
+
+def test_the_psnr_of_the_input_is_computed_once(
+    tmp_path: Path, options: Options, training_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(
+        "iptdata.training.validation.enlarged", lambda patches, scale: seen.append(len(patches)) or enlarged(patches, scale)
+    )
+    watch = trained(tmp_path / "run", options | {"validate": True, "validate_every": 2, "tasks": ["sr2"]})
+    (shard,) = find_shards(str(training_corpus / "sr2" / "val"))
+    assert len(watch.validations) == 3
+    assert sum(seen) == len(shard.clean)
 
 
 def test_a_run_resumes_from_another_working_directory_with_its_options(

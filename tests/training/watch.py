@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from iptdata.training.events import Observer, RunInfo, StepRecord
+from iptdata.training.events import Observer, RunInfo, StepRecord, ValidationRecord
 from iptdata.training.run import run_training
 
 
@@ -30,7 +30,7 @@ def reached(run: Path, step: int) -> None:
 class Watch(Observer):
     def __init__(self) -> None:
         self.steps: list[StepRecord] = []
-        self.psnr: dict[int, Mapping[str, float]] = {}
+        self.validations: list[ValidationRecord] = []
         self.pictures: list[tuple[torch.Tensor, ...]] = []
 
     def on_start(self, run: RunInfo) -> None:
@@ -42,8 +42,12 @@ class Watch(Observer):
     def on_pictures(self, step: int, task: str, corrupted: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor) -> None:
         self.pictures.append((corrupted, restored, clean))
 
-    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
-        self.psnr[step] = psnr
+    def on_validation(self, validation: ValidationRecord) -> None:
+        self.validations.append(validation)
+
+    @property
+    def psnr(self) -> dict[int, Mapping[str, float]]:
+        return {found.step: found.psnr for found in self.validations}
 
     @property
     def losses(self) -> list[tuple[int, str, float, float]]:

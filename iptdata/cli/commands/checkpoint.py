@@ -26,7 +26,7 @@ class _ImportArguments:
     tasks: tuple[str, ...] | None = option(
         None,
         help="Names of the heads, in order.",
-        default_help="the paper's, or derived from the scales",
+        default_help="those of the authors' network, or derived from the scales",
         flag="task",
         group=_NETWORK,
         metavar="NAME",
@@ -79,7 +79,7 @@ def import_(file: str, as_json: bool | None, **options: Any) -> None:
       iptdata checkpoint import IPT_sr3.pt --task sr3 --out sr3.pt
     """
     from iptdata.model.checkpoint import Checkpoint, save_checkpoint  # noqa: PLC0415
-    from iptdata.model.released import load_released  # noqa: PLC0415
+    from iptdata.model.released import PRETRAINED_TASKS, load_released  # noqa: PLC0415
 
     arguments = _ImportArguments(**given(options))
     model = load_released(
@@ -93,45 +93,51 @@ def import_(file: str, as_json: bool | None, **options: Any) -> None:
     save_checkpoint(arguments.out, checkpoint)
     _print(arguments.out, checkpoint, as_json)
     if arguments.tasks is None and len(model.config.tasks) > 1:
-        click.echo("Heads of the same scale are named in the paper's order; --task overrides the names.", err=True)
+        order = "in the order of the authors' training code" if model.config.tasks == PRETRAINED_TASKS else "by their scale"
+        click.echo(f"The file does not name its heads; they are named {order}. --task NAME,... gives other names.", err=True)
 
 
 @command.command()
-@click.argument("file", shell_complete=complete_paths)
+@click.argument("path", shell_complete=complete_paths)
 @declared(_ExportArguments)
 @declared(JsonOption)
-def export(file: str, out: str, as_json: bool | None) -> None:
+def export(path: str, out: str, as_json: bool | None) -> None:
     """Write only the weights, for other programs: as safetensors, or in the layout of the authors' code.
+
+    PATH is a checkpoint, or the folder of a run: its best checkpoint, else its last one.
 
     \b
     Examples:
       iptdata checkpoint export ipt.pt --out weights.safetensors
-      iptdata checkpoint export runs/ipt-base-1/best.pt --out released.pt
+      iptdata checkpoint export runs/ipt-base-1 --out released.pt
     """
     from iptdata.model.checkpoint import export_weights, load_checkpoint  # noqa: PLC0415
 
-    checkpoint = load_checkpoint(file)
+    checkpoint = load_checkpoint(path)
     export_weights(out, checkpoint.weights)
     if as_json:
-        print_json({"path": out, "tensors": len(checkpoint.weights)})
+        print_json({"path": out, "tensors": len(checkpoint.weights), "checkpoint": checkpoint.path})
     else:
-        click.echo(f"{printable(out)}: {len(checkpoint.weights)} tensors", err=True)
+        click.echo(f"{printable(out)}: {len(checkpoint.weights)} tensors of {printable(checkpoint.path or path)}", err=True)
 
 
 @command.command()
-@click.argument("file", shell_complete=complete_paths)
+@click.argument("path", shell_complete=complete_paths)
 @declared(JsonOption)
-def show(file: str, as_json: bool | None) -> None:
+def show(path: str, as_json: bool | None) -> None:
     """Print what a checkpoint contains.
 
+    PATH is a checkpoint, or the folder of a run: its best checkpoint, else its last one.
+
     \b
-    Example:
+    Examples:
       iptdata checkpoint show ipt.pt
+      iptdata checkpoint show runs/ipt-base-1
     """
     from iptdata.model.checkpoint import load_checkpoint  # noqa: PLC0415
 
-    checkpoint = load_checkpoint(file)
-    _print(file, checkpoint, as_json)
+    checkpoint = load_checkpoint(path)
+    _print(checkpoint.path or path, checkpoint, as_json)
     if not as_json:
         training = checkpoint.training
         step = "none" if training is None else f"step {training.get('step')}"

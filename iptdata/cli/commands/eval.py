@@ -1,15 +1,17 @@
 """`iptdata eval`."""
 
 import dataclasses
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from iptdata.cli.completion import complete_recipes
+from iptdata.cli.completion import complete_methods, complete_recipes
 from iptdata.cli.console import console, results
 from iptdata.cli.json_output import JsonOption
 from iptdata.cli.options import Command, complete_paths, declared, given
+from iptdata.errors import printable
 from iptdata.evaluation.options import EvaluateOptions
 from iptdata.options import option
 
@@ -24,7 +26,12 @@ class _Inputs:
     """What to measure."""
 
     checkpoint: str | None = option(
-        None, help="Checkpoint to measure.", default_help="none, with --baseline", path=True, group=_FILES, metavar="FILE"
+        None,
+        help="Checkpoint to measure, or folder of a run.",
+        default_help="none, with --baseline",
+        path=True,
+        group=_FILES,
+        metavar="PATH",
     )
     benchmarks: tuple[str, ...] = option(
         (), help="Folder of images; more may follow as arguments.", flag="benchmark", path=True, group=_FILES, metavar="DIR"
@@ -37,7 +44,14 @@ class _Output:
 
     images: bool = option(False, help="Print a row for each image too.", group="Output")
     csv: str | None = option(None, help="Write one line per image to this file.", path=True, group="Output", metavar="FILE")
-    markdown: bool = option(False, help="Print the table as Markdown.", group="Output")
+    markdown: bool = option(False, help="Print the tables as Markdown.", group="Output")
+    beside: tuple[str, ...] = option(
+        (),
+        help="Methods whose published PSNR to show besides that of IPT, such as SwinIR.",
+        default_help="IPT alone",
+        group="Output",
+        metavar="NAME",
+    )
 
 
 @click.command(name="eval", cls=Command)
@@ -52,7 +66,7 @@ class _Output:
     help="Two folders with the same file names. Repeat it for more.",
 )
 @declared(EvaluateOptions, complete={"tasks": complete_recipes})
-@declared(_Output)
+@declared(_Output, complete={"beside": complete_methods})
 @declared(JsonOption)
 def command(
     checkpoint: str | None,
@@ -62,10 +76,11 @@ def command(
     images: bool | None,
     csv: str | None,
     markdown: bool | None,
+    beside: tuple[str, ...] | None,
     as_json: bool | None,
     **options: Any,
 ) -> None:
-    """Measure a network, or a baseline, on benchmarks by their standard protocols, and compare it with the paper.
+    """Measure a network, or a baseline, on benchmarks by their standard protocols, beside published figures.
 
     A benchmark is a folder: Set5, Set14, B100, Urban100, Manga109 in EDSR's layout, or any clean images, for super-resolution
     and denoising; rain-001.png with norain-001.png, or the folders rain and norain, or input and target, for other tasks.
@@ -73,18 +88,23 @@ def command(
     \b
     Examples:
       iptdata eval --baseline bicubic --task sr2,sr4 --benchmark Set5 Set14
-      iptdata eval --checkpoint runs/ipt-base-1/best.pt --task noise50 --benchmark CBSD68
-      iptdata eval --checkpoint best.pt --task rain --pair Rain100L/rain Rain100L/norain --markdown
+      iptdata eval --checkpoint runs/ipt-base-1 --task noise50 --benchmark CBSD68 --no-clip --beside SwinIR
+      iptdata eval --checkpoint runs/ipt-base-1 --task rain --pair Rain100L/rain Rain100L/norain --markdown
     """
+    from iptdata.cli.views.published import print_published, print_published_markdown  # noqa: PLC0415
     from iptdata.cli.views.scores import print_markdown, print_scores, print_scores_as_json, write_csv  # noqa: PLC0415
+    from iptdata.evaluation.published import find_methods  # noqa: PLC0415
 
+    methods = find_methods(beside or ())
     scores = _measure(checkpoint, [*(benchmarks or ()), *more_benchmarks], pairs, given(options))
     if as_json:
-        print_scores_as_json(scores)
+        print_scores_as_json(scores, methods, command.spelling)
     elif markdown:
         print_markdown(scores)
+        print_published_markdown(scores, methods, command.spelling)
     else:
         print_scores(results(), scores, images=bool(images))
+        print_published(results(), scores, methods, command.spelling)
     if csv is not None:
         write_csv(csv, scores)
     for score in scores:
@@ -106,6 +126,8 @@ def _measure(
         console().print(f"skipped: {reason}", markup=False, soft_wrap=True)
 
     measurements = plan_measurements(checkpoint, benchmarks, pairs=pairs, on_skip=on_skip, **options)
+    if checkpoint is not None and os.path.isdir(checkpoint):
+        console().print(f"checkpoint: {printable(measurements[0].restorer.name)}", markup=False, soft_wrap=True)
     with Progress(console=console(), transient=True) as progress:
         bar = progress.add_task("measuring", total=sum(len(item.benchmark.cases) for item in measurements))
         return run_measurements(measurements, on_image=lambda _: progress.advance(bar))

@@ -18,6 +18,7 @@ from iptdata.restoration.options import RestoreOptions
 
 if TYPE_CHECKING:
     from iptdata.restoration.photos import PhotoResult
+    from iptdata.restoration.restorer import Restorer
 
 _FILES = "Inputs and outputs"
 _LINE = 1000  # characters of a reported problem
@@ -27,8 +28,19 @@ _LINE = 1000  # characters of a reported problem
 class _Arguments:
     """The network, and the folder of the results."""
 
-    checkpoint: str = option(help="Checkpoint of the network.", path=True, group=_FILES, metavar="FILE")
-    task: str = option(help="Task of the network to restore with.", group=_FILES, metavar="NAME")
+    checkpoint: str = option(
+        help="Checkpoint of the network, or folder of a run: its best checkpoint, else its last one.",
+        path=True,
+        group=_FILES,
+        metavar="PATH",
+    )
+    task: str | None = option(
+        None,
+        help="Task of the network to restore with.",
+        default_help="the only task of the network; required if it has several",
+        group=_FILES,
+        metavar="NAME",
+    )
     out: str = option(help="Folder for the results, which keep their names.", path=True, group=_FILES, metavar="DIR")
 
 
@@ -37,7 +49,7 @@ class _Arguments:
 @declared(_Arguments, complete={"task": complete_recipes})
 @declared(RestoreOptions)
 @declared(JsonOption)
-def command(inputs: tuple[str, ...], checkpoint: str, task: str, out: str, as_json: bool | None, **options: Any) -> None:
+def command(inputs: tuple[str, ...], checkpoint: str, task: str | None, out: str, as_json: bool | None, **options: Any) -> None:
     """Restore photos of any size with one task of a network. INPUT is a photo, a folder or a glob.
 
     Transparency, resolution, EXIF and colour profile are kept. Photos that cannot be restored are reported, the others are
@@ -45,14 +57,16 @@ def command(inputs: tuple[str, ...], checkpoint: str, task: str, out: str, as_js
 
     \b
     Examples:
-      iptdata restore photo.jpg --checkpoint runs/ipt-base-1/best.pt --task noise50 --out restored
-      iptdata restore photos 'scans/*.png' --checkpoint best.pt --task sr2 --out large --compare
+      iptdata restore photo.jpg --checkpoint runs/ipt-base-1 --task noise50 --out restored
+      iptdata restore photos 'scans/*.png' --checkpoint sr2.pt --out large --compare
     """
-    restored = _restore(inputs, out, checkpoint, task, given(options))
+    restorer, restored = _restore(inputs, out, checkpoint, task, given(options))
     if as_json:
+        network = {"checkpoint": restorer.name, "task": restorer.task}
         print_json(
             [
                 {"status": item.status, "path": item.path, "target": item.target, "problem": item.problem, "lost": item.lost}
+                | network
                 for item in restored
             ]
         )
@@ -63,15 +77,24 @@ def command(inputs: tuple[str, ...], checkpoint: str, task: str, out: str, as_js
         sys.exit(1)
 
 
-def _restore(inputs: tuple[str, ...], out: str, checkpoint: str, task: str, options: dict[str, Any]) -> "list[PhotoResult]":
-    """Restore all photos, with a progress bar over the tiles of each."""
+def _restore(
+    inputs: tuple[str, ...], out: str, checkpoint: str, task: str | None, options: dict[str, Any]
+) -> "tuple[Restorer, list[PhotoResult]]":
+    """Restore all photos, with a progress bar over the tiles of each; returns the network too."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     from iptdata.restoration.photos import restore  # noqa: PLC0415
 
+    used: list[Restorer] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
     with Progress(*columns, console=console(), transient=True, disable=not console().is_terminal) as progress:
         bar = progress.add_task("", total=None)
+
+        def on_start(restorer: "Restorer") -> None:
+            used.append(restorer)
+            if task is None or os.path.isdir(checkpoint):  # not what the user typed
+                found = f"checkpoint: {printable(restorer.name)}, task {printable(restorer.task)}"
+                console().print(found, markup=False, soft_wrap=True)
 
         def on_tiles(path: str, restored: int, total: int) -> None:
             if restored == 0:
@@ -85,4 +108,5 @@ def _restore(inputs: tuple[str, ...], out: str, checkpoint: str, task: str, opti
             if problem:
                 console().print(f"! {printable(problem, _LINE)}", markup=False, soft_wrap=True)
 
-        return restore(inputs, out, checkpoint, task, on_photo=on_photo, on_tiles=on_tiles, **options)
+        restored = restore(inputs, out, checkpoint, task, on_start=on_start, on_photo=on_photo, on_tiles=on_tiles, **options)
+    return used[0], restored

@@ -16,8 +16,8 @@ from iptdata.options import option
 from iptdata.studies.options import StudyOptions
 
 if TYPE_CHECKING:
-    from iptdata.studies.part import PartResult
     from iptdata.studies.plan import StudyPlan
+    from iptdata.studies.results import PartResult
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def command(
     from iptdata.cli.views.study import estimate_with_status, print_estimates, print_report  # noqa: PLC0415
     from iptdata.studies.check import check_study  # noqa: PLC0415
     from iptdata.studies.plan import plan_study  # noqa: PLC0415
-    from iptdata.studies.report import problems  # noqa: PLC0415
+    from iptdata.studies.report import plain, problems  # noqa: PLC0415
     from iptdata.training.config import read_settings  # noqa: PLC0415
 
     plan = plan_study(file, out, settings=read_settings(settings), **given(options))
@@ -81,7 +81,7 @@ def command(
         return
     results = _run(plan)
     if as_json:
-        print_json(list(results.values()))
+        print_json(plain(plan, results))
     else:
         print_report(plan, results)
     if problems(plan, results):

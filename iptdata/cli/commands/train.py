@@ -4,6 +4,7 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -12,13 +13,15 @@ from iptdata.cli.completion import complete_models, complete_recipes
 from iptdata.cli.json_output import JsonOption, print_json
 from iptdata.cli.options import Command, complete_paths, declared, given
 from iptdata.cli.signals import stop_signals
+from iptdata.errors import TrainError
 from iptdata.options import option
-from iptdata.training.config import read_config, read_settings
+from iptdata.training.config import merged, read_config, read_settings
+from iptdata.training.lr_schedule import LR_DROP
 from iptdata.training.options import TrainOptions
 
 FILES = "Inputs and outputs"
 _CONFIG_ONLY = ("network", "shuffle", "nonfinite", "validate_pairs", "picture_every")
-_PER_COMMAND = ("shards", "model", "tasks", "checkpoint", "freeze")
+_PER_COMMAND = ("shards", "model", "preset", "tasks", "checkpoint", "freeze")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ def setting_option(heading: str) -> Callable[..., Any]:
 @click.command(name="train", cls=Command)
 @declared(
     TrainOptions,
-    only=("model", "tasks"),
+    only=("model", "preset", "tasks"),
     aliases={"tasks": ("--tasks",)},
     complete={"model": complete_models, "tasks": complete_recipes},
 )
@@ -96,11 +99,22 @@ def command(**arguments: Any) -> None:
       iptdata train --shards corpus --model ipt-tiny --batch-size 16 --steps 500 --out runs/try
       torchrun --nproc-per-node 8 -m iptdata train --shards s3://bucket/corpus --out runs/ipt
     """
-    train_from_arguments(arguments, defaults={})
+    train_from_arguments(arguments)
 
 
-def train_from_arguments(arguments: dict[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Train with the options of a command line."""
+def train_from_arguments(
+    arguments: dict[str, Any], defaults: Mapping[str, Any] = MappingProxyType({}), lr_drop: float = LR_DROP
+) -> None:
+    """Train with the options of a command line.
+
+    Args:
+        arguments: Values by name, None for those that are not given.
+        defaults: Defaults of the command that differ from those of `TrainOptions`; it then takes no preset.
+        lr_drop: `lr_after` divided by `lr` where it is not given.
+
+    Raises:
+        TrainError: When a preset is set for a command with defaults of its own.
+    """
     from iptdata.cli.views.training import TrainProgress  # noqa: PLC0415
     from iptdata.training.run import run_training  # noqa: PLC0415
 
@@ -108,13 +122,18 @@ def train_from_arguments(arguments: dict[str, Any], defaults: Mapping[str, Any])
     config, settings = arguments.pop("config"), arguments.pop("settings")
     more = arguments.pop("more_shards")
     arguments["shards"] = (*(arguments["shards"] or ()), *more) or None
-    layers = [read_config(config) if config else {}, given(arguments), read_settings(settings)]
+    command_line = merged(read_settings(settings), given(arguments))  # one layer: `--lr X --set lr_after=Y` belong together
+    layers = [read_config(config) if config else {}, command_line]
+    preset = merged(*layers).get("preset")
+    if defaults and preset is not None:
+        raise TrainError(f"found {preset}, but presets are for pre-training", argument="preset", hint="Leave it out")
     with stop_signals() as signals:
         result = run_training(
             layers,
             out,
             TrainProgress(show_table=not as_json),
             defaults=defaults,
+            lr_drop=lr_drop,
             resume=resume,
             stop_requested=lambda: bool(signals),
         )

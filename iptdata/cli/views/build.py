@@ -16,6 +16,7 @@ from iptdata.builder.driver import Survey
 from iptdata.builder.unit import UnitReport
 from iptdata.cli.console import console, results
 from iptdata.errors import printable
+from iptdata.image.psnr import PSNR_NOTE
 from iptdata.shards.corpus import SplitTotals
 from iptdata.units import format_bytes, format_duration, pluralize
 
@@ -128,19 +129,16 @@ def print_result(result: BuildResult) -> None:
     for name in ("recipe", "split", "pairs", "shards", "bytes", "PSNR (dB)", "dropped"):
         table.add_column(name, justify="right" if name in ("pairs", "shards", "bytes", "PSNR (dB)") else "left")
     for total in result.splits:
-        numbers = (f"{total.pairs:,}", f"{total.shards:,}", format_bytes(total.bytes), _psnr(total))
+        numbers = (f"{total.pairs:,}", f"{total.shards:,}", format_bytes(total.bytes), total.psnr_text)
         table.add_row(total.task, total.split, *numbers, escape(printable(_dropped(total))))
     results().print(table)
+    if any(total.measured for total in result.splits):
+        results().print(PSNR_NOTE, markup=False)
     rate = result.images / max(result.seconds, 1e-9)
     console().print(
         f"{format_duration(result.seconds)}, {rate:,.0f} images/s. The corpus is in {printable(result.out)}", markup=False
     )
     console().print(f"Next: iptdata inspect {shlex.quote(result.out)} --preview preview.png", markup=False)
-
-
-def _psnr(total: SplitTotals) -> str:
-    text = "-" if total.psnr is None else f"{total.psnr:.2f}"
-    return text + (f" ({total.identical:,} unchanged)" if total.identical else "")
 
 
 def _dropped(total: SplitTotals) -> str:

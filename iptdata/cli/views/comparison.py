@@ -7,8 +7,10 @@ from rich.table import Table
 
 from iptdata.cli.views.histogram import bars
 from iptdata.errors import printable
+from iptdata.image.psnr import PSNR_NOTE
 from iptdata.inspection.column_stats import ColumnStats
 from iptdata.inspection.compare import Comparison, Comparisons
+from iptdata.inspection.text import column_label
 from iptdata.units import pluralize
 
 
@@ -20,6 +22,8 @@ def print_comparisons(out: Console, found: Comparisons) -> None:
         if comparison.differences:
             out.print(_differences(comparison))
         out.print(_spreads(comparison))
+    if any(name == "psnr" for comparison in found.both for name, _, _ in comparison.spreads):
+        out.print(PSNR_NOTE, markup=False)
     for side, titles, problems in (("A", found.only_a, found.problems_a), ("B", found.only_b, found.problems_b)):
         for text in ([f"only in {side}: {', '.join(titles)}"] if titles else []) + [f"{side}: {text}" for text in problems]:
             out.print(f"[yellow]! {escape(printable(text))}[/]", soft_wrap=True)
@@ -45,11 +49,12 @@ def _spreads(comparison: Comparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("", "", "mean", "5%", "50%", "95%", "min to max of both"):
         table.add_column(name, justify="right" if name[:1].isdigit() or name == "mean" else "left", no_wrap=True)
-    for name, a, b in comparison.spreads:
+    for _, a, b in comparison.spreads:
+        label = next(column_label(spread) for spread in (a, b) if spread is not None)
         low = min(spread.low for spread in (a, b) if spread is not None)
         high = max(spread.high for spread in (a, b) if spread is not None)
         for side, spread in (("A", a), ("B", b)):
-            head = escape(name) if side == "A" else ""
+            head = escape(label) if side == "A" else ""
             if spread is None:
                 table.add_row(head, side, "none")
             else:

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -15,41 +15,50 @@ from rich.table import Table
 
 from iptdata.cli.json_output import print_json
 from iptdata.cli.views.pictures import write_file
-from iptdata.errors import printable
+from iptdata.cli.views.published import published_as_json
+from iptdata.errors import Spelling, printable
+from iptdata.evaluation.marks import ENLARGED_NOTE, PARTIAL, PARTIAL_NOTE, WORSE, WORSE_NOTE, marked_psnr
 from iptdata.evaluation.score import ImageScore, Score
 from iptdata.markdown import table
 
 _NAMES = ("benchmark", "task")
-_COLUMNS = (*_NAMES, "images", "input", "PSNR Y", "PSNR RGB", "SSIM Y", "SSIM RGB", "paper", "difference")
-_NUMBERS = ("input_psnr", "psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb")
+_PSNR = {"input Y": "input_psnr_y", "PSNR Y": "psnr_y", "input RGB": "input_psnr_rgb", "PSNR RGB": "psnr_rgb"}
+_SSIM = {"SSIM Y": "ssim_y", "SSIM RGB": "ssim_rgb"}
+_NUMBERS = _PSNR | _SSIM
+_COLUMNS = (*_NAMES, "images", *_NUMBERS)
 
 
 def print_scores(out: Console, scores: Sequence[Score], images: bool) -> None:
     """Print a table of means, each after a row per image if `images` is set."""
     shown = Table(box=box.SIMPLE_HEAD, padding=0)
     for name in _COLUMNS:
-        shown.add_column(name.replace(" ", "\n"), justify="left" if name in _NAMES else "right", no_wrap=True)
+        is_text = name in _NAMES
+        justify = "left" if is_text else "right"
+        shown.add_column(name.replace(" ", "\n"), justify=justify, no_wrap=not is_text, overflow="fold")
+    rows = []
     for score in scores:
         for row in score.rows if images else ():
-            numbers = (_text(getattr(row, name), name) for name in _NUMBERS)
-            shown.add_row(f"  {escape(printable(row.name))}", "", "", *numbers, style="dim")
-        shown.add_row(*(escape(printable(cell)) for cell in _cells(score)))
+            rows.append((f"  {row.name}", "", "", *_numbers(vars(row))))
+            shown.add_row(*_styled(rows[-1]), style="dim")
+        rows.append(_cells(score))
+        shown.add_row(*_styled(rows[-1]))
     out.print(shown)
-    for caption in _captions(scores):
+    for caption in _captions(scores, rows):
         out.print(escape(printable(caption)), soft_wrap=True)
 
 
 def print_markdown(scores: Sequence[Score]) -> None:
     """Print the table of means for a README."""
-    click.echo(table(_COLUMNS, ([*map(printable, _cells(score))] for score in scores), len(_NAMES)))
+    rows = [_cells(score) for score in scores]
+    click.echo(table(_COLUMNS, ([*map(printable, row)] for row in rows), len(_NAMES)))
     click.echo()
-    for caption in _captions(scores):
+    for caption in _captions(scores, rows):
         click.echo(f"- {printable(caption)}")
 
 
-def print_scores_as_json(scores: Sequence[Score]) -> None:
-    """Print everything, NaN as null."""
-    print_json([_as_json(score) for score in scores])
+def print_scores_as_json(scores: Sequence[Score], beside: Sequence[str], spelling: Spelling) -> None:
+    """Print everything, NaN as null, with the published figures of IPT and of the methods in `beside`."""
+    print_json([_as_json(score, beside, spelling) for score in scores])
 
 
 def write_csv(path: str, scores: Sequence[Score]) -> None:
@@ -67,42 +76,48 @@ def write_csv(path: str, scores: Sequence[Score]) -> None:
     write_file(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
 
-def _captions(scores: Sequence[Score]) -> list[str]:
-    partial = (
-        ["* partial: some images could not be measured and are not part of the means"] if any(map(_partial, scores)) else []
-    )
-    return [*dict.fromkeys(score.protocol.caption for score in scores), *partial]
-
-
-def _partial(score: Score) -> bool:
-    return bool(score.problems)
+def _captions(scores: Sequence[Score], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    found = [*dict.fromkeys(score.protocol.caption for score in scores)]
+    if any(score.protocol.scale > 1 for score in scores):
+        found.append(ENLARGED_NOTE)
+    if any(cell.startswith(WORSE) for row in rows for cell in row[len(_NAMES) :]):
+        found.append(WORSE_NOTE)
+    if any(score.problems for score in scores):
+        found.append(PARTIAL_NOTE)
+    return found
 
 
 def _cells(score: Score) -> tuple[str, ...]:
-    paper, quoted = score.paper, score.quoted
-    difference = "" if paper is None or quoted is None else f"{quoted - paper:+.2f}"
-    means = (_text(score.mean(name), name) for name in _NUMBERS)
-    images = f"{len(score.rows)}" + (f" of {len(score.rows) + len(score.problems)} *" if score.problems else "")
-    return (score.benchmark, score.protocol.task, images, *means, _text(paper, "psnr"), difference)
+    images = f"{len(score.rows)}" + (f" of {len(score.rows) + len(score.problems)} {PARTIAL}" if score.problems else "")
+    return (score.benchmark, score.protocol.task, images, *_numbers({name: score.mean(name) for name in _NUMBERS.values()}))
 
 
-def _text(value: float | None, name: str) -> str:
-    if _missing(value):
-        return ""
-    return f"{value:.4f}" if name.startswith("ssim") else f"{value:.2f}"
+def _numbers(values: Mapping[str, float | None]) -> tuple[str, ...]:
+    """The numbers of a row, those marked that are worse than the input's."""
+    psnr = (marked_psnr(values[name], values.get(f"input_{name}")) for name in _PSNR.values())
+    ssim = ("" if _missing(values[name]) else f"{values[name]:.4f}" for name in _SSIM.values())
+    return (*psnr, *ssim)
+
+
+def _styled(row: tuple[str, ...]) -> list[str]:
+    """Cells of a terminal's table, a marked number in red."""
+    cells = [escape(printable(cell)) for cell in row]
+    return [f"[red]{cell}[/]" if index > 1 and cell.startswith(WORSE) else cell for index, cell in enumerate(cells)]
 
 
 def _missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _as_json(score: Score) -> dict[str, Any]:
+def _as_json(score: Score, beside: Sequence[str], spelling: Spelling) -> dict[str, Any]:
     return {
         "benchmark": score.benchmark,
         "restorer": score.restorer,
         "protocol": dataclasses.asdict(score.protocol) | {"caption": score.protocol.caption},
         "partial": bool(score.problems),
-        "mean": {name: score.mean(name) for name in _NUMBERS} | {"quoted": score.quoted, "paper": score.paper},
+        "mean": {name: score.mean(name) for name in _NUMBERS.values()}
+        | {"quoted": score.quoted, "quoted_input": score.quoted_input},
+        "published": published_as_json(score, beside, spelling),
         "images": [{name: None if _missing(value) else value for name, value in vars(row).items()} for row in score.rows],
         "problems": list(score.problems),
     }

@@ -13,9 +13,9 @@ from iptdata.cli.console import console, results
 from iptdata.errors import printable
 from iptdata.studies.check import TrainingEstimate, estimate_trainings
 from iptdata.studies.execute import FIGURE, TABLE
-from iptdata.studies.part import PartResult
 from iptdata.studies.plan import StudyPlan
 from iptdata.studies.report import notes_of, problems, table_of
+from iptdata.studies.results import PartResult
 from iptdata.training.events import Observer, RunInfo, StepRecord
 from iptdata.units import format_duration, pluralize
 
@@ -57,6 +57,8 @@ class StudyProgress(Observer):
         found = [] if trained is None else [f"{pluralize(trained.steps, 'step')} in {format_duration(trained.seconds)}"]
         for result in outcome.results:
             found.append(f"{result.name} {'not measured' if result.psnr is None else f'{result.psnr:.2f} dB'}")
+            if result.worse_than_input:
+                found[-1] += f", worse than its input ({result.input_psnr:.2f} dB)"
             found += [f"! {problem}" for problem in result.problems]
         self._line(f"{outcome.name}: {outcome.problem or ', '.join(found)}")
 
@@ -65,11 +67,13 @@ class StudyProgress(Observer):
 
 
 def print_report(plan: StudyPlan, outcomes: Mapping[str, PartResult]) -> None:
-    """Print the table, what is missing or partial, and the paths of table and figure."""
+    """Print the question, the table, what is missing or partial, and the paths of table and figure."""
     head, *lines = table_of(plan, outcomes)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=escape(printable(plan.study.question)), title_justify="left")
+    for text in filter(None, (plan.study.question, plan.caution)):
+        results().print(printable(text), markup=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
     for index, name in enumerate(head):
-        table.add_column(escape(name), justify="left" if index < head.index("steps") else "right")
+        table.add_column(escape(name), justify="left" if index < head.index("steps") else "right", overflow="fold")
     for line in lines:
         table.add_row(*(escape(printable(cell)) for cell in line))
     results().print(table)
@@ -90,22 +94,28 @@ def estimate_with_status(plan: StudyPlan) -> list[TrainingEstimate]:
 def print_estimates(plan: StudyPlan, estimates: Sequence[TrainingEstimate]) -> None:
     """Print the estimates as a table."""
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("training", "steps", "patches", "patches/s", "EFLOP", "hours"):
+    for name in ("training", "steps", "patches", "patches/s", "EFLOP", "time"):
         table.add_column(name, justify="left" if name == "training" else "right")
     for item in estimates:
         counts = (f"{item.steps:,}", f"{item.patches:,}", f"{item.rate:,.1f}")
-        table.add_row(escape(printable(item.part.name)), *counts, f"{item.operations / 1e18:,.3g}", f"{item.hours:,.3g}")
+        table.add_row(
+            escape(printable(item.part.name)), *counts, f"{item.operations / 1e18:,.3g}", format_duration(3600 * item.hours)
+        )
     table.add_section()
     total = sum(item.hours for item in estimates)
     operations = sum(item.operations for item in estimates)
-    table.add_row("all", "", "", "", f"{operations / 1e18:,.3g}", f"{total:,.3g}")
+    table.add_row("all", "", "", "", f"{operations / 1e18:,.3g}", format_duration(3600 * total))
     results().print(table)
-    kind = "GPU hours" if plan.gpus else "hours on this CPU, at batches of 8"
+    if plan.caution:
+        results().print(printable(plan.caution), markup=False, soft_wrap=True)
+    device = "one GPU" if plan.gpus else "this CPU, at batches of 8"
     results().print(
-        f"{total:,.3g} {kind}, at the speed of a few steps here: {estimates[0].setting}", markup=False, soft_wrap=True
+        f"{format_duration(3600 * total)} on {device}, at the speed of a few steps here: {estimates[0].setting}",
+        markup=False,
+        soft_wrap=True,
     )
     if not plan.gpus:
-        reference = operations / _REFERENCE_RATE / 3600
+        reference = format_duration(operations / _REFERENCE_RATE)
         results().print(
-            f"{reference:,.3g} hours on a GPU that reaches 100 TFLOP/s in training, as shown by `iptdata train`", soft_wrap=True
+            f"{reference} on a GPU that reaches 100 TFLOP/s in training, as shown by `iptdata train`", soft_wrap=True
         )

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from iptdata.cli.views.histogram import bars
 from iptdata.errors import printable
+from iptdata.image.psnr import PSNR_NOTE
 from iptdata.inspection.column_stats import QUANTILES, ColumnStats
 from iptdata.inspection.text import Summary, column_label, description, facts, shown_columns, warnings
 
@@ -26,6 +27,8 @@ def print_summaries(out: Console, summaries: Sequence[Summary]) -> None:
         for warning in warnings(summary):
             out.print(f"[yellow]! {escape(printable(warning))}[/]", soft_wrap=True)
         out.print()
+    if any(summary.psnr for summary in summaries):
+        out.print(PSNR_NOTE, markup=False)
 
 
 def _table(found: Sequence[ColumnStats], wide: bool) -> Table:

@@ -5,22 +5,25 @@ import shlex
 import statistics
 import time
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from iptdata.cli.console import console, results
-from iptdata.training.events import Observer, RunInfo, StepRecord
+from iptdata.errors import printable
+from iptdata.training.events import Observer, RunInfo, StepRecord, ValidationRecord
 from iptdata.units import format_duration
 
 _LINE_EVERY_SECONDS, _LIVE_EVERY_SECONDS = 10.0, 0.2
 _PREDICT_AFTER_STEPS, _PREDICT_AFTER_SECONDS = 5, 30.0
 _RECENT, _ENDS = 50, 100
+_WORSE = "worse than its input"
 
 
 class TrainProgress(Observer):
@@ -34,7 +37,7 @@ class TrainProgress(Observer):
         self._show_table = show_table
         self._recent: deque[StepRecord] = deque(maxlen=_RECENT)
         self._losses: dict[str, _Losses] = defaultdict(_Losses)
-        self._psnr: Mapping[str, float] = {}
+        self._validation: ValidationRecord | None = None
         self._path: str | None = None
         self._skipped = 0
         self._predicted = False
@@ -46,9 +49,9 @@ class TrainProgress(Observer):
         pairs = ", ".join(f"{task} {'unknown' if count is None else f'{count:,}'}" for task, count in run.pairs.items())
         epochs = "" if run.epochs is None else f" ({run.epochs:,.4g} epochs)"
         resumed = f", resumed at step {run.step:,}" if run.step else ""
+        rate = "" if run.peak is None else f", {run.peak / 1e12:,.3g} TFLOP/s in its largest layers"
         lines = [
-            f"{run.model}: {run.parameters / 1e6:,.1f} M parameters; {run.setting}, "
-            f"{run.peak / 1e12:,.3g} TFLOP/s in matrix products",
+            f"{run.model}: {run.parameters / 1e6:,.1f} M parameters; {run.setting}{rate}",
             f"pairs: {pairs}",
             f"{run.steps:,} steps of {run.batch_size:,} pairs{epochs}{resumed}; writing to {run.root}",
             *run.notes,
@@ -88,10 +91,14 @@ class TrainProgress(Observer):
                 f"{step.step:,}/{self._run.steps:,}  {self._figures(step)}  left {left}", markup=False, soft_wrap=True
             )
 
-    def on_validation(self, step: int, psnr: Mapping[str, float]) -> None:
-        self._psnr = psnr
-        values = ", ".join(f"{task} {value:.2f}" for task, value in psnr.items())
-        console().print(f"step {step:,}: held-out PSNR (dB) {values}", markup=False, soft_wrap=True)
+    def on_validation(self, validation: ValidationRecord) -> None:
+        self._validation = validation
+        values = ", ".join(f"{task} {value:.2f} ({validation.input_psnr[task]:.2f})" for task, value in validation.psnr.items())
+        lines = [f"step {validation.step:,}: held-out PSNR in dB (of the input): {values}"]
+        if validation.worse:
+            lines.append(f"! {', '.join(validation.worse)}: the network's output is {_WORSE}")
+        for line in lines:
+            console().print(line, markup=False, soft_wrap=True)
 
     def on_save(self, step: int, path: str) -> None:
         self._path = path
@@ -100,14 +107,8 @@ class TrainProgress(Observer):
         self._live.stop()
         if not self._losses:
             return
-        table = Table(box=box.SIMPLE_HEAD)
-        for name in ("task", "steps", "L1 first", "L1 last", *(["PSNR (dB)"] if self._psnr else [])):
-            table.add_column(name, justify="left" if name == "task" else "right")
-        for task, losses in sorted(self._losses.items()):
-            row = [task, f"{losses.count:,}", *(f"{_mean(values):.2f}" for values in losses.ends())]
-            table.add_row(*row, *([f"{self._psnr[task]:.2f}" if task in self._psnr else "-"] if self._psnr else []))
         if self._show_table:
-            results().print(table)
+            results().print(self._table())
         if self._skipped:
             console().print(
                 f"{self._skipped:,} steps were skipped because their loss or gradient was infinite or NaN", soft_wrap=True
@@ -116,6 +117,27 @@ class TrainProgress(Observer):
             console().print(f"Last checkpoint: {self._path}", markup=False, soft_wrap=True)
         more = " --steps N" if self._last == self._run.steps else ""
         console().print(f"Continue: iptdata train --out {shlex.quote(self._run.root)}{more}", markup=False, soft_wrap=True)
+        if self._show_table and self._path is not None and self._last == self._run.steps:
+            for line in next_commands(self._run.root, list(self._run.pairs)):
+                console().print(line, markup=False, soft_wrap=True)
+
+    def _table(self) -> Table:
+        """One row per task: its losses and, after a validation, PSNR of input and network."""
+        found = self._validation
+        table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+        for name in ("task", "steps", "L1 first", "L1 last", *(["input dB", "PSNR dB", ""] if found else [])):
+            table.add_column(name, justify="left" if name in ("task", "") else "right")
+        for task in sorted({*self._losses, *(found.psnr if found else ())}):
+            losses = self._losses[task]  # empty for a task that had no step since the run was resumed
+            row = [
+                escape(printable(task)),
+                f"{losses.count:,}",
+                *(f"{_mean(values):.2f}" if values else "-" for values in losses.ends()),
+            ]
+            if found is not None and task in found.psnr:
+                row += [f"{found.input_psnr[task]:.2f}", f"{found.psnr[task]:.2f}", _WORSE if task in found.worse else ""]
+            table.add_row(*row)
+        return table
 
     def _figures(self, step: StepRecord) -> str:
         recent = self._recent
@@ -126,7 +148,7 @@ class TrainProgress(Observer):
         wait = sum(one.data_wait / one.patches_per_s for one in recent) / sum(1 / one.patches_per_s for one in recent)
         parts += [
             f"{self._rate():,.1f} patches/s",
-            f"{operations / 1e12:,.3g} TFLOP/s ({operations / self._run.peak:.0%})",
+            f"{operations / 1e12:,.3g} TFLOP/s" + ("" if self._run.peak is None else f" ({operations / self._run.peak:.0%})"),
             f"wait {wait:.1%}",
             f"lr {step.lr:g}",
         ]
@@ -145,6 +167,20 @@ class TrainProgress(Observer):
 
     def _left(self, step: StepRecord) -> float:
         return (self._run.steps - step.step) * self._run.batch_size / self._rate()
+
+
+def next_commands(root: str, tasks: Sequence[str]) -> list[str]:
+    """What measures a finished run and restores with it, to be pasted into a shell.
+
+    Args:
+        root: Folder of the run.
+        tasks: Its tasks, in the order of the heads.
+    """
+    checkpoint = f"--checkpoint {shlex.quote(root)}"
+    return [
+        f"Measure: iptdata eval {checkpoint} --benchmark DIR",  # all tasks of the run for which DIR has images
+        f"Restore: iptdata restore PHOTO {checkpoint} --task {shlex.quote(tasks[0])} --out restored",
+    ]
 
 
 class _Losses:

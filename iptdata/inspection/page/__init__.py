@@ -14,6 +14,7 @@ import jinja2
 import numpy as np
 
 from iptdata.errors import printable
+from iptdata.image.psnr import PSNR_NOTE
 from iptdata.inspection import text as texts
 from iptdata.inspection.choose import PairSelection
 from iptdata.inspection.column_stats import ColumnStats
@@ -106,7 +107,7 @@ def _card(title: str, pair: Pair) -> _Card:
         for key, value in pair.facts.items()
     }
     label = pair.facts.get("label")
-    psnr = {} if pair.psnr is None or math.isinf(pair.psnr) else {"psnr": round(pair.psnr, 4)}
+    psnr = {} if pair.psnr is None else {"psnr": round(pair.psnr, 4)}
     return _Card(
         title=title,
         pair=pair,
@@ -141,7 +142,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(texts=texts, histogram=histogram)
+    environment.globals.update(texts=texts, histogram=histogram, psnr_note=PSNR_NOTE)
     return environment
 
 

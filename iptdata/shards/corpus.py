@@ -18,7 +18,8 @@ from iptdata.files.storage import Storage
 from iptdata.image.psnr import capped_psnrs
 from iptdata.shards.card import dataset_card
 from iptdata.shards.index import index_row, write_index
-from iptdata.shards.manifest import ShardInfo, is_manifest, read_errors, read_info
+from iptdata.shards.manifest import ShardInfo, is_manifest, read_info
+from iptdata.shards.reader import read_rows
 from iptdata.shards.record import SCHEMA_VERSION
 from iptdata.units import pluralize
 
@@ -140,11 +141,12 @@ def with_psnr_sum(storage: Storage, path: str, info: ShardInfo) -> ShardInfo:
     """The description of a shard with the sum of the PSNRs, from the rows of its manifest if an earlier version wrote it.
 
     Raises:
-        ShardError: When the rows cannot be read.
+        ShardError: When the rows are damaged.
+        StorageError: When they cannot be read.
     """
     if info.psnr_sum is not None or not info.measured:
         return info
-    found = capped_psnrs(read_errors(storage, path, info))
+    found = capped_psnrs(read_rows(storage, path, info, ["mse"])["mse"].to_numpy())
     return dataclasses.replace(info, psnr_sum=math.fsum(found[~np.isnan(found)].tolist()))
 
 

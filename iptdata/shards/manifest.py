@@ -8,7 +8,6 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,10 +15,10 @@ from iptdata.errors import ShardError, StorageError, one_line, shown, storage_er
 from iptdata.files.storage import Storage
 from iptdata.image.psnr import MAX_DB, PEAK_SQUARED
 from iptdata.recipe import Recipe
-from iptdata.shards.columns import COLUMNS, check_rows
+from iptdata.shards.columns import COLUMNS
 from iptdata.shards.fields import IDENTIFIER, Fields, parse_json
 from iptdata.shards.layout import MAX_BYTES, Layout, checked_layout
-from iptdata.shards.parquet import PARQUET_ERRORS, read_columns, read_footer
+from iptdata.shards.parquet import PARQUET_ERRORS, read_footer
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[^/.\0][^/\0]*-\d{6,}")
@@ -185,24 +184,6 @@ def read_info(storage: Storage, path: str) -> ShardInfo:
         message = f"{storage.path(path)}: {one_line(error, _MAX_MESSAGE)}"
         raise ShardError(message, hint="Remove it and build it again") from error
     return info
-
-
-def read_errors(storage: Storage, path: str, info: ShardInfo) -> np.ndarray:
-    """Read the mean squared errors of a shard from its manifest: float64 (N,), NaN for pairs that have none.
-
-    Raises:
-        ShardError: When the manifest cannot be read, or a value in it cannot be.
-    """
-    try:
-        with storage.open(path) as file:
-            rows = read_columns(file, read_footer(file), ["mse"])
-        check_rows(rows, info.pairs, info.stride)
-    except StorageError as error:
-        raise ShardError(error.message, hint=error.hint) from error
-    except PARQUET_ERRORS as error:
-        message = f"{storage.path(path)} is damaged: {one_line(error, _MAX_MESSAGE)}"
-        raise ShardError(message, hint="Remove it and build it again") from error
-    return rows["mse"].combine_chunks().cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
 class NewerSchema(ValueError):

@@ -79,7 +79,7 @@ class Shard:
         Raises:
             ShardError: When it is damaged, or one of them is missing or has another type.
         """
-        with self._reading_manifest() as (_, footer):
+        with _reading_manifest(self.storage, f"{self.stem}.parquet") as (_, footer):
             return known_columns(footer.schema.to_arrow_schema())
 
     def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -91,23 +91,7 @@ class Shard:
         Raises:
             ShardError: When it is damaged, or a value in it cannot be.
         """
-        with self._reading_manifest() as (file, footer):
-            schema = known_columns(footer.schema.to_arrow_schema())
-            names = schema.names if columns is None else columns
-            found = read_columns(file, footer, names, encoded=TEXTS)
-            check_rows(found, self.info.pairs, self.info.stride)
-            return found.cast(pa.schema([schema.field(name) for name in found.column_names]))
-
-    @contextmanager
-    def _reading_manifest(self) -> Iterator[tuple[IO[bytes] | pa.NativeFile, pq.FileMetaData]]:
-        """The open manifest and its metadata; whatever reading it raises becomes a ShardError."""
-        path = f"{self.stem}.parquet"
-        try:
-            with self.storage.open(path) as file:
-                yield file, read_footer(file)
-        except PARQUET_ERRORS as error:
-            message = f"{self.storage.path(path)} is damaged: {one_line(error, 200)}"
-            raise ShardError(message, hint="Build it again") from error
+        return read_rows(self.storage, f"{self.stem}.parquet", self.info, columns)
 
     def row(self, index: int) -> dict[str, Any]:
         """One row of the manifest, by the index of the pair."""
@@ -131,3 +115,35 @@ class Shard:
             found = "missing" if size is None else f"{size:,} bytes long"
             path = self.storage.path(f"{self.stem}.tar")
             raise ShardError(f"{path} is {found}, its manifest says {info.bytes:,} bytes", hint="Build it again")
+
+
+def read_rows(storage: Storage, path: str, info: ShardInfo, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a manifest, one row per pair; its tar is not looked at.
+
+    Args:
+        storage: The folder of the manifest, or a folder above it.
+        path: Path of the manifest in it.
+        info: The description of the shard in it.
+        columns: Names of the columns to read; all that are part of the format by default.
+
+    Raises:
+        ShardError: When it is damaged, or a value in it cannot be.
+        StorageError: When it cannot be opened.
+    """
+    with _reading_manifest(storage, path) as (file, footer):
+        schema = known_columns(footer.schema.to_arrow_schema())
+        names = schema.names if columns is None else columns
+        found = read_columns(file, footer, names, encoded=TEXTS)
+        check_rows(found, info.pairs, info.stride)
+        return found.cast(pa.schema([schema.field(name) for name in found.column_names]))
+
+
+@contextmanager
+def _reading_manifest(storage: Storage, path: str) -> Iterator[tuple[IO[bytes] | pa.NativeFile, pq.FileMetaData]]:
+    """The open manifest and its metadata; whatever reading it raises becomes a ShardError."""
+    try:
+        with storage.open(path) as file:
+            yield file, read_footer(file)
+    except PARQUET_ERRORS as error:
+        message = f"{storage.path(path)} is damaged: {one_line(error, 200)}"
+        raise ShardError(message, hint="Build it again") from error

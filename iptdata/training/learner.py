@@ -44,6 +44,7 @@ class Contrast(NamedTuple):
         tokens: How many randomly sampled tokens per image are compared; None for all.
         seed: Seed of the sample.
         temperature: Temperature of the loss; None for that of the form.
+        compiled: Whether its blocks are compiled.
     """
 
     weight: float
@@ -51,6 +52,7 @@ class Contrast(NamedTuple):
     tokens: int | None
     seed: int
     temperature: float | None = None
+    compiled: bool = False
 
 
 class Learner:
@@ -177,7 +179,8 @@ class Learner:
             if sampled is not None:
                 tokens = tokens.gather(1, sampled[rows, :, None].expand(-1, -1, tokens.shape[-1]))
             with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.bf16 and tokens.is_cuda):
-                contrastive = contrastive_loss(tokens, self.contrast.form, self._ranks, counts, self.contrast.temperature)
+                form, temperature, compiled = self.contrast.form, self.contrast.temperature, self.contrast.compiled
+                contrastive = contrastive_loss(tokens, form, self._ranks, counts, temperature, compiled=compiled)
             contrastive = contrastive * (sum(counts) / self._share.batch_size)
         loss = l1 + self.contrast.weight * contrastive
         (self._ranks.size * loss).backward()  # DDP averages over the ranks, and each has a part of the sum

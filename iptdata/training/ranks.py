@@ -64,6 +64,26 @@ class Ranks:
         dist.all_gather(parts, padded)
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
+    def own_sum(self, rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+        """Sum the rows of all ranks over all ranks, and return those of this rank.
+
+        Args:
+            rows: (sum(counts), ...), in the order of the ranks.
+            counts: Number of rows of each rank.
+
+        Returns:
+            (counts[rank], ...).
+        """
+        if self.size == 1:
+            return rows
+        padded = rows.new_zeros((self.size, max(counts), *rows.shape[1:]))
+        for part, of_rank in zip(padded, rows.split(list(counts)), strict=True):
+            part[: len(of_rank)] = of_rank
+        own = torch.empty_like(padded[0])
+        old, new = "reduce_scatter_tensor", "reduce_scatter_single"
+        getattr(dist, new if hasattr(dist, new) else old)(own, padded.flatten(0, 1))
+        return own[: counts[self.rank]]
+
     def agreed(self, value: Any) -> Any:
         """The value of the first rank, which must be small and picklable."""
         if self.size == 1:

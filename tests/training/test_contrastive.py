@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from iptdata.errors import ModelError
-from iptdata.training import contrastive
+from iptdata.training.contrastive_blocks import BLOCK_ELEMENTS
 from iptdata.training.contrastive import Form, contrastive_loss
 
 
@@ -39,7 +39,7 @@ def test_value_and_gradient_equal_the_naive_ones(
     form: Form, shape: tuple[int, ...], elements: int, temperature: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a temperature, with that of the form: 1, and 0.07 for supcon."""
-    monkeypatch.setattr(contrastive, "_BLOCK_ELEMENTS", elements)
+    monkeypatch.setitem(BLOCK_ELEMENTS, "cpu", elements)
     torch.manual_seed(sum(shape))
     ours = torch.randn(shape, requires_grad=True)
     theirs = ours.detach().double().requires_grad_()

@@ -57,8 +57,8 @@ def paper_block(
     """Logarithms of a block's denominators, and what its tokens are weighted with in the gradient.
 
     For tokens a and b the products of all images are a matrix (B, B), which holds whole denominators: those of (a, b) are sums
-    over its rows, those of (b, a) over its columns. A block on the diagonal holds both (a, b) and (b, a), so only the sums over
-    rows count there; its weights are those of both, and symmetric.
+    over its rows, those of (b, a) over its columns. A block on the diagonal is symmetric: the sums over its rows
+    are those over its columns, and those of all its pairs.
 
     Args:
         products: (a * B, b * B), scalar products of all images for a and b tokens; overwritten if float32.
@@ -76,15 +76,13 @@ def paper_block(
         exponentials = exponentials.masked_fill(image[:, None, None] == image, 0.0)
     else:
         exponentials.diagonal(dim1=1, dim2=3).zero_()
-    rows = exponentials.sum(3, keepdim=True)
-    across = exponentials.sum(1, keepdim=True) if weighted or not diagonal else None
-    logarithms = rows.log().sum()
-    if across is not None and not diagonal:
-        logarithms = logarithms + across.log().sum()
-    if across is None or not weighted:
-        return logarithms, None
-    weights = exponentials.mul_(rows.reciprocal() + across.reciprocal())
-    return logarithms, weights.view(products.shape).to(products.dtype)
+    rows = exponentials.sum(3)  # a, B, b
+    across = rows.permute(2, 0, 1) if diagonal else exponentials.sum(1)  # a, b, B
+    logarithms = rows.log() if diagonal else rows.log() + across.transpose(1, 2).log()
+    if not weighted:
+        return logarithms.sum(), None
+    weights = exponentials.mul_(rows.reciprocal()[..., None] + across.reciprocal()[:, None])
+    return logarithms.sum(), weights.view(products.shape).to(products.dtype)
 
 
 def supcon_sums(products: torch.Tensor, t: float, *, diagonal: bool) -> tuple[torch.Tensor, torch.Tensor]:

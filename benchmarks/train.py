@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from contrastive_cost import report_cost
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
@@ -270,7 +271,7 @@ def main() -> None:
     parser.add_argument("--model", default="ipt-base")
     parser.add_argument("--batch-size", type=int, default=256 if CUDA else 4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--parts", default="steps,contrastive,choices,wait", help="which of these to run")
+    parser.add_argument("--parts", default="steps,contrastive,contrastive-cost,choices,wait", help="which of these to run")
     parser.add_argument("--call", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.call:
@@ -282,6 +283,8 @@ def main() -> None:
         report_steps(options.model, options.batch_size, options.rounds)
     if "contrastive" in parts:
         report_contrastive(options.rounds)
+    if "contrastive-cost" in parts:
+        report_cost(256, TOKENS, WIDTH)
     if "choices" in parts:
         report_choices(options.rounds)
     if "wait" in parts:

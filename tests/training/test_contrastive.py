@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from iptdata.errors import ModelError
@@ -157,22 +158,25 @@ def test_memory_is_linear_in_the_tokens(form: Form, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("form", "half"), [("paper", True), ("supcon", False)])
 def test_compiled_blocks_give_what_eager_ones_give(form: Form, half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two functions of supcon and one of the paper, each compiled once for blocks on the diagonal and once for others."""
     if (error := compile_error(torch.device("cpu"))) is not None:
         pytest.skip(error)
     monkeypatch.setitem(BLOCK_ELEMENTS, "cpu", 12 * 12)
     torch.manual_seed(0)
-    found = []
-    tokens = torch.randn(4, 6, 8)
-    for compiled in (False, True):
+    tokens, found = torch.randn(4, 6, 8), []
+    graphs = counters["stats"]["unique_graphs"]
+    for compiled in (False, True, True):
         own = tokens.clone().requires_grad_()
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             value = contrastive_loss(own, form, compiled=compiled)
         value.backward()
         assert own.grad is not None
         found.append((value.detach(), own.grad))
+    assert counters["stats"]["unique_graphs"] - graphs == {"paper": 2, "supcon": 4}[form]
     tolerance = 1e-3 if half else 1e-6  # a weight may be rounded to the next number of bf16
-    for eager, other in zip(*found, strict=True):
-        assert float((eager - other).norm() / eager.norm()) < tolerance
+    for others in found[1:]:
+        for eager, other in zip(found[0], others, strict=True):
+            assert float((eager - other).norm() / eager.norm()) < tolerance
 
 
 def test_six_digits_of_the_papers_form_hold_in_bf16() -> None:

@@ -12,9 +12,11 @@ from iptdata.model.presets import make_model, preset
 from iptdata.model.transfer import freeze_body
 from iptdata.stream import DeviceStream, PairStream, Preparation
 from iptdata.stream.device import DeviceBatch
+from iptdata.training.config import resolve
 from iptdata.training.contrastive import contrastive_loss
 from iptdata.training.learner import Contrast, Learner, parts_of
 from iptdata.training.ranks import Ranks
+from iptdata.training.setup import _make_contrast
 from iptdata.training.validation import patch_psnr
 from tests.training.conftest import SIZE, TASKS, TINY
 
@@ -51,6 +53,23 @@ def test_the_loss_is_the_mean_error_on_0_to_255(training_corpus: Path) -> None:
     others = products.exp().sum(2) - torch.einsum("jajb->jab", products).exp()
     wanted = (others.log() - torch.einsum("jajb->jab", products)).mean()
     torch.testing.assert_close(ours.contrastive, wanted.detach(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("device", "compiled"), [("cuda", True), ("cuda", False), ("cpu", True)])
+def test_contrastive_blocks_are_compiled_where_the_network_is_on_a_gpu(
+    device: str, compiled: bool, training_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranks = Ranks(device=torch.device(device))
+    contrast, _ = _make_contrast(resolve({"batch_size": 8}), preset("ipt-tiny", SCALES, SIZE), ranks, compiled=compiled)
+    passed = []
+
+    def loss(tokens: torch.Tensor, *arguments: object, compiled: bool) -> torch.Tensor:
+        passed.append(compiled)
+        return tokens.mean()
+
+    monkeypatch.setattr("iptdata.training.learner.contrastive_loss", loss)
+    learner(contrast=contrast).step(batch_of(training_corpus), 0, 1e-4)
+    assert passed == [compiled and device == "cuda"]
 
 
 def test_parts_of_a_batch_give_the_same_gradient(training_corpus: Path) -> None:

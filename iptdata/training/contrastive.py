@@ -170,7 +170,7 @@ def _supcon(own: torch.Tensor, batch: _Batch, *, weighted: bool) -> tuple[torch.
     for first, second in upper_blocks(total, 1, own.device, ranks):
         of_rows, of_columns = of_sums(torch.mm(flat[first], flat[second].T), t, diagonal=first == second)
         denominators[first].add_(of_rows)
-        if first != second:
+        if of_columns is not None:
             denominators[second].add_(of_columns)
     ranks.add(denominators)
     numerators = ranks.add(((sums * sums).sum() - (own * own).sum()) / (t * positives * total))

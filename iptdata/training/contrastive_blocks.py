@@ -85,16 +85,19 @@ def paper_block(
     return logarithms.sum(), weights.view(products.shape).to(products.dtype)
 
 
-def supcon_sums(products: torch.Tensor, t: float, *, diagonal: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums over the rows and over the columns of exp(d / t - shift), (a,) and (b,) float32, of products (a, b).
+def supcon_sums(products: torch.Tensor, t: float, *, diagonal: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """A block's part of denominators, the sums over its rows and over its columns of exp(d / t - shift).
 
     Args:
-        products: Scalar products of tokens, overwritten if float32.
+        products: (a, b), scalar products of tokens, overwritten if float32.
         t: The temperature.
         diagonal: Whether rows and columns are the same tokens; a token is then not compared with itself.
+
+    Returns:
+        (a,) and (b,), float32; None for the columns of a block on the diagonal, which are its rows.
     """
     exponentials = _of_other_tokens(products, t, diagonal)
-    return exponentials.sum(1), exponentials.sum(0)
+    return exponentials.sum(1), None if diagonal else exponentials.sum(0)
 
 
 def supcon_weights(

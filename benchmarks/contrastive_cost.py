@@ -25,8 +25,8 @@ from iptdata.training.contrastive import Form, contrastive_loss
 from iptdata.training.contrastive_blocks import BLOCK_ELEMENTS, compiled_block, paper_block, supcon_sums, supcon_weights
 
 RATE, BANDWIDTH = 690e12, 3.35e12  # of bf16 products of this size on an H100, measured; bytes/s of its memory, as specified
-# How often the elements of a block are read or written, off the diagonal and on it, in the code that Inductor 2.13 generates for
-# an H100: exponentials are computed anew each time, and the sums over rows together with the weights.
+# How often the elements of a block are read or written, off the diagonal and on it, in the code that Inductor generates for an
+# H100: exponentials are computed anew each time, and the sums over rows together with the weights.
 PASSES = {"paper_block": (3, 3), "supcon_sums": (2, 1), "supcon_weights": (2, 2)}
 WITHOUT_LAUNCH = {"device", "empty", "empty_like", "new_empty", "new_empty_strided", "detach", "_unsafe_view"}
 
@@ -105,7 +105,7 @@ def cost(form: Form, images: int, tokens: int, width: int) -> Cost:
         with counted.paused():
             return block(products, *arguments, diagonal=diagonal, **options)
 
-    patches = {block.__name__: partial(stand_in, block) for block in blocks}
+    patches: dict[str, Any] = {block.__name__: partial(stand_in, block) for block in blocks}
     size = {"cpu": BLOCK_ELEMENTS["cuda"]}
     with mock.patch.multiple(contrastive, **patches), mock.patch.dict(BLOCK_ELEMENTS, size), FakeTensorMode():
         sample = torch.empty(images, tokens, width, dtype=torch.bfloat16, requires_grad=True)

@@ -7,7 +7,7 @@ function without side effects, which runs as it is or compiled to a few kernels 
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -39,9 +39,13 @@ def upper_blocks(count: int, inner: int, device: torch.device, ranks: Ranks) -> 
     return itertools.islice(pairs, ranks.rank, None, ranks.size)
 
 
-@functools.cache
 def compiled_block(function: Function) -> Function:
     """A function of this file, compiled anew for each shape of a block, of which a run has few."""
+    return _compiled(function)
+
+
+@functools.cache
+def _compiled(function: Callable[..., object]) -> Any:
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _SHAPES)
     return torch.compile(function, dynamic=False)
 

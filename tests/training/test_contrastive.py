@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from iptdata.errors import ModelError
 from iptdata.training.compiled import compile_error
@@ -128,7 +129,7 @@ class Operations(TorchDispatchMode):
     ) -> Any:
         result = operation(*args, **(kwargs or {}))
         self.names.append(operation.overloadpacket.__name__)
-        self.largest = max([self.largest, *(x.numel() for x in torch.utils._pytree.tree_leaves(result) if torch.is_tensor(x))])
+        self.largest = max([self.largest, *(x.numel() for x in tree_leaves(result) if torch.is_tensor(x))])
         return result
 
 

@@ -259,4 +259,3 @@ def parts_of(batch_size: int, ranks: int, accumulate: int) -> list[list[int]]:
     """Number of rows of each rank (inner list) in each part of a batch (outer list)."""
     rows = [Share(batch_size=batch_size, rank=rank, world_size=ranks).rows for rank in range(ranks)]
     return [[count * (part + 1) // accumulate - count * part // accumulate for count in rows] for part in range(accumulate)]
-

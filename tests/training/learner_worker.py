@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -20,15 +21,26 @@ from iptdata.training.ranks import Ranks
 
 SCALES = {"noise30": 1, "rain": 1, "sr2": 2}
 BATCH, SIZE = 8, 12
+_REDUCTION, _ATTENTION = "c10d::allreduce_", "aten::_scaled_dot_product_flash_attention_for_cpu_backward"
 
 
 class Done(NamedTuple):
-    """What a step left: its loss, and gradients, weights and number of Adam's steps by name; None without a gradient."""
+    """What a step left.
+
+    Attributes:
+        loss: Its loss.
+        gradients: Gradients by name; None for a weight without one.
+        weights: Weights by name.
+        updates: How often Adam has updated a weight, by name.
+        overlapped: Number of reductions that began before the backward pass reached the attention of the first layer; 0 in a case
+            that is not profiled.
+    """
 
     loss: float
     gradients: dict[str, torch.Tensor | None]
     weights: dict[str, torch.Tensor]
     updates: dict[str, int]
+    overlapped: int
 
 
 def steps_of(case: dict[str, Any], ranks: Ranks) -> list[Done]:
@@ -52,16 +64,19 @@ def steps_of(case: dict[str, Any], ranks: Ranks) -> list[Done]:
         clip=case.get("clip"),
         ema=case.get("ema"),
     )
-    return [_step(learner, task, index, scales[task], ranks) for index, task in enumerate(case["steps"])]
+    profiled = case.get("profiled", False)
+    return [_step(learner, task, index, scales[task], ranks, profiled) for index, task in enumerate(case["steps"])]
 
 
-def _step(learner: Learner, task: str, index: int, scale: int, ranks: Ranks) -> Done:
+def _step(learner: Learner, task: str, index: int, scale: int, ranks: Ranks, profiled: bool) -> Done:
     generator = torch.Generator().manual_seed(index)
     clean = 255 * torch.rand(BATCH, 3, SIZE * scale, SIZE * scale, generator=generator)
     share = Share(batch_size=BATCH, rank=ranks.rank, world_size=ranks.size)
     rows = slice(share.start, share.stop)
     corrupted = clean[:, :, ::scale, ::scale] + 30 * torch.randn(BATCH, 3, SIZE, SIZE, generator=generator)
-    losses = learner.step(DeviceBatch(task, corrupted[rows], clean[rows], cast(Batch, None)), index, 1e-3)
+    batch = DeviceBatch(task, corrupted[rows], clean[rows], cast(Batch, None))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) if profiled else nullcontext() as profile:
+        losses = learner.step(batch, index, 1e-3)
     named = dict(learner.model.named_parameters())
     states = learner.optimizer.state
     return Done(
@@ -69,7 +84,14 @@ def _step(learner: Learner, task: str, index: int, scale: int, ranks: Ranks) -> 
         {name: None if weight.grad is None else weight.grad.clone() for name, weight in named.items()},
         {name: tensor.clone() for name, tensor in learner.weights().items()},
         {name: int(states[weight]["step"]) if weight in states else 0 for name, weight in named.items()},
+        0 if profile is None else _overlapped(profile),
     )
+
+
+def _overlapped(profile: torch.profiler.profile) -> int:
+    events = sorted(profile.events() or (), key=lambda event: event.time_range.start)
+    names = [event.name for event in events if event.name in (_REDUCTION, _ATTENTION)]
+    return names[: len(names) - names[::-1].index(_ATTENTION)].count(_REDUCTION)
 
 
 def main() -> None:

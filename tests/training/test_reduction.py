@@ -22,18 +22,23 @@ CASES: dict[str, dict[str, Any]] = {
     "frozen": {"network": SMALL, "steps": THREE[:3], "freeze": True},
     "all frozen": {"network": SMALL | {"no_mlp": True}, "steps": THREE[:3], "freeze": True},
     "edsr": {"model": "edsr-tiny", "network": {"n_feats": 8, "n_blocks": 1}, "steps": THREE[:3]},
+    "large": {"network": {}, "steps": THREE[:3], "profiled": True},  # 5 MiB of weights; gradients are averaged from 1 MiB on
 }
+
+
+def run_on(ranks: int, folder: Path, cases: dict[str, dict[str, Any]]) -> list[dict[str, list[Done]]]:
+    """Steps of cases by name, for each rank."""
+    (folder / "cases.json").write_text(json.dumps(cases))
+    done = torchrun(ranks, Path(__file__).parent / "learner_worker.py", folder)
+    assert done.returncode == 0, done.stderr
+    files = [torch.load(folder / f"steps-{rank}.pt") for rank in range(ranks)]
+    return [{name: [Done(*step) for step in steps] for name, steps in file.items()} for file in files]
 
 
 @pytest.fixture(scope="module", params=[2, 3])
 def ranks_done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[Done]]]:
     """Steps of all cases on each rank; a batch of 8 over 3 ranks is 2, 3 and 3 rows."""
-    folder = tmp_path_factory.mktemp("ranks")
-    (folder / "cases.json").write_text(json.dumps(CASES))
-    done = torchrun(request.param, Path(__file__).parent / "learner_worker.py", folder)
-    assert done.returncode == 0, done.stderr
-    files = [torch.load(folder / f"steps-{rank}.pt") for rank in range(request.param)]
-    return [{name: [Done(*step) for step in steps] for name, steps in file.items()} for file in files]
+    return run_on(request.param, tmp_path_factory.mktemp("ranks"), CASES)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -68,3 +73,17 @@ def test_heads_of_other_tasks_do_not_move(ranks_done: list[dict[str, list[Done]]
                 if part in ("head", "tail"):
                     assert tensor.equal(before.weights[weight]) == (head != str(own))
                     assert after.updates[weight] - before.updates[weight] == (head == str(own))
+
+
+def test_gradients_are_averaged_during_the_backward_pass(ranks_done: list[dict[str, list[Done]]]) -> None:
+    """From the second step on, when the order is known in which gradients are ready."""
+    for rank in ranks_done:
+        assert [step.overlapped > 0 for step in rank["large"]] == [False, True, True]
+
+
+@pytest.mark.long
+def test_a_compiled_network_on_two_ranks(tmp_path: Path) -> None:
+    cases = {"eager": CASES["large"], "compiled": CASES["large"] | {"compile": True}}
+    eager, compiled = run_on(2, tmp_path, cases)[0].values()
+    assert [step.loss for step in compiled] == pytest.approx([step.loss for step in eager], rel=1e-5)
+    assert compiled[-1].overlapped

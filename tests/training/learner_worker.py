@@ -32,8 +32,8 @@ class Done(NamedTuple):
         gradients: Gradients by name; None for a weight without one.
         weights: Weights by name.
         updates: How often Adam has updated a weight, by name.
-        overlapped: Number of reductions that began before the backward pass reached the attention of the first layer; 0 in a case
-            that is not profiled.
+        overlapped: Number of reductions that began before the backward pass reached the attention of the first layer; 0 in
+            a case that is not profiled.
     """
 
     loss: float

@@ -161,9 +161,8 @@ def print_hours(size: Sizes) -> None:
     half = one.network + one.contrastive / 2  # two parts of a quarter of the pairs each
     eight = step(size, 8, BATCH, NVLINK)
     rows = [
-        ("24 GB", 1, "256", "`checkpoint_activations`", CHECKPOINTED_GB, again.total),
-        ("24 GB", 1, "2 x 128", "`accumulate=2`", memory(BATCH / 2), half),
-        ("40 GB", 1, "256", "`checkpoint_activations`", CHECKPOINTED_GB, again.total),
+        ("24 or 40 GB", 1, "256", "`checkpoint_activations`", CHECKPOINTED_GB, again.total),
+        ("24 or 40 GB", 1, "2 x 128", "`accumulate=2`", memory(BATCH / 2), half),
         ("80 GB", 1, "256", "none", memory(BATCH), one.total),
         ("24, 40 or 80 GB", 8, "32", "none", memory(BATCH / 8), eight.total),
         ("80 GB", 1, "256", "none; before", 40.0, SHIPPED_MS),

@@ -48,9 +48,9 @@ class Reduction:
 def _overlapped(model: nn.Module, ignored: dict[str, nn.Parameter], ranks: Ranks) -> DistributedDataParallel:
     """The network with the gradients of all weights but `ignored` averaged during the backward pass.
 
-    PyTorch compiles the body as several functions, one per bucket of gradients, so that the first are averaged while others are
-    computed; it does so only inside of the forward pass of a `DistributedDataParallel`, and counts the weights that have the
-    mark of being ignored to no bucket.
+    Inside its forward pass PyTorch compiles a body as several functions, one per bucket of gradients, so that the first can be
+    averaged while others are computed. Buckets have the default sizes, 25 MiB and 1 MiB for the first, since the first one of
+    the compiler cannot be changed. Gradients are parts of their buckets, which saves a copy of all of them.
     """
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, list(ignored))
     old, new = "broadcast_buffers", "forward_sync_buffers"  # buffers are constants

@@ -41,6 +41,13 @@ def ranks_done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     return run_on(request.param, tmp_path_factory.mktemp("ranks"), CASES)
 
 
+@pytest.mark.parametrize("changes", [{}, {"no_mlp": True}, {"no_norm": True}, {"no_pos": True}, {"pos_every": True}])
+def test_a_step_uses_the_whole_body(changes: dict[str, Any]) -> None:
+    """`DistributedDataParallel` waits for the gradients of all of it."""
+    (step,) = steps_of({"network": SMALL | changes, "steps": ["rain"]}, Ranks())
+    assert all(gradient is not None for name, gradient in step.gradients.items() if name.startswith("body."))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_are_those_of_one_process(ranks_done: list[dict[str, list[Done]]], name: str) -> None:
     """The first rank starts with the weights of the one process, the others with their own."""

@@ -32,7 +32,7 @@ NVLINK, NETWORK = 450e9, 50e9  # bytes a second in each direction: of a GPU in a
 LAUNCHES_MS = 10.0  # what the CPU needs for the launches of the network's kernels, however few patches there are
 BUCKET_BYTES = 25 * 2**20  # of DistributedDataParallel
 BLOCK_ELEMENTS = 1 << 26  # of the contrastive loss on a GPU
-# Computed: 4.2 that autograd keeps for batch 256 of sr4, 1.2 of the layer that is computed again, 1.9 of weights, gradients and
+# Computed: 4.1 that autograd keeps for batch 256 of sr4, 1.2 of the layer that is computed again, 1.9 of weights, gradients and
 # Adam's means, and 3.8 that the measured peak of L1_GB has beyond 29.3 that autograd keeps and the 1.9.
 CHECKPOINTED_GB = 11.0
 

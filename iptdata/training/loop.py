@@ -15,6 +15,7 @@ from iptdata.model.checkpoint import Checkpoint
 from iptdata.stream import DeviceStream
 from iptdata.stream.device import DeviceBatch
 from iptdata.training.events import Observer, StepRecord, ValidationRecord
+from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import Ranks
 from iptdata.training.run_folder import RunFolder
 from iptdata.training.setup import TrainingSetup
@@ -63,8 +64,12 @@ class _PendingStep(NamedTuple):
 
 
 @contextmanager
-def training_errors(ranks: Ranks) -> Iterator[None]:
+def training_errors(ranks: Ranks, options: TrainOptions) -> Iterator[None]:
     """Turn a full GPU memory and a lost rank into a TrainFailed.
+
+    Args:
+        ranks: The ranks that train together.
+        options: Options of the run, which the hint depends on.
 
     Raises:
         TrainFailed: When CUDA is out of memory, or another rank cannot be reached.
@@ -72,15 +77,23 @@ def training_errors(ranks: Ranks) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise TrainFailed(
-            "CUDA out of memory", hint="Try a smaller `batch_size`, `accumulate=N` or `contrastive_tokens=K`"
-        ) from error
+        raise TrainFailed("CUDA out of memory", hint=_memory_hint(options)) from error
     except RuntimeError as error:
         if ranks.size == 1 or not re.search("gloo|nccl|connection", str(error), re.IGNORECASE):
             raise
         raise TrainFailed(
             f"lost the connection to another rank ({one_line(error, 120)})", hint="Start all ranks again"
         ) from error
+
+
+def _memory_hint(options: TrainOptions) -> str:
+    """What saves memory, the change that alters the training least first."""
+    changes = ["`accumulate=N`", "`contrastive_tokens=K`", "a smaller `batch_size`"]
+    if options.contrastive == 0:
+        changes.remove("`contrastive_tokens=K`")
+    if not options.checkpoint_activations:
+        changes.insert(0, "`checkpoint_activations=True`, which changes no result")
+    return f"Try {', '.join(changes[:-1])} or {changes[-1]}"
 
 
 class Loop:

@@ -3,7 +3,7 @@
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +45,25 @@ class Ranks:
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
+
+    def average(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Average tensors of one type over all ranks, in place, in one operation.
+
+        Args:
+            tensors: The same number of tensors on all ranks, of the same shapes.
+        """
+        if self.size == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors]).div_(self.size)
+        parts = self.add(flat).split([tensor.numel() for tensor in tensors])
+        shaped = [part.view_as(tensor) for tensor, part in zip(tensors, parts, strict=True)]
+        torch._foreach_copy_(list(tensors), shaped)  # pyright: ignore[reportPrivateImportUsage]
+
+    def copy_first(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give tensors the values that they have on the first rank, in place."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor.detach(), src=0)
 
     def rows(self, own: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
         """Concatenate the rows of all ranks, in the order of the ranks, without gradient.

@@ -117,7 +117,7 @@ def run_training(
                 hint="Pass larger `steps` or `epochs` to continue, or `resume=False` to start over",
             )
         observers = Observer()
-        with training_errors(ranks):
+        with training_errors(ranks, setup.options):
             peak = _peak(setup)
         if ranks.first:
             folder.clean()
@@ -129,7 +129,7 @@ def run_training(
             observers = Observers(MetricsFile(folder), TensorBoard(folder), observer)
             stack.callback(observers.on_end)
             observers.on_start(_run_info(setup, folder, peak))
-        with training_errors(ranks):
+        with training_errors(ranks, setup.options):
             Loop(setup, folder, observers, stop_requested).run()
             return ranks.agreed(_result(setup, folder) if ranks.first else None)
 

@@ -8,12 +8,13 @@ in which each of n GPUs sends 2 (n - 1) / n of the bytes; a gather or a reduce-s
 reduction slows down the computation beside it, are not modelled.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 
 from iptdata.model.presets import make_model, preset
+from iptdata.training.contrastive_blocks import upper_blocks
+from iptdata.training.ranks import Ranks
 
 SCALES = {"sr2": 2, "sr3": 3, "sr4": 4, "noise30": 1, "noise50": 1, "rain": 1}
 TASK = "noise30"  # the task of the measured steps
@@ -31,7 +32,6 @@ L1_GB = 35.0  # peak memory of the prototype with L1 alone
 NVLINK, NETWORK = 450e9, 50e9  # bytes a second in each direction: of a GPU in a node of eight, and of one of its network cards
 LAUNCHES_MS = 10.0  # what the CPU needs for the launches of the network's kernels, however few patches there are
 BUCKET_BYTES = 25 * 2**20  # of DistributedDataParallel
-BLOCK_ELEMENTS = 1 << 26  # of the contrastive loss on a GPU
 # Computed: 4.1 that autograd keeps for batch 256 of sr4, 1.2 of the layer that is computed again, 1.9 of weights, gradients and
 # Adam's means, and 3.8 that the measured peak of L1_GB has beyond 29.3 that autograd keeps and the 1.9.
 CHECKPOINTED_GB = 11.0
@@ -105,6 +105,17 @@ def ring_ms(count: float, gpus: int, bandwidth: float, passes: int = 2) -> float
     return passes * (gpus - 1) / gpus * count / bandwidth * 1e3
 
 
+def largest_share(tokens: int, images: int, gpus: int) -> float:
+    """Share of the contrastive loss's blocks, by their elements, of the GPU that has most of them."""
+
+    def elements(rank: int) -> int:
+        blocks = upper_blocks(tokens, images, torch.device("cuda"), Ranks(rank=rank, size=gpus))
+        return sum((first.stop - first.start) * (second.stop - second.start) for first, second in blocks)
+
+    counts = [elements(rank) for rank in range(gpus)]
+    return max(counts) / sum(counts)
+
+
 def step(size: Sizes, gpus: int, batch: int, bandwidth: float, tokens: int | None = None, *, recomputed: bool = False) -> Step:
     """A step of `batch` patches over `gpus` GPUs; with `recomputed` activations are computed again in the backward pass."""
     compared = size.tokens if tokens is None else tokens
@@ -112,9 +123,7 @@ def step(size: Sizes, gpus: int, batch: int, bandwidth: float, tokens: int | Non
     passes = max(LAUNCHES_MS, (L1_MS - OPTIMIZER_MS) * batch / gpus / BATCH)
     backward = passes * (1 - forward_share)
     recomputation = passes * forward_share if recomputed else 0.0
-    side = max(1, int((BLOCK_ELEMENTS / batch**2) ** 0.5))
-    slices = math.ceil(compared / side)
-    blocks = slices * (slices + 1) // 2
+    share = largest_share(compared, batch, gpus)
     work = CONTRASTIVE_MS * (batch * compared / (BATCH * size.tokens)) ** 2
     gradients = ring_ms(4 * size.body, gpus, bandwidth)
     last_bucket = ring_ms(min(BUCKET_BYTES, 4 * size.body), gpus, bandwidth)
@@ -127,7 +136,7 @@ def step(size: Sizes, gpus: int, batch: int, bandwidth: float, tokens: int | Non
         tokens=compared,
         bandwidth=bandwidth,
         network=passes + recomputation + OPTIMIZER_MS,
-        contrastive=work / blocks * math.ceil(blocks / gpus),
+        contrastive=work * share,
         gradients=gradients,
         exposed=exposed,
     )

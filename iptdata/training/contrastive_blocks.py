@@ -15,6 +15,7 @@ from iptdata.training.ranks import Ranks
 
 # A CPU wants a block in its cache. On a GPU a block must hide the time of its launches: 2^22 took 9 times as long on an H100.
 BLOCK_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 26}
+_BLOCKS_PER_RANK = 4  # at least, so that none waits long for the one that has a block more
 # Whole or last slice on either side, on the diagonal or not, with gradient or not, for the two sizes of parts of a batch: 16.
 _SHAPES = 32
 
@@ -33,7 +34,10 @@ def upper_blocks(count: int, inner: int, device: torch.device, ranks: Ranks) -> 
     Returns:
         Slices of the rows of the matrix. A block has at most `BLOCK_ELEMENTS` elements, or inner x inner where that is more.
     """
-    side = max(1, int((BLOCK_ELEMENTS[device.type] / (inner * inner)) ** 0.5))
+    side = int((BLOCK_ELEMENTS[device.type] / (inner * inner)) ** 0.5)
+    if ranks.size > 1:
+        side = min(side, int(count / (2 * _BLOCKS_PER_RANK * ranks.size) ** 0.5))  # n slices have n (n + 1) / 2 blocks
+    side = max(1, side)
     slices = [slice(start * inner, min(start + side, count) * inner) for start in range(0, count, side)]
     pairs = ((first, second) for index, first in enumerate(slices) for second in slices[index:])
     return itertools.islice(pairs, ranks.rank, None, ranks.size)

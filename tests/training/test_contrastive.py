@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_leaves
 from iptdata.errors import ModelError
 from iptdata.training.compiled import compile_error
 from iptdata.training.contrastive import Form, contrastive_loss
-from iptdata.training.contrastive_blocks import BLOCK_ELEMENTS
+from iptdata.training.contrastive_blocks import BLOCK_ELEMENTS, upper_blocks
+from iptdata.training.ranks import Ranks
 
 
 def naive(tokens: torch.Tensor, form: Form, t: float) -> torch.Tensor:
@@ -189,3 +190,17 @@ def test_six_digits_of_the_papers_form_hold_in_bf16() -> None:
         near = contrastive_loss(tokens)
     assert near != exact
     torch.testing.assert_close(near, exact, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(("count", "inner"), [(256, 256), (65536, 1), (3, 4)])
+@pytest.mark.parametrize("size", [1, 8, 64])
+def test_ranks_share_the_matrix_evenly(count: int, inner: int, size: int) -> None:
+    """As on a GPU: together the blocks are one half of the matrix, and no rank has much more than its share of them."""
+    ranks = [Ranks(rank=rank, size=size) for rank in range(size)]
+    blocks = [list(upper_blocks(count, inner, torch.device("cuda"), rank)) for rank in ranks]
+    everything = sorted((first.start, second.start, first.stop, second.stop) for share in blocks for first, second in share)
+    starts = sorted({first for first, *_ in everything})
+    assert [block[:2] for block in everything] == [(a, b) for a in starts for b in starts if a <= b]
+    assert [stop for first, second, stop, _ in everything if first == second] == [*starts[1:], count * inner]
+    if count > size:
+        assert max(map(len, blocks)) <= 1.25 * len(everything) / size

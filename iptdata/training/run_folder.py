@@ -13,6 +13,7 @@ from iptdata.model.run_files import BEST, CHECKPOINTS, checkpoint_name, steps_in
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
+PROFILES = "profile"
 _DAMAGED = ".damaged"
 
 
@@ -156,7 +157,7 @@ class RunFolder:
 
     def clean(self) -> None:
         """Remove files that a killed process left incomplete."""
-        for folder in ("", CHECKPOINTS):
+        for folder in ("", CHECKPOINTS, PROFILES):
             self.storage.remove_partial(folder)
 
     def clear(self) -> None:

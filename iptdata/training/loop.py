@@ -25,7 +25,6 @@ from iptdata.training.validation import Restore, held_out_psnr, unrestored
 
 _SAVE_SECONDS = 600.0
 _PICTURED_PATCHES = 4
-_MEMORY_UNIT = 2**20  # bytes; sizes of memory are exact in float32 then
 
 
 class _AsyncCopy:
@@ -34,7 +33,7 @@ class _AsyncCopy:
     def __init__(self, values: torch.Tensor) -> None:
         self._values, self._copied = values, None
         if values.is_cuda:
-            self._values = torch.empty(values.shape, pin_memory=True)
+            self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
             self._values.copy_(values, non_blocking=True)
             self._copied = torch.cuda.Event()
             self._copied.record()
@@ -177,8 +176,8 @@ class Loop:
         due = self._now() - self._saved_at > _SAVE_SECONDS and self._setup.options.save_every is None
         votes = [float(self._stop_requested()), float(due and ranks.first)]
         if (used := peak_memory(ranks.device)) is not None:
-            votes += [used / _MEMORY_UNIT if rank == ranks.rank else 0.0 for rank in range(ranks.size)]
-        return ranks.add(torch.tensor(votes).to(ranks.device, non_blocking=True))
+            votes += [float(used) if rank == ranks.rank else 0.0 for rank in range(ranks.size)]
+        return ranks.add(torch.tensor(votes, dtype=torch.float64).to(ranks.device, non_blocking=True))
 
     def _record_pending(self, *, keep: int) -> None:
         """Record all pending steps but the last `keep`."""
@@ -207,7 +206,7 @@ class Loop:
                 data_wait=pending.waited / pending.seconds,
                 tflops=operations / 1e12,
                 share=None if self._run.peak is None else operations / self._run.peak,
-                peak_memory=round(max(memory) * _MEMORY_UNIT) if memory else None,
+                peak_memory=int(max(memory)) if memory else None,
                 skipped=not finite,
             )
             self._observer.on_step(record)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.training.ranks_worker import MEMORY
 from tests.training.watch import metrics, trained
 
 FORMS: dict[str, dict[str, Any]] = {
@@ -47,6 +48,7 @@ def test_ranks_give_the_losses_of_one(tmp_path: Path, options: dict[str, Any], r
                 assert found["input"] == pytest.approx(wanted["input"], rel=1e-9)
                 continue
             assert found["task"] == wanted["task"]
+            assert found["peak_memory"] == ranks * MEMORY  # of the rank that has most
             for key in ("loss", "l1", "contrastive"):
                 assert found[key] == pytest.approx(wanted[key], rel=1e-5)
 

@@ -17,18 +17,15 @@ def print_profile(profile: ProfileRecord) -> None:
     """Print the largest kernels, at most 80 columns wide, on standard error."""
     last = profile.first_step + profile.steps - 1
     steps = f"Step {last:,}" if profile.steps == 1 else f"Steps {profile.first_step:,} to {last:,}"
-    kind, where = ("kernel", "the GPU") if profile.on_gpu else ("operator, without those that it calls", "the CPU")
-    console().print(
-        f"{steps}: {profile.seconds * 1e3:,.1f} ms a step while profiled; what takes most of the time on {where}:",
-        markup=False,
-        soft_wrap=True,
-    )
+    kind, where = ("kernel", "GPU") if profile.on_gpu else ("operator, without those that it calls", "CPU")
+    time = f"{profile.seconds * 1e3:,.1f} ms a step while profiled"
+    console().print(f"{steps}: {time}; largest on the {where}:", markup=False, soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column(kind, no_wrap=True, overflow="ellipsis", max_width=44)
     for name in ("calls a step", "ms a step", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     for kernel in profile.kernels:
         name = escape(printable(_NOISE.sub("", kernel.name)))
-        table.add_row(name, f"{kernel.calls:,.4g}", f"{kernel.seconds * 1e3:,.2f}", f"{kernel.share:.1%}")
+        table.add_row(name, f"{kernel.calls:,.1f}".removesuffix(".0"), f"{kernel.seconds * 1e3:,.2f}", f"{kernel.share:.1%}")
     console().print(table)
     console().print(f"Trace, for https://ui.perfetto.dev or TensorBoard: {profile.path}", markup=False, soft_wrap=True)

@@ -2,9 +2,9 @@
 
     python benchmarks/train.py
 
-On a GPU it prints all forms of a step, inference and a run side by side, see train_gpu.py; `--parts` chooses others. On a CPU each
-line is measured in a process of its own, so that its peak memory is its own; the lines alternate for several rounds and the best
-of each counts. The rate of matrix products, which shares refer to, is measured in the same process.
+On a GPU it prints all forms of a step, inference and a run side by side, see train_gpu.py; `--parts` chooses others. On a CPU
+each line is measured in a process of its own, so that its peak memory is its own; the lines alternate for several rounds, and
+the best of each counts. The rate of matrix products, which shares refer to, is measured in the same process.
 """
 
 import argparse

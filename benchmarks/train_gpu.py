@@ -1,7 +1,7 @@
 """Measure all forms of training and inference on a GPU, beside the code that the authors released; see train.py.
 
-Figures are medians of several calls after a warm-up, all in one process. A form that does not fit into memory has no figure. On a
-CPU everything runs too, so that the script can be tried: `train.py --parts gpu --model ipt-tiny --batch-size 2`.
+Figures are medians of several calls after a warm-up, all in one process. A form that does not fit into memory has no figure. On
+a CPU everything runs too, so that the script can be tried: `train.py --parts gpu --model ipt-tiny --batch-size 2`.
 """
 
 import importlib

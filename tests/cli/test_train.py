@@ -26,7 +26,7 @@ def begun(*arguments: object, cwd: Path) -> "subprocess.Popen[str]":
 
 def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
     shards = sorted(training_corpus.glob("*/train/*.tar"))
-    result = iptdata("train", "--shards", *shards, *SMALL, "--steps", 12, cwd=tmp_path)
+    result = iptdata("train", "--shards", *shards, *SMALL, "--steps", 12, "--profile", 2, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert re.search(r"ipt-tiny: 0\.\d M parameters; CPU, \d+ threads, fp32\n", result.stderr)
     assert "pairs: noise30 56, rain 56, sr2 56" in result.stderr
@@ -35,12 +35,18 @@ def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
     assert re.search(
         r"12/12 .* L1 [\d.]+  contrastive [\d.]+  lr 2e-05  .* patches/s  [\d.e-]+ TFLOP/s  wait [\d.]+%  left", result.stderr
     )
+    assert re.search(r"Steps \d+ to \d+: .* ms a step while profiled; largest on the CPU:\n", result.stderr)
+    assert re.search(r"\n aten::\w+\W+[\d.]+ +[\d.]+ +[\d.]+% *\n", result.stderr)
+    (trace,) = re.findall(r"Trace, for \S+ or TensorBoard: (\S+)", result.stderr)
+    assert (tmp_path / trace).exists()
+    assert "profiler_start" not in result.stderr  # PyTorch's own messages
     assert re.search(r"rain +\d +[\d.]+ +[\d.]+", result.stdout)
     assert [line["step"] for line in metrics(tmp_path / "runs" / "ipt-tiny-1")] == list(range(1, 13))
     (go_on,) = re.findall(r"Continue: iptdata (train --out \S+)", result.stderr)
     more = iptdata(*go_on.split(), "--steps", 14, cwd=tmp_path)
     assert more.returncode == 0, more.stderr
     assert "resumed at step 12" in more.stderr
+    assert "profile" not in more.stderr
     other = iptdata("train", "--shards", training_corpus, *SMALL, "--steps", 1, cwd=tmp_path)
     assert other.returncode == 0, other.stderr
     assert (tmp_path / "runs" / "ipt-tiny-2").is_dir()
@@ -234,6 +240,7 @@ def test_a_config_file_says_what_flags_say(training_corpus: Path, tmp_path: Path
         (["--shards", "x", "--set", "preset=papers"], "--set: preset: found 'papers', expected one of paper, released-code"),
         (["--shards", "x", "--lr", "-1"], "--lr: found -1.0, expected a number above 0"),
         (["--shards", "x", "--steps", "3", "--epochs", "2"], "found both --epochs (2) and --steps (3). Pass only one of them"),
+        (["--shards", "x", "--profile", "101"], "--profile: found 101, expected a whole number from 1 to 100"),
         (["--shards", "x", "--config", "none.yaml"], "none.yaml: cannot be read: No such file"),
         (["--shards", "x", "--set", "lrr=3"], "--set: lrr: unknown key, expected one of lr"),
         (["--out", "s3://bucket/run", "--shards", "x"], "found the URL s3://bucket/run, expected a local folder"),

@@ -163,7 +163,7 @@ def training_totals(folder: RunFolder, batch_size: int, last_step: int) -> Total
         found = [(record.get("patches_per_s"), record.get("peak_memory")) for _, record in _records(path, last_step)]
     rates, peaks = zip(*found, strict=True) if found else ((), ())
     seconds = math.fsum(batch_size / rate for rate in rates if isinstance(rate, int | float) and rate > _MIN_RATE)
-    return Totals(seconds, max((peak for peak in peaks if type(peak) is int and peak > 0), default=None))
+    return Totals(seconds, max((peak for peak in peaks if isinstance(peak, int) and peak > 0), default=None))
 
 
 def _length_up_to(path: str, last_step: int) -> int:

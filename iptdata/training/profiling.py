@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile, schedule
 from iptdata.errors import DiskFull, TrainError
 from iptdata.files.storage import TEMPORARY_SUFFIX, Storage
 from iptdata.training.events import KernelTime, ProfileRecord
-from iptdata.training.run_folder import PROFILES
+from iptdata.training.run_folder import PROFILES, TRACE_SUFFIX
 
 _WARM_STEPS = 3  # the first steps compile and allocate
 _BEFORE = 2  # at least one step of the run, and one that the profiler discards, come before those that it records
@@ -126,7 +126,7 @@ class Profiler:
         """Write the trace and report it, unless the recording was dropped."""
         if self._done:
             return
-        name = f"{PROFILES}/step-{self._first:08d}.pt.trace.json.gz"  # the ending that TensorBoard's plugin looks for
+        name = f"{PROFILES}/step-{self._first:08d}{TRACE_SUFFIX}"
         self._storage.make_folder(PROFILES)
         _export(recorded, self._storage, name)
         on_gpu, kernels = largest_kernels(recorded.key_averages(), self._count)

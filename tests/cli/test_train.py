@@ -104,8 +104,8 @@ def test_flags_take_precedence_over_set_and_config_and_these_over_the_preset(tra
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == found | changed
 
 
-GPU = {"share": 0.391, "peak_memory": 39_512_345_678}
-CPU = {"share": None, "peak_memory": None}
+GPU: dict[str, Any] = {"share": 0.391, "peak_memory": 39_512_345_678}
+CPU: dict[str, Any] = {"share": None, "peak_memory": None}
 
 
 def shown(

@@ -1,5 +1,7 @@
 """The measured cost of half precision: what is compared with what, not how fast it is."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -7,6 +9,14 @@ from iptdata.model import half_precision
 from iptdata.model.half_precision import slowdown
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -30,21 +40,22 @@ def test_the_first_call_and_delayed_ones_do_not_count(monkeypatch: pytest.Monkey
     assert half_precision._shortest(CPU, torch.bfloat16) == pytest.approx(0.002)
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_a_measurement_leaves_threads_and_random_state_unchanged() -> None:
-    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    state = torch.get_rng_state()
     assert slowdown(CPU, torch.bfloat16) > 0
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
     assert torch.get_rng_state().equal(state)
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_threads_are_restored_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(device: torch.device, dtype: torch.dtype) -> float:
         assert torch.get_num_threads() == 1
         raise torch.OutOfMemoryError("out of memory")
 
-    threads = torch.get_num_threads()
     monkeypatch.setattr(half_precision, "_shortest", fail)
     for _ in range(2):
         with pytest.raises(torch.OutOfMemoryError):
             slowdown(CPU, torch.bfloat16)
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2

@@ -16,11 +16,12 @@ from iptdata.training import profiling
 from iptdata.training.events import ProfileRecord
 from iptdata.training.profiling import Profiler, largest_kernels
 from iptdata.training.run import run_training, train
+from iptdata.training.run_folder import RunFolder
 from tests.training.watch import Watch, metrics, trained
 
 
 def work() -> None:
-    torch.ones(8, 8) @ torch.ones(8, 8)
+    torch.mm(torch.ones(8, 8), torch.ones(8, 8))
 
 
 def record(folder: Path, count: int, tasks: str, last: int | None = None) -> list[ProfileRecord]:
@@ -66,6 +67,7 @@ def test_a_run_that_ends_early_leaves_nothing(tmp_path: Path, steps: int) -> Non
     """Before the recording, in the step that is discarded, and within the recording; another run can be profiled then."""
     assert record(tmp_path, 2, "a" * steps, last=100) == []
     assert files(tmp_path) == []
+    assert not torch.autograd._profiler_enabled()
     assert len(record(tmp_path, 2, "a" * 8)) == 1
 
 
@@ -135,6 +137,19 @@ def test_a_profiled_run_equals_another_and_is_resumed_without(tmp_path: Path, op
     assert watch.losses + again.losses == plain.losses
     assert "profile" not in (tmp_path / "run" / "config.yaml").read_text()
     assert [line.keys() for line in metrics(tmp_path / "run")] == [line.keys() for line in metrics(tmp_path / "plain")]
+
+
+def test_what_is_removed(tmp_path: Path) -> None:
+    """A killed process's part of a trace when a run is resumed, traces too when it starts over; other files are kept."""
+    folder = RunFolder(str(tmp_path))
+    (tmp_path / "profile").mkdir()
+    names = [".trace.json.partial", "notes.txt", "step-00000005.pt.trace.json.gz"]
+    for name in names:
+        (tmp_path / "profile" / name).touch()
+    folder.clean()
+    assert files(tmp_path / "profile") == names[1:]
+    folder.clear()
+    assert files(tmp_path / "profile") == ["notes.txt"]
 
 
 @pytest.mark.parametrize("count", [0, 101, 1.5, True])

@@ -67,7 +67,7 @@ def test_a_run_that_ends_early_leaves_nothing(tmp_path: Path, steps: int) -> Non
     """Before the recording, in the step that is discarded, and within the recording; another run can be profiled then."""
     assert record(tmp_path, 2, "a" * steps, last=100) == []
     assert files(tmp_path) == []
-    assert not torch.autograd._profiler_enabled()
+    assert not torch.autograd._profiler_enabled()  # pyright: ignore[reportPrivateImportUsage]
     assert len(record(tmp_path, 2, "a" * 8)) == 1
 
 

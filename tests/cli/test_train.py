@@ -164,6 +164,7 @@ def test_a_profile_is_a_table_of_80_columns(capsys: pytest.CaptureFixture[str]) 
     names = [
         "void at::native::(anonymous namespace)::multi_tensor_apply_kernel<at::native::(anonymous namespace)::X>",
         "a[b]\x1b",
+        "triton_" + 100 * "x",
     ]
     kernels = tuple(KernelTime(name=name, calls=1234.5, seconds=0.0678, share=0.4) for name in names)
     print_profile(ProfileRecord(path="r/profile/x", first_step=5, steps=3, seconds=0.1655, on_gpu=True, kernels=kernels))
@@ -171,6 +172,7 @@ def test_a_profile_is_a_table_of_80_columns(capsys: pytest.CaptureFixture[str]) 
     assert told.startswith("Steps 5 to 7: 165.5 ms a step while profiled")
     assert re.search(r"\n multi_tensor_apply_kernel<X>  +1,234\.5 +67\.80 +40\.0% *\n", told)
     assert re.search(r"\n a\[b\]\\x1b ", told)
+    assert re.search(r"\n triton_x{30,}… +1,234\.5 +67\.80 +40\.0% *\n", told)
     assert max(map(len, told.splitlines())) <= 80
 
 

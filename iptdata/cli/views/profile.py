@@ -10,6 +10,7 @@ from iptdata.cli.console import console
 from iptdata.errors import printable
 from iptdata.training.events import ProfileRecord
 
+_FIGURES = 38  # columns of the terminal that calls, time and share take
 _NOISE = re.compile(r"^void |at::native::|\(anonymous namespace\)::")
 
 
@@ -21,7 +22,7 @@ def print_profile(profile: ProfileRecord) -> None:
     time = f"{profile.seconds * 1e3:,.1f} ms a step while profiled"
     console().print(f"{steps}: {time}; largest on the {where}:", markup=False, soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    table.add_column(kind, no_wrap=True, overflow="ellipsis")
+    table.add_column(kind, no_wrap=True, overflow="ellipsis", max_width=max(20, console().width - _FIGURES))
     for name in ("calls a step", "ms a step", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     for kernel in profile.kernels:

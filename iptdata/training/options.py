@@ -238,7 +238,11 @@ class TrainOptions:
         "auto",
         help="Precision of the network.",
         group=_DEVICE,
-        choices={"auto": "bf16 on a GPU, else fp32", "fp32": "float32", "bf16": "bfloat16 autocast; weights stay float32"},
+        choices={
+            "auto": "bf16 on a GPU that computes in it, else fp32",
+            "fp32": "float32",
+            "bf16": "bfloat16 autocast; weights stay float32",
+        },
     )
     compile: bool | None = option(
         None,

@@ -20,6 +20,7 @@ from iptdata.training.contrastive import TEMPERATURES, Form, check_size
 from iptdata.training.learner import Contrast, Learner, parts_of
 from iptdata.training.lr_schedule import LrSchedule, make_lr_schedule
 from iptdata.training.options import TrainOptions
+from iptdata.training.precision import uses_bf16
 from iptdata.training.ranks import Ranks
 from iptdata.training.state import TrainingState
 from iptdata.training.streams import open_held_out_pairs, open_training_pairs, shapes_of
@@ -86,7 +87,8 @@ def set_up_run(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | Non
     model.to(ranks.device)
     compiled, compile_notes = _compile(model, options, ranks)
     contrast, contrast_notes = _make_contrast(options, config, ranks, compiled=compiled)
-    learner = _make_learner(model, config, contrast, options, ranks)
+    bf16, precision_notes = uses_bf16(options.precision, ranks.device)
+    learner = _make_learner(model, config, contrast, options, ranks, bf16=bf16)
     training = None if checkpoint is None else checkpoint.training
     if training is not None:
         _restore_state(training, options, pairs, learner)
@@ -98,7 +100,7 @@ def set_up_run(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | Non
             tasks=config.tasks,
             contrastive=contrast.weight,
             contrastive_temperature=contrast.temperature,
-            precision="bf16" if learner.bf16 else "fp32",
+            precision="bf16" if bf16 else "fp32",
         ),
         ranks=ranks,
         stream=DeviceStream(pairs, ranks.device, Preparation(augment=cast(Augment, options.augment)), compiled=compiled),
@@ -109,7 +111,7 @@ def set_up_run(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | Non
         start=0 if training is None else int(training["step"]),
         training=training,
         patch_size=patch_size,
-        notes=(*source_notes, *compile_notes, *contrast_notes),
+        notes=(*source_notes, *compile_notes, *contrast_notes, *precision_notes),
     )
 
 
@@ -202,7 +204,9 @@ def _make_contrast(options: TrainOptions, config: Config, ranks: Ranks, *, compi
     return Contrast(weight, form, options.contrastive_tokens, options.seed, temperature, compiled), notes
 
 
-def _make_learner(model: nn.Module, config: Config, contrast: Contrast, options: TrainOptions, ranks: Ranks) -> Learner:
+def _make_learner(
+    model: nn.Module, config: Config, contrast: Contrast, options: TrainOptions, ranks: Ranks, *, bf16: bool
+) -> Learner:
     return Learner(
         model,
         {task: head for head, task in enumerate(config.tasks)},
@@ -210,7 +214,7 @@ def _make_learner(model: nn.Module, config: Config, contrast: Contrast, options:
         batch_size=options.batch_size,
         accumulate=options.accumulate,
         contrast=contrast,
-        bf16=options.precision == "bf16" or (options.precision == "auto" and ranks.device.type == "cuda"),
+        bf16=bf16,
         clip=options.clip,
         clip_per=cast(Per, options.clip_per),
         ema=options.ema,

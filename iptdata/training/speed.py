@@ -1,4 +1,4 @@
-"""Operations of a network and the rate of a device, so that a run can show the share of the rate that it uses."""
+"""Operations of a network, and rate and memory of a device, so that a run can show how much of them it uses."""
 
 import time
 from collections.abc import Callable
@@ -93,3 +93,14 @@ def _shortest(call: Callable[[], torch.Tensor], device: torch.device) -> float:
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Largest number of bytes that tensors took on a GPU since `reset_peak_memory`; None on a CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Count the peak from now on, so that an earlier run of this process does not count."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)

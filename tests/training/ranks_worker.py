@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from iptdata.training import loop
 from iptdata.training.contrastive import contrastive_loss
 from iptdata.training.contrastive_blocks import BLOCK_ELEMENTS
 from iptdata.training.events import Observer
@@ -30,9 +31,13 @@ def losses(ranks: Ranks) -> dict[str, list[torch.Tensor]]:
     return found
 
 
+MEMORY = 30_000_000_512  # bytes of the first rank's made-up GPU, as many more for each next one
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     torch.distributed.init_process_group("gloo")
+    loop.peak_memory = lambda device: MEMORY * (1 + torch.distributed.get_rank())  # pyright: ignore[reportAttributeAccessIssue]
     for name, options in json.loads((folder / "runs.json").read_text()).items():
         result = run_training([options], str(folder / name), Observer())
         (folder / name / f"result-{torch.distributed.get_rank()}.json").write_text(json.dumps(vars(result)))

@@ -12,7 +12,7 @@ import torch
 
 from iptdata.training.contrastive_blocks import BLOCK_ELEMENTS
 from iptdata.training.ranks import Ranks
-from tests.training.ranks_worker import losses
+from tests.training.ranks_worker import MEMORY, losses
 from tests.training.watch import metrics, trained
 
 FORMS: dict[str, dict[str, Any]] = {
@@ -53,6 +53,7 @@ def test_ranks_give_the_losses_of_one(
                 assert found["input"] == pytest.approx(wanted["input"], rel=1e-9)
                 continue
             assert found["task"] == wanted["task"]
+            assert found["peak_memory"] == ranks * MEMORY  # of the rank that has most
             for key in ("loss", "l1", "contrastive"):
                 assert found[key] == pytest.approx(wanted[key], rel=1e-5)
     monkeypatch.setitem(BLOCK_ELEMENTS, "cpu", 16 * 16)

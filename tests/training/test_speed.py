@@ -1,4 +1,4 @@
-"""The rate that a share refers to: which operations are measured, not how fast they are."""
+"""The figures of speed and memory: what they refer to and where they are recorded, not how large they are."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from iptdata.errors import TrainFailed
 from iptdata.model.presets import preset
-from iptdata.training import speed
-from tests.training.watch import trained
+from iptdata.training import run_result, speed
+from tests.training.test_run import read_events
+from tests.training.watch import metrics, trained
 
 SCALES = {"sr2": 2, "rain": 1}
 
@@ -53,3 +54,25 @@ def test_a_gpu_that_is_too_small_to_measure_is_told(
     monkeypatch.setattr("iptdata.training.run._peak", fail)
     with pytest.raises(TrainFailed, match="CUDA out of memory"):
         trained(tmp_path / "run", options)
+
+
+def test_figures_of_a_gpu_are_recorded(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peak memory is read after each step; the share refers to the rate of the device."""
+    peaks = iter(range(30_000_000_512, 31_000_000_000, 512))
+    monkeypatch.setattr("iptdata.training.loop.peak_memory", lambda device: next(peaks))
+    monkeypatch.setattr("iptdata.training.run._peak", lambda setup: 2e9)
+    watch = trained(tmp_path / "run", options | {"tasks": ["rain"], "steps": 3})
+    lines = metrics(tmp_path / "run")
+    assert [line["peak_memory"] for line in lines] == [30_000_000_512 + 512 * step for step in range(3)]
+    assert run_result(tmp_path / "run").peak_memory == 30_000_001_536
+    for line in lines:
+        assert line["share"] == pytest.approx(watch.run.flops["rain"] * line["patches_per_s"] / 2e9)
+    (events,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    shown = {value.tag: value.simple_value for event in read_events(events) for value in event.summary.value}
+    assert shown["peak_memory_gb"] == pytest.approx(30.000001536)
+    assert (shown["share"], shown["tflops"]) == pytest.approx((lines[-1]["share"], lines[-1]["tflops"]))
+
+
+def test_memory_of_a_cpu_is_not_measured() -> None:
+    assert speed.peak_memory(torch.device("cpu")) is None
+    speed.reset_peak_memory(torch.device("cpu"))

@@ -13,16 +13,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
+from iptdata.model import ipt
 from iptdata.model.ipt import attend
+from iptdata.model.layers import checkpoint_activations
 from iptdata.model.presets import make_model, preset
 from iptdata.stream.batch import Batch
 from iptdata.stream.device import DeviceBatch
@@ -265,12 +268,70 @@ def report_wait(model: str) -> None:
     print(f"\n{model}: {wait:.2%} of a step is spent waiting for data (wanted: under 2 %)")
 
 
+def kept_bytes(call: Callable[[], object], weights: Iterable[torch.Tensor]) -> int:
+    """Bytes of the tensors that a forward pass keeps for the backward pass, without weights."""
+    ours = {weight.untyped_storage()._cdata for weight in weights}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in ours:
+            kept[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = call()
+    del result
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def measure_memory(model: str, batch: int, task: str, *, checkpointed: bool) -> dict[str, float]:
+    """Bytes of a step in bf16 on a GPU, eager, computed with tensors that have no data: no GPU is needed.
+
+    Attention is the fused kernel, which keeps no matrix of tokens by tokens. What the backward pass needs for a moment is left
+    out, except a layer that it computes again.
+    """
+    ipt.attend = scaled_dot_product_attention
+    config = preset(model, SCALES)
+    with FakeTensorMode(), torch.autocast("cpu", torch.bfloat16):
+        network = make_model(config)
+        if checkpointed:
+            checkpoint_activations(network)
+        pixels = torch.zeros(batch, 3, 48, 48).to(memory_format=torch.channels_last)
+        tokens = torch.zeros(batch, TOKENS, config.width, dtype=torch.bfloat16, requires_grad=True)
+        query = tokens[:1].detach()
+        layer = network.get_submodule("body.decoder.layers.0")
+        weights = list(network.parameters())
+        return {
+            "activations": kept_bytes(lambda: network(pixels, list(SCALES).index(task)), weights),
+            "layer": kept_bytes(lambda: layer(tokens, tokens, None, query), weights) if checkpointed else 0,
+            "weights": sum(4 * weight.nbytes for weight in weights),  # with gradient and the two means of Adam
+        }
+
+
+def contrastive_bytes(batch: int) -> int:
+    """Bytes of the contrastive loss on a GPU: tokens in bf16, their slopes in float32, a block of 2^26 products."""
+    return batch * TOKENS * WIDTH * (2 + 4) + 2**26 * (2 + 2 + 4)
+
+
+def report_memory(model: str, batch: int) -> None:
+    print(f"\n{model}, batch {batch}, bf16 on a GPU: computed, not measured, in GB")
+    print(f"{'':<32}{'activations':>12}{'a layer':>9}{'weights, Adam':>15}{'contrastive':>13}{'sum':>7}")
+    for task in ("noise30", "sr2", "sr4"):
+        for checkpointed in (False, True):
+            found = apart("measure_memory", model, batch, task, checkpointed=checkpointed)
+            parts = [found["activations"], found["layer"], found["weights"], contrastive_bytes(batch)]
+            columns = "".join(f"{part / 1e9:>{width}.1f}" for part, width in zip(parts, (12, 9, 15, 13), strict=True))
+            name = f"{task}, layers computed again" if checkpointed else task
+            print(f"{name:<32}{columns}{sum(parts) / 1e9:>7.1f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ipt-base")
     parser.add_argument("--batch-size", type=int, default=256 if CUDA else 4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--parts", default="steps,contrastive,choices,wait", help="which of these to run")
+    parser.add_argument("--parts", default="steps,contrastive,choices,memory,wait", help="which of these to run")
     parser.add_argument("--call", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.call:
@@ -284,6 +345,8 @@ def main() -> None:
         report_contrastive(options.rounds)
     if "choices" in parts:
         report_choices(options.rounds)
+    if "memory" in parts:
+        report_memory(options.model, 256)
     if "wait" in parts:
         report_wait("ipt-base" if CUDA else "ipt-tiny")
 

@@ -30,8 +30,8 @@ class LayerRow:
     """Base of modules that run layers one after the other.
 
     Attributes:
-        checkpoint_activations: Whether to keep only the input of each layer for the backward pass, which then computes the layer
-            once more. Results and gradients do not change.
+        checkpoint_activations: Whether to keep only the input of each layer for the backward pass, which then computes the
+            layer once more. Results and gradients do not change.
     """
 
     checkpoint_activations: bool = False

@@ -246,6 +246,12 @@ class TrainOptions:
         group=_DEVICE,
         default_help="on for a GPU",
     )
+    checkpoint_activations: bool = option(
+        False,
+        help="Keep only the input of each layer of the body for the backward pass, which computes the layer once more: less "
+        "memory, more time, the same result.",
+        group=_DEVICE,
+    )
     save_every: int | None = option(
         None, help="Steps between checkpoints.", group=_WATCH, metavar="N", min=1, default_help="every ten minutes"
     )

@@ -11,7 +11,7 @@ from torch import nn
 from iptdata.model.edsr import EDSR, EDSRConfig
 from iptdata.model.ipt import IPT, DecoderLayer, EncoderLayer, IPTConfig
 from iptdata.model.layers import LayerNorm, checkpoint_activations
-from iptdata.model.parts import ResBlock
+from iptdata.model.parts import RGB_MEAN, ResBlock
 from iptdata.model.transfer import freeze_body
 
 IPT_CONFIG = IPTConfig(tasks=("rain", "sr2"), scales=(1, 2), n_feats=4, patch_size=12, num_heads=2, num_layers=2)
@@ -157,3 +157,23 @@ def test_a_compiled_body_is_that_of_eager(name: str) -> None:
     model.body.forward = torch.compile(model.body.forward, fullgraph=True)
     for found, expected, close in zip(gradients(model, torch.bfloat16), wanted, exact, strict=True):
         assert (found.float() - close.float()).norm() < 0.05 * close.norm() + 2 * (expected.float() - close.float()).norm()
+
+
+@pytest.mark.parametrize("name", ["ipt", "edsr"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_the_image_is_not_rounded_to_16_bits(name: str, dtype: torch.dtype) -> None:
+    """Without gradient the last convolution and the mean's addition are in float32, in training the latter."""
+    model, seen = network(name), []
+    last = model.tail[1][-1]  # pyright: ignore[reportIndexIssue]
+    last.register_forward_hook(lambda _, given, result: seen.append((given[0], result)))
+    with torch.autocast("cpu", dtype):
+        with torch.no_grad():
+            restored = model(patches(), 1)[0]
+        trained = model(patches(), 1)[0]
+    (features, _), (_, with_gradient) = seen
+    assert (features.dtype, restored.dtype, trained.dtype, with_gradient.dtype) == (dtype, torch.float32, torch.float32, dtype)
+    with torch.no_grad():
+        image = nn.functional.conv2d(features.float(), last.weight, last.bias, padding=1)
+        mean = 255 * torch.tensor(RGB_MEAN).view(1, 3, 1, 1)
+        assert restored.equal(image + mean)
+        assert trained.equal(with_gradient.float() + mean)

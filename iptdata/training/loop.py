@@ -73,7 +73,8 @@ def training_errors(ranks: Ranks) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise TrainFailed(
-            "CUDA out of memory", hint="Try a smaller `batch_size`, `accumulate=N` or `contrastive_tokens=K`"
+            "CUDA out of memory",
+            hint="Try `checkpoint_activations`, a smaller `batch_size`, `accumulate=N` or `contrastive_tokens=K`",
         ) from error
     except RuntimeError as error:
         if ranks.size == 1 or not re.search("gloo|nccl|connection", str(error), re.IGNORECASE):

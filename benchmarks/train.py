@@ -285,20 +285,19 @@ def kept_bytes(call: Callable[[], object], weights: Iterable[torch.Tensor]) -> i
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def measure_memory(model: str, batch: int, task: str, *, checkpointed: bool) -> dict[str, float]:
-    """Bytes of a step in bf16 on a GPU, eager, computed with tensors that have no data: no GPU is needed.
+def measure_memory(batch: int, task: str, *, checkpointed: bool) -> dict[str, float]:
+    """Bytes of a step of ipt-base in bf16 on a GPU, eager, computed with tensors that have no data: no GPU is needed.
 
     Attention is the fused kernel, which keeps no matrix of tokens by tokens. What the backward pass needs for a moment is left
     out, except a layer that it computes again.
     """
     ipt.attend = scaled_dot_product_attention
-    config = preset(model, SCALES)
     with FakeTensorMode(), torch.autocast("cpu", torch.bfloat16):
-        network = make_model(config)
+        network = make_model(preset("ipt-base", SCALES))
         if checkpointed:
             checkpoint_activations(network)
         pixels = torch.zeros(batch, 3, 48, 48).to(memory_format=torch.channels_last)
-        tokens = torch.zeros(batch, TOKENS, config.width, dtype=torch.bfloat16, requires_grad=True)
+        tokens = torch.zeros(batch, TOKENS, WIDTH, dtype=torch.bfloat16, requires_grad=True)
         query = tokens[:1].detach()
         layer = network.get_submodule("body.decoder.layers.0")
         weights = list(network.parameters())
@@ -314,12 +313,12 @@ def contrastive_bytes(batch: int) -> int:
     return batch * TOKENS * WIDTH * (2 + 4) + 2**26 * (2 + 2 + 4)
 
 
-def report_memory(model: str, batch: int) -> None:
-    print(f"\n{model}, batch {batch}, bf16 on a GPU: computed, not measured, in GB")
+def report_memory(batch: int) -> None:
+    print(f"\nipt-base, batch {batch}, bf16 on a GPU: computed, not measured, in GB")
     print(f"{'':<32}{'activations':>12}{'a layer':>9}{'weights, Adam':>15}{'contrastive':>13}{'sum':>7}")
     for task in ("noise30", "sr2", "sr4"):
         for checkpointed in (False, True):
-            found = apart("measure_memory", model, batch, task, checkpointed=checkpointed)
+            found = apart("measure_memory", batch, task, checkpointed=checkpointed)
             parts = [found["activations"], found["layer"], found["weights"], contrastive_bytes(batch)]
             columns = "".join(f"{part / 1e9:>{width}.1f}" for part, width in zip(parts, (12, 9, 15, 13), strict=True))
             name = f"{task}, layers computed again" if checkpointed else task
@@ -346,7 +345,7 @@ def main() -> None:
     if "choices" in parts:
         report_choices(options.rounds)
     if "memory" in parts:
-        report_memory(options.model, 256)
+        report_memory(256)
     if "wait" in parts:
         report_wait("ipt-base" if CUDA else "ipt-tiny")
 

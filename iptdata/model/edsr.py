@@ -67,4 +67,5 @@ class Blocks(LayerRow, nn.Sequential):
     """Residual blocks and a convolution."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return self[-1](self.run(self[:-1], input))
+        *blocks, last = self
+        return last(self.run(blocks, input))

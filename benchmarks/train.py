@@ -20,6 +20,7 @@ import train_gpu
 from contrastive_cost import report_cost
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize, scaled_dot_product_attention
+from training_memory import report_memory
 from training_steps import CUDA, SCALES, TASK, best, learner_of, pairs_of, peak_bytes, square_rate
 
 from iptdata.model.ipt import attend
@@ -230,9 +231,9 @@ def main() -> None:
     parser.add_argument("--model", default="ipt-base")
     parser.add_argument("--batch-size", type=int, default=256 if CUDA else 4)
     parser.add_argument("--rounds", type=int, default=3)
-    parts = "gpu" if CUDA else "steps,contrastive,contrastive-cost,choices,wait"
+    parts = "gpu" if CUDA else "steps,contrastive,contrastive-cost,choices,memory,wait"
     parser.add_argument(
-        "--parts", default=parts, help="which of gpu, steps, contrastive, contrastive-cost, choices and wait to run"
+        "--parts", default=parts, help="which of gpu, steps, contrastive, contrastive-cost, choices, memory and wait to run"
     )
     parser.add_argument("--released", metavar="FOLDER", help="the released PyTorch code, to measure beside ours on a GPU")
     parser.add_argument("--call", help=argparse.SUPPRESS)
@@ -252,6 +253,8 @@ def main() -> None:
         report_cost(256, TOKENS, WIDTH)
     if "choices" in parts:
         report_choices(options.rounds)
+    if "memory" in parts:
+        report_memory(256, TOKENS, WIDTH)
     if "wait" in parts:
         report_wait("ipt-base" if CUDA else "ipt-tiny")
 

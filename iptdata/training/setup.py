@@ -9,6 +9,7 @@ from torch import nn
 
 from iptdata.errors import ModelError, TrainError
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint
+from iptdata.model.layers import checkpoint_activations
 from iptdata.model.presets import Config, make_model, preset
 from iptdata.model.transfer import for_tasks, freeze_body
 from iptdata.shards.locations import absolute_path
@@ -84,6 +85,8 @@ def set_up_run(options: TrainOptions, ranks: Ranks, checkpoint: Checkpoint | Non
     config: Config = model.config  # pyright: ignore[reportAssignmentType]
     if options.freeze == "body":
         freeze_body(model)
+    if options.checkpoint_activations:
+        checkpoint_activations(model)
     model.to(ranks.device)
     compiled, compile_notes = _compile(model, options, ranks)
     contrast, contrast_notes = _make_contrast(options, config, ranks, compiled=compiled)

@@ -20,7 +20,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "paper": {"contrastive_form": "paper", "contrastive": 1.0, "clip": 1.0},
     "supcon": {"contrastive_form": "supcon", "contrastive": 1.0, "contrastive_tokens": 20, "contrastive_temperature": 0.2},
     "validated": {"validate": True, "ema": 0.5, "validate_every": 3},
-    "parts": {"accumulate": 2, "contrastive": 0.0, "clip": 1.0, "clip_per": "tensor"},
+    "parts": {"checkpoint_activations": True, "accumulate": 2, "contrastive": 0.0, "clip": 1.0, "clip_per": "tensor"},
 }
 
 

@@ -22,11 +22,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
+from iptdata.model.compiled import compile_in_place
 from iptdata.model.ipt import attend
 from iptdata.model.presets import make_model, preset
 from iptdata.stream.batch import Batch
 from iptdata.stream.device import DeviceBatch
-from iptdata.training.compiled import compile_in_place
 from iptdata.training.contrastive import TEMPERATURES, Form, contrastive_loss
 from iptdata.training.learner import Contrast, Learner
 from iptdata.training.ranks import Ranks, joined

@@ -9,13 +9,13 @@ from torch import nn
 
 from iptdata.errors import ModelError, TrainError
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint
+from iptdata.model.compiled import compile_error, compile_in_place
 from iptdata.model.presets import Config, make_model, preset
 from iptdata.model.transfer import for_tasks, freeze_body
 from iptdata.shards.locations import absolute_path
 from iptdata.stream import DeviceStream, PairStream, Preparation
 from iptdata.stream.augment import Augment
 from iptdata.training.clipping import Per
-from iptdata.training.compiled import compile_error, compile_in_place
 from iptdata.training.contrastive import TEMPERATURES, Form, check_size
 from iptdata.training.learner import Contrast, Learner, parts_of
 from iptdata.training.lr_schedule import LrSchedule, make_lr_schedule

@@ -83,7 +83,7 @@ class TileNetwork:
     def _forward(self, x: torch.Tensor, head: int) -> torch.Tensor:
         if not self.compiled:
             return self.model(x, head)[0]
-        # Of one shape and one layout, since any other would be compiled again: the width of a photo gives the last batch's size.
+        # Of one shape and one layout, since any other is compiled again; the last batch of a photo may have any size.
         missing = self._batch_size - len(x)
         full = torch.cat([x, x[-1:].expand(missing, -1, -1, -1)]) if missing > 0 else x
         return self.model(full.contiguous(memory_format=torch.channels_last), head)[0][: len(x)]

@@ -78,6 +78,11 @@ class Restorer:
         return self._network.precision
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether the network is on a GPU."""
+        return self._network.device.type == "cuda"
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know, one line each; more may follow as images are restored."""
         return tuple(self._network.notes)
@@ -87,7 +92,7 @@ class Restorer:
         """Where and how the network restores."""
         device = self._network.device
         return Execution(
-            device="CPU" if device.type == "cpu" else torch.cuda.get_device_name(device),
+            device=torch.cuda.get_device_name(device) if self.on_gpu else "CPU",
             precision=self.precision,
             tile_size=self.tile_size,
             overlap=self.overlap,

@@ -21,8 +21,8 @@ def restore_by_tiles(
     """Restore an image tile by tile.
 
     Where tiles overlap, the result is their mean under weights that rise from the edge of a tile as a squared sine. Besides
-    the image and the result, one row of tiles and one batch, which may span rows, are in memory at a time. An image smaller than a tile is mirrored at its right
-    and bottom edges.
+    the image and the result, one row of tiles and one batch are in memory at a time; a batch may span rows. An image smaller
+    than a tile is mirrored at its right and bottom edges.
 
     Args:
         image: (H, W, 3), uint8 or float32 on 0..255.

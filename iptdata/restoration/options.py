@@ -50,7 +50,7 @@ class RestorerOptions:
     )
 
     compile: bool | None = option(
-        None, help="Compile the network, which takes a minute or more at the first batch.", group="Network", default_help="off"
+        None, help="Compile the network at the first batch, which may take minutes.", group="Network", default_help="off"
     )
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class RestoreOptions(RestorerOptions):
 
     compile: bool | None = option(
         None,
-        help="Compile the network, which takes a minute or more at the first photo.",
+        help="Compile the network at the first batch, which may take minutes.",
         group="Network",
         default_help=f"on for {COMPILE_FROM} photos or more on a GPU",
     )

@@ -76,11 +76,13 @@ def test_half_precision_that_is_slow_is_noted(
     assert Restorer(edsr_file, device="cpu").notes == ()
 
 
-def test_tf32_is_off_in_fp32_and_as_before_afterwards() -> None:
+@pytest.mark.parametrize("benchmark", [False, True])
+def test_tf32_is_off_in_fp32_and_as_before_afterwards(benchmark: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "benchmark", benchmark)
     before = (cudnn.allow_tf32, cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
     with network._without_tf32(torch.device("cuda")):
-        assert (cudnn.allow_tf32, cudnn.enabled, cudnn.benchmark, cudnn.deterministic) == (False, True, *before[2:])
+        assert (cudnn.allow_tf32, cudnn.enabled, cudnn.benchmark, cudnn.deterministic) == (False, *before[1:])
     assert (cudnn.allow_tf32, cudnn.enabled, cudnn.benchmark, cudnn.deterministic) == before
 
 
@@ -90,13 +92,11 @@ def test_a_compiled_network_is_compiled_once_for_photos_of_any_width(edsr_file: 
     eager, compiled = Restorer(edsr_file, "noise30", **options), Restorer(edsr_file, "noise30", compile=True, **options)
     assert compiled.notes == ()
     assert compiled.execution.compiled
-    graphs = []
-    for width in (500, 192, 384, 600):
+    counters.clear()
+    for width in (384, 500, 192):  # of two tiles, three and one
         image = natural_image(20, width)
         assert np.abs(compiled(image).astype(int) - eager(image)).max() <= 1
-        graphs.append(counters["stats"]["unique_graphs"])
-    assert graphs[0] > 0
-    assert len(set(graphs)) == 1, f"{graphs} graphs after each photo"
+    assert 1 <= counters["stats"]["unique_graphs"] <= 3, "more than one for each of head, body and tail"
 
 
 def test_without_a_compiler_a_network_is_eager(edsr_file: str, monkeypatch: pytest.MonkeyPatch) -> None:

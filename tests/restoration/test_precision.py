@@ -1,6 +1,7 @@
 """Networks in half precision and compiled: what they compute with, and what happens where that does not work."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_tf32_is_off_in_fp32_and_as_before_afterwards(benchmark: bool, monkeypat
 
 def test_a_compiled_network_is_compiled_once_for_photos_of_any_width(edsr_file: str) -> None:
     """Neither the number of tiles of the last batch nor the layout of a turned tile compiles it again."""
-    options = {"self_ensemble": True, "overlap": 0, "batch_size": 2, "device": "cpu"}
+    options: dict[str, Any] = {"self_ensemble": True, "overlap": 0, "batch_size": 2, "device": "cpu"}
     eager, compiled = Restorer(edsr_file, "noise30", **options), Restorer(edsr_file, "noise30", compile=True, **options)
     assert compiled.notes == ()
     assert compiled.execution.compiled
@@ -124,7 +125,7 @@ def test_without_a_compiler_a_network_is_eager(edsr_file: str, monkeypatch: pyte
 def test_many_photos_on_a_gpu_are_restored_by_a_compiled_network(
     on_gpu: bool,
     finished: int,
-    options: dict[str, bool],
+    options: dict[str, Any],
     expected: bool,
     folder: Path,
     edsr_file: str,

@@ -23,9 +23,9 @@ from torch.nn.functional import normalize, scaled_dot_product_attention
 from training_memory import report_memory
 from training_steps import CUDA, SCALES, TASK, best, learner_of, pairs_of, peak_bytes, square_rate
 
+from iptdata.model.compiled import compile_in_place
 from iptdata.model.ipt import attend
 from iptdata.model.presets import make_model, preset
-from iptdata.training.compiled import compile_in_place
 from iptdata.training.contrastive import TEMPERATURES, Form, contrastive_loss
 from iptdata.training.ranks import joined
 from iptdata.training.speed import step_flops

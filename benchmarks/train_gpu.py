@@ -24,10 +24,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from training_steps import CUDA, PATCH, SCALES, TASK, learner_of, pairs_of, peak_bytes, square_rate, times
 
+from iptdata.model.compiled import compile_in_place
 from iptdata.model.ipt import IPTConfig, attend
 from iptdata.model.presets import make_model, preset
 from iptdata.stream import DeviceStream, PairStream, Preparation
-from iptdata.training.compiled import compile_in_place
 from iptdata.training.contrastive import contrastive_loss
 from iptdata.training.ranks import Ranks, joined
 from iptdata.training.speed import step_flops

@@ -9,6 +9,7 @@ from torch import nn
 
 from iptdata.errors import ModelError, TrainError
 from iptdata.model.checkpoint import Checkpoint, load_checkpoint
+from iptdata.model.compiled import compile_error, compile_in_place
 from iptdata.model.layers import checkpoint_activations
 from iptdata.model.presets import Config, make_model, preset
 from iptdata.model.transfer import for_tasks, freeze_body
@@ -16,7 +17,6 @@ from iptdata.shards.locations import absolute_path
 from iptdata.stream import DeviceStream, PairStream, Preparation
 from iptdata.stream.augment import Augment
 from iptdata.training.clipping import Per
-from iptdata.training.compiled import compile_error, compile_in_place
 from iptdata.training.contrastive import TEMPERATURES, Form, check_size
 from iptdata.training.learner import Contrast, Learner, parts_of
 from iptdata.training.lr_schedule import LrSchedule, make_lr_schedule

@@ -1,12 +1,15 @@
 """Networks on images of any size."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from iptdata.errors import EvaluateError
+from iptdata.model.checkpoint import Checkpoint, save_checkpoint
+from iptdata.model.ipt import IPT, IPTConfig
 from iptdata.restoration import Restorer
 from tests.conftest import natural_image
 
@@ -64,6 +67,12 @@ def test_mistakes(ipt_file: str) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(EvaluateError, match="device: found 'cuda', but no GPU is available"):
             Restorer(ipt_file, "rain", device="cuda")
+
+
+def test_tiles_smaller_than_the_usual_overlap_share_half(tmp_path: Path) -> None:
+    config = IPTConfig(tasks=("rain",), scales=(1,), n_feats=4, patch_size=6, num_heads=2, num_layers=1)
+    save_checkpoint(str(tmp_path / "small.pt"), Checkpoint(config=config, weights=IPT(config).state_dict()))
+    assert Restorer(tmp_path / "small.pt").overlap == 3
 
 
 def test_images_of_another_type_or_shape(ipt_file: str) -> None:

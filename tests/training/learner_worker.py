@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, cast
 import torch
 import torch.distributed as dist
 
+from iptdata.model.compiled import compile_in_place
 from iptdata.model.presets import make_model, preset
 from iptdata.model.transfer import freeze_body
 from iptdata.stream.batch import Batch
 from iptdata.stream.device import DeviceBatch
 from iptdata.stream.share import Share
-from iptdata.training.compiled import compile_in_place
 from iptdata.training.contrastive import Form
 from iptdata.training.learner import Contrast, Learner
 from iptdata.training.ranks import Ranks

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from iptdata.errors import ModelError
-from iptdata.training.compiled import compile_error
+from iptdata.model.compiled import compile_error
 from iptdata.training.contrastive import Form, contrastive_loss
 from iptdata.training.contrastive_blocks import BLOCK_ELEMENTS, upper_blocks
 from iptdata.training.ranks import Ranks

@@ -1,0 +1,148 @@
+"""Networks in half precision and compiled: what they compute with, and what happens where that does not work."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from iptdata.restoration import Restorer, network, photos, restore
+from tests.conftest import natural_image, save
+from tests.networks import identity_edsr
+
+
+def computed_with(restorer: Restorer, image: np.ndarray) -> torch.dtype:
+    """Type of the features that the body of the network gives for an image."""
+    seen: list[torch.dtype] = []
+    body = restorer.model.get_submodule("body")
+    hook = body.register_forward_hook(lambda _module, _inputs, features: seen.append(features.dtype))
+    restorer(image)
+    hook.remove()
+    (found,) = set(seen)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("precision", "resolved", "dtype", "tolerance"),
+    [
+        ("auto", "fp32", torch.float32, 0),
+        ("fp32", "fp32", torch.float32, 0),
+        ("bf16", "bf16", torch.bfloat16, 1),
+        ("fp16", "fp16", torch.float16, 1),
+    ],
+)
+def test_what_a_network_computes_with(
+    edsr_file: str, precision: str, resolved: str, dtype: torch.dtype, tolerance: int
+) -> None:
+    image = natural_image(30, 40)
+    restorer = Restorer(edsr_file, "sr2", precision=precision, device="cpu")
+    assert restorer.precision == restorer.with_task("noise30").precision == resolved
+    assert computed_with(restorer, image) == dtype
+    assert np.abs(restorer(image).astype(int) - image.repeat(2, 0).repeat(2, 1)).max() <= tolerance
+
+
+def test_on_a_gpu_auto_is_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: self)
+    found = [network.TileNetwork(identity_edsr(), torch.device(kind), "auto", 1).precision for kind in ("cuda", "cpu")]
+    assert found == ["fp16", "fp32"]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_exceeds_the_range_of_fp16_is_computed_in_fp32(
+    huge_file: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: None)  # compiled or not, the way through fp32 is the same
+    monkeypatch.setattr(network, "compile_error", lambda device: None)
+    half, full = (Restorer(huge_file, precision=one, compile=compiled, device="cpu") for one in ("fp16", "fp32"))
+    half(np.full((20, 20, 3), 110, np.uint8))
+    assert not [note for note in half.notes if "range of fp16" in note]
+    bright = natural_image(20, 20)
+    assert bright.max() > 200
+    assert np.array_equal(half(bright), full(bright))
+    half(bright)
+    assert [note for note in half.notes if "range of fp16" in note] == [
+        "values exceed the range of fp16; those tiles are computed in fp32"
+    ]
+
+
+@pytest.mark.parametrize(("times", "noted"), [(11.2, True), (0.5, False)])
+def test_half_precision_that_is_slow_is_noted(
+    edsr_file: str, times: float, noted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "slowdown", lambda device, dtype: times)
+    expected = ("bf16 takes 11.2 times as long as fp32 on this CPU, for a product of matrices",)
+    assert Restorer(edsr_file, precision="bf16", device="cpu").notes == (expected if noted else ())
+    assert Restorer(edsr_file, device="cpu").notes == ()
+
+
+@pytest.mark.parametrize("benchmark", [False, True])
+def test_tf32_is_off_in_fp32_and_as_before_afterwards(benchmark: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "benchmark", benchmark)
+    before = (cudnn.allow_tf32, cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
+    with network._without_tf32(torch.device("cuda")):
+        assert (cudnn.allow_tf32, cudnn.enabled, cudnn.benchmark, cudnn.deterministic) == (False, *before[1:])
+    assert (cudnn.allow_tf32, cudnn.enabled, cudnn.benchmark, cudnn.deterministic) == before
+
+
+def test_a_compiled_network_is_compiled_once_for_photos_of_any_width(edsr_file: str) -> None:
+    """Neither the number of tiles of the last batch nor the layout of a turned tile compiles it again."""
+    options: dict[str, Any] = {"self_ensemble": True, "overlap": 0, "batch_size": 2, "device": "cpu"}
+    eager, compiled = Restorer(edsr_file, "noise30", **options), Restorer(edsr_file, "noise30", compile=True, **options)
+    assert compiled.notes == ()
+    assert compiled.execution.compiled
+    counters.clear()
+    for width in (384, 500, 192):  # of two tiles, three and one
+        image = natural_image(20, width)
+        assert np.abs(compiled(image).astype(int) - eager(image)).max() <= 1
+    assert 1 <= counters["stats"]["unique_graphs"] <= 3, "more than one for each of head, body and tail"
+
+
+def test_without_a_compiler_a_network_is_eager(edsr_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("No working C++\ncompiler found")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    restorer = Restorer(edsr_file, compile=True, device="cpu")
+    assert restorer.notes == ("the network is not compiled: No working C++ compiler found",)
+    assert not restorer.execution.compiled
+    image = natural_image(30, 40)
+    assert np.array_equal(restorer(image), image)
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "finished", "options", "expected"),
+    [
+        (True, 0, {}, True),
+        (False, 0, {}, False),
+        (True, 1, {}, False),
+        (True, 1, {"overwrite": True}, True),
+        (True, 0, {"compile": False}, False),
+    ],
+)
+def test_many_photos_on_a_gpu_are_restored_by_a_compiled_network(
+    on_gpu: bool,
+    finished: int,
+    options: dict[str, Any],
+    expected: bool,
+    folder: Path,
+    edsr_file: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def compiled(self: Restorer) -> None:
+        calls.append(self)
+
+    monkeypatch.setattr(photos, "COMPILE_FROM", 3)
+    monkeypatch.setattr(Restorer, "on_gpu", on_gpu)
+    monkeypatch.setattr(Restorer, "compile", compiled)
+    for number in range(3):
+        save(folder / f"{number}.png", natural_image(20, 20, number))
+    for number in range(finished):
+        save(folder / "out" / f"{number}.png", natural_image(20, 20, number))
+    results = restore(folder, folder / "out", edsr_file, "noise30", device="cpu", **options)
+    assert {result.status for result in results} <= {"done", "skipped"}
+    assert bool(calls) == expected

@@ -21,14 +21,14 @@ from contrastive_cost import report_cost
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize, scaled_dot_product_attention
 from training_memory import report_memory
-from training_steps import CUDA, SCALES, TASK, best, learner_of, pairs_of, peak_bytes, square_rate
+from training_steps import CUDA, SCALES, TASK, best, learner_of, pairs_of, peak_bytes
 
 from iptdata.model.compiled import compile_in_place
 from iptdata.model.ipt import attend
 from iptdata.model.presets import make_model, preset
 from iptdata.training.contrastive import TEMPERATURES, Form, contrastive_loss
 from iptdata.training.ranks import joined
-from iptdata.training.speed import step_flops
+from iptdata.training.speed import matmul_rate, step_flops
 
 REPORTED = {"forward": 0.40, "fp32": 1.6, "bf16": 0.75}  # seconds per patch, released model code on 2 cores, batch 4
 TOKENS, WIDTH = 256, 576
@@ -46,7 +46,7 @@ def measure_step(model: str, batch: int, precision: str, loss: str, *, plain: bo
         with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
             forward = best(lambda: learner.restore(pairs.corrupted, TASK), ranks)
             step = best(lambda: learner.step(pairs, 0, 1e-5), ranks)
-        peak = square_rate(ranks, torch.bfloat16 if precision == "bf16" else torch.float32)
+        peak = matmul_rate(ranks.device, torch.bfloat16 if precision == "bf16" else torch.float32)
         share = step_flops(config, 48)[TASK] * batch / step / peak
         return {"forward": forward / batch, "step": step / batch, "share": share, "peak": peak, "bytes": peak_bytes(ranks)}
 

@@ -5,6 +5,7 @@ a CPU everything runs too, so that the script can be tried: `train.py --parts gp
 """
 
 import importlib
+import itertools
 import json
 import statistics
 import subprocess
@@ -22,15 +23,16 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
-from training_steps import CUDA, PATCH, SCALES, TASK, learner_of, pairs_of, peak_bytes, square_rate, times
+from training_steps import CUDA, PATCH, SCALES, TASK, learner_of, pairs_of, peak_bytes, times
 
 from iptdata.model.compiled import compile_in_place
 from iptdata.model.ipt import IPTConfig, attend
+from iptdata.model.layers import checkpoint_activations
 from iptdata.model.presets import make_model, preset
 from iptdata.stream import DeviceStream, PairStream, Preparation
 from iptdata.training.contrastive import contrastive_loss
 from iptdata.training.ranks import Ranks, joined
-from iptdata.training.speed import step_flops
+from iptdata.training.speed import matmul_rate, step_flops
 
 HALF = torch.bfloat16 if CUDA else torch.float32  # what a training computes in by default
 TASKS = ("noise30", "rain")  # of the stream and the run: of equal size, as that of the steps
@@ -39,6 +41,12 @@ BUDGET, STEPS, STREAMED = (2.0, 70, 400) if CUDA else (0.0, 6, 20)  # seconds a 
 
 def eager(network: nn.Module) -> None:
     """Leave a network as it is."""
+
+
+def checkpointed(network: nn.Module) -> None:
+    """Compile a network that computes the layers of its body again in the backward pass."""
+    checkpoint_activations(network)
+    compile_in_place(network)
 
 
 # How a network is prepared, and what is measured of it: name, loss, task. The first one is the default.
@@ -50,6 +58,7 @@ WAYS: dict[Callable[[nn.Module], object], tuple[tuple[str, str, str], ...]] = {
         ("compiled; L1; sr2", "l1", "sr2"),
         ("compiled; L1; sr4", "l1", "sr4"),
     ),
+    checkpointed: (("compiled, checkpointed; L1 + paper", "paper", TASK),),
     nn.Module.compile: (("the whole network compiled at once; L1", "l1", TASK),),
     eager: (("eager; L1", "l1", TASK), ("eager; L1 + paper", "paper", TASK)),
 }
@@ -122,7 +131,7 @@ def rate(batch: int, seconds: float | None) -> str:
 
 def report_steps(case: Case) -> dict[str, float | None]:
     """Print whole training steps; returns their seconds by name."""
-    ranks, peak = case.ranks, square_rate(case.ranks, HALF)
+    ranks, peak = case.ranks, matmul_rate(case.ranks.device, HALF)
     flops = step_flops(case.config, PATCH)
     where = torch.cuda.get_device_name(ranks.device) if CUDA else f"CPU, {torch.get_num_threads()} threads"
     print(f"{case.model}, batch {case.batch}, {str(HALF).removeprefix('torch.')}, {where}, PyTorch {torch.__version__}")
@@ -134,7 +143,9 @@ def report_steps(case: Case) -> dict[str, float | None]:
         prepare(network)
         for name, loss, task in rows:
             with fresh_memory(case):
-                learner, pairs = learner_of(network, ranks, case.batch, loss, bf16=CUDA), pairs_of(task, case.batch, ranks)
+                compiled = CUDA and prepare is not eager
+                learner = learner_of(network, ranks, case.batch, loss, bf16=CUDA, compiled=compiled)
+                pairs = pairs_of(task, case.batch, ranks)
                 seconds = case.seconds(lambda learner=learner, pairs=pairs: learner.step(pairs, 0, 1e-5))
             found[name] = seconds
             share = "-" if seconds is None else f"{flops[task] * case.batch / seconds / peak:.0%}"
@@ -194,20 +205,24 @@ def report_contrastive(case: Case) -> None:
     config, device = case.config, case.ranks.device
     print()
     line("contrastive loss, value and gradient", "time", "peak memory")
-    for form in ("paper", "supcon"):
+    for form, compiled in itertools.product(("paper", "supcon"), (True, False) if CUDA else (False,)):
         with fresh_memory(case):
             shapes = ((config.width,), (case.batch, 1, config.width), (case.batch, config.tokens, config.width))
             parts = [torch.randn(shape, device=device) for shape in shapes]
             tokens = sum(parts, torch.zeros((), device=device)).requires_grad_()  # similar, and more so within an image
 
-            def once(form: Any = form, tokens: torch.Tensor = tokens) -> None:
+            def once(form: Any = form, tokens: torch.Tensor = tokens, compiled: bool = compiled) -> None:
                 tokens.grad = None
                 with torch.autocast(device.type, torch.bfloat16, enabled=CUDA):
-                    loss = contrastive_loss(tokens, form)
+                    loss = contrastive_loss(tokens, form, compiled=compiled)
                 loss.backward()
 
             seconds = case.seconds(once)
-        line(f"{form}, {case.batch * config.tokens:,} tokens", figure(seconds), f"{peak_bytes(case.ranks) / 1e9:.1f} GB")
+        line(
+            f"{form}{', compiled' if compiled else ''}, {case.batch * config.tokens:,} tokens",
+            figure(seconds),
+            f"{peak_bytes(case.ranks) / 1e9:.1f} GB",
+        )
 
 
 def report_attention(case: Case) -> None:

@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,9 +20,10 @@ TASK = "noise30"
 PATCH = 48
 
 
-def learner_of(network: nn.Module, ranks: Ranks, batch: int, loss: str, *, bf16: bool) -> Learner:
-    """A network in training; `loss` is "l1", or the form of the contrastive loss to add."""
-    contrast = Contrast(0.0 if loss == "l1" else 0.1, "paper" if loss == "l1" else loss, None, 0)  # pyright: ignore[reportArgumentType]
+def learner_of(network: nn.Module, ranks: Ranks, batch: int, loss: str, *, bf16: bool, compiled: bool | None = None) -> Learner:
+    """A network in training; `loss` is "l1", or the form of the contrastive loss to add, whose blocks may be compiled."""
+    form: Any = "paper" if loss == "l1" else loss
+    contrast = Contrast(0.0 if loss == "l1" else 0.1, form, None, 0, compiled=compiled)
     heads = {task: head for head, task in enumerate(SCALES)}
     return Learner(network, heads, ranks, batch_size=batch, accumulate=1, contrast=contrast, bf16=bf16, clip=None, ema=None)
 
@@ -54,13 +56,6 @@ def times(call: Callable[[], object], ranks: Ranks, budget: float, least: int) -
 def best(call: Callable[[], object], ranks: Ranks, budget: float = 4.0) -> float:
     """Seconds of the fastest of at least two calls, after a warm-up."""
     return min(times(call, ranks, budget, 2))
-
-
-def square_rate(ranks: Ranks, dtype: torch.dtype) -> float:
-    """Operations per second of square matrix products."""
-    side = 8192 if CUDA else 1024
-    left, right = (torch.randn(side, side, device=ranks.device, dtype=dtype) for _ in range(2))
-    return 2 * side**3 / best(lambda: torch.mm(left, right), ranks, budget=0.3)
 
 
 def peak_bytes(ranks: Ranks) -> float:

@@ -110,9 +110,18 @@ class ResBlock(nn.Module):
         return torch.add(x, self.body(x), alpha=self.scale)
 
 
+class Row(nn.Sequential):
+    """Layers one after the other. `compile` compiles them as a whole; of PyTorch's own class it compiles only what is inside."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        for layer in self:
+            input = layer(input)
+        return input
+
+
 def make_head(channels: int) -> nn.Sequential:
     """RGB to features: (B, 3, H, W) to (B, channels, H, W)."""
-    return nn.Sequential(conv(3, channels, 3), ResBlock(channels, 5), ResBlock(channels, 5))
+    return Row(conv(3, channels, 3), ResBlock(channels, 5), ResBlock(channels, 5))
 
 
 def make_tail(channels: int, scale: int) -> nn.Sequential:
@@ -121,7 +130,7 @@ def make_tail(channels: int, scale: int) -> nn.Sequential:
     for step in UPSAMPLING[scale]:
         upsampler.append(conv(channels, channels * step * step, 3))
         upsampler.append(nn.PixelShuffle(step))
-    return nn.Sequential(upsampler, ToImage(channels))
+    return Row(upsampler, ToImage(channels))
 
 
 def upscale(x: torch.Tensor, scale: int) -> torch.Tensor:

@@ -22,6 +22,7 @@ import torch
 from torch.nn.functional import normalize
 
 from iptdata.errors import ModelError
+from iptdata.model.compiled import compile_error
 from iptdata.training.contrastive_blocks import (
     compiled_block,
     paper_block,
@@ -44,7 +45,7 @@ def contrastive_loss(
     images: Sequence[int] | None = None,
     temperature: float | None = None,
     *,
-    compiled: bool = False,
+    compiled: bool | None = None,
 ) -> torch.Tensor:
     """The contrastive loss of a batch.
 
@@ -55,7 +56,7 @@ def contrastive_loss(
         ranks: The ranks that the batch is spread over.
         images: Number of images of each rank; all in this process by default.
         temperature: t in the formulas, at least 0.025, so that exp(-2 / t) is a normal float32; by default that of the form.
-        compiled: Whether what is done to a block after its product is compiled; `compile_error` must be None.
+        compiled: Whether what is done to a block after its product is compiled; by default on a GPU, if `torch.compile` works.
 
     Returns:
         A scalar, float32, the same on all ranks. Its gradient is that of the loss of the whole batch.
@@ -68,6 +69,8 @@ def contrastive_loss(
     t = TEMPERATURES[form] if temperature is None else temperature
     kind = tokens.device.type
     precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+    if compiled is None:
+        compiled = kind == "cuda" and compile_error(tokens.device) is None
     with torch.autocast(kind, enabled=False):
         unit = normalize(tokens.float(), dim=-1)
         batch = _Batch(ranks, counts, t, precision, compiled)

@@ -43,7 +43,7 @@ class Contrast(NamedTuple):
         tokens: How many randomly sampled tokens per image are compared; None for all.
         seed: Seed of the sample.
         temperature: Temperature of the loss; None for that of the form.
-        compiled: Whether its blocks are compiled.
+        compiled: Whether its blocks are compiled; None for the default of `contrastive_loss`.
     """
 
     weight: float
@@ -51,7 +51,7 @@ class Contrast(NamedTuple):
     tokens: int | None
     seed: int
     temperature: float | None = None
-    compiled: bool = False
+    compiled: bool | None = None
 
 
 class Learner:

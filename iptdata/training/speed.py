@@ -95,6 +95,18 @@ def _shortest(call: Callable[[], torch.Tensor], device: torch.device) -> float:
     return min(times)
 
 
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of products of large square matrices, 2 per multiply-add: what a device reaches at best.
+
+    Args:
+        device: Device to measure.
+        dtype: Type of the matrices.
+    """
+    side = 8192 if device.type == "cuda" else 1024
+    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    return 2 * side**3 / _shortest(lambda: torch.mm(left, right), device)
+
+
 def peak_memory(device: torch.device) -> int | None:
     """Largest number of bytes that tensors took on a GPU since `reset_peak_memory`; None on a CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

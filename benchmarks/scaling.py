@@ -2,39 +2,36 @@
 
     python benchmarks/scaling.py
 
-Prints the tables of docs/training.md from the inputs below: times measured on one H100 (with an earlier version of this code,
-and with prototypes of what it does now), the sizes of the network, and assumed bandwidths. A reduction takes what a ring takes,
-in which each of n GPUs sends 2 (n - 1) / n of the bytes; a gather or a reduce-scatter takes half of that. Latency, and that a
-reduction slows down the computation beside it, are not modelled.
+Prints the tables of docs/training.md from the inputs below: what was measured on one H100 (with an earlier version of this
+code, and with prototypes of what it does now), the sizes of the network, and assumed bandwidths. A reduction takes what a ring
+takes, in which each of n GPUs sends 2 (n - 1) / n of the bytes; a gather or a reduce-scatter takes half of that. Latency, and
+that a reduction slows down the computation beside it, are not modelled.
 """
 
 from dataclasses import dataclass
 
 import torch
+from training_memory import contrastive_bytes, measure_memory
+from training_steps import SCALES, TASK
 
 from iptdata.model.presets import make_model, preset
 from iptdata.training.contrastive_blocks import upper_blocks
 from iptdata.training.ranks import Ranks
 
-SCALES = {"sr2": 2, "sr3": 3, "sr4": 4, "noise30": 1, "noise50": 1, "rain": 1}
-TASK = "noise30"  # the task of the measured steps
+LARGEST_TASK = "sr4"  # by its memory
 PAPER_PATCHES, RELEASED_PATCHES = 300 * 10.2e6, 300 * 1.28e6
 
 # Measured on one H100, batch 256, bf16, compiled.
 BATCH = 256
 L1_MS = 151.7  # a step with L1 alone; prototype with bf16 between layers
 CONTRASTIVE_MS = 21.7  # value and gradient of 65,536 tokens of 576 numbers; prototype with compiled blocks
-SHIPPED_MS = 482.2  # a step with the default loss, before either
-FORWARD_MS, PASSES_MS, OPTIMIZER_MS = 52.6, 164.9, 2.9  # forward, forward and backward, Adam: before either
-L1_GB = 35.0  # peak memory of the prototype with L1 alone
+FORWARD_MS, PASSES_MS, OPTIMIZER_MS = 52.6, 164.9, 2.9  # forward, forward and backward, Adam; earlier version
+L1_GB = 35.0  # peak memory of a step with L1 alone; the same prototype
 
 # Assumed.
 NVLINK, NETWORK = 450e9, 50e9  # bytes a second in each direction: of a GPU in a node of eight, and of one of its network cards
 LAUNCHES_MS = 10.0  # what the CPU needs for the launches of the network's kernels, however few patches there are
 BUCKET_BYTES = 25 * 2**20  # of DistributedDataParallel
-# Computed: 4.1 that autograd keeps for batch 256 of sr4, 1.2 of the layer that is computed again, 1.9 of weights, gradients and
-# Adam's means, and 3.8 that the measured peak of L1_GB has beyond 29.3 that autograd keeps and the 1.9.
-CHECKPOINTED_GB = 11.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,28 +152,41 @@ def print_scaling(size: Sizes) -> None:
         s = step(size, gpus, batch, bandwidth, tokens)
         print(
             f"| {gpus} | {batch:,} | {batch // gpus} | {'' if gpus == 1 else f'{bandwidth / 1e9:.0f}'} | {s.tokens} "
-            f"| {s.network:.1f} | {s.contrastive:.1f} | {s.gradients:.1f} | {s.exposed:.1f} | {s.total:.1f} | {s.rate:,.0f} "
+            f"| {s.network:.1f} | {s.contrastive:,.1f} | {s.gradients:.1f} | {s.exposed:.1f} | {s.total:,.1f} | {s.rate:,.0f} "
             f"| {s.rate / one.rate / gpus:.0%} |"
         )
 
 
+def needs_gb(size: Sizes, batch: int = BATCH, compared: int = BATCH, *, checkpointed: bool = False) -> float:
+    """Memory of a GPU for a step of any task: what is kept for the backward pass, and beyond that what the measured step needs.
+
+    Args:
+        size: Sizes of the network.
+        batch: Patches at once on a GPU; what is needed beyond grows with it.
+        compared: Images that the contrastive loss compares, on all GPUs.
+        checkpointed: Whether activations of the body are computed again.
+    """
+
+    def kept(task: str, batch: int, *, checkpointed: bool = False) -> float:
+        return sum(measure_memory(batch, task, size.tokens, size.width, checkpointed=checkpointed).values()) / 1e9
+
+    beyond = (L1_GB - kept(TASK, BATCH)) * batch / BATCH
+    loss = contrastive_bytes(compared, size.tokens, size.width) / 1e9
+    return kept(LARGEST_TASK, batch, checkpointed=checkpointed) + beyond + loss
+
+
 def print_hours(size: Sizes) -> None:
-    kept = 16 * size.body / 1e9  # weights, gradients and two means of Adam
-
-    def memory(rows: float) -> float:
-        return kept + (L1_GB - kept) * rows / BATCH
-
     one, again = step(size, 1, BATCH, NVLINK), step(size, 1, BATCH, NVLINK, recomputed=True)
     half = one.network + one.contrastive / 2  # two parts of a quarter of the pairs each
     eight = step(size, 8, BATCH, NVLINK)
     rows = [
-        ("24 or 40 GB", 1, "256", "`checkpoint_activations`", CHECKPOINTED_GB, again.total),
-        ("24 or 40 GB", 1, "2 x 128", "`accumulate=2`", memory(BATCH / 2), half),
-        ("80 GB", 1, "256", "none", memory(BATCH), one.total),
-        ("24, 40 or 80 GB", 8, "32", "none", memory(BATCH / 8), eight.total),
-        ("80 GB", 1, "256", "none; before", 40.0, SHIPPED_MS),
+        ("24 or 40 GB", 1, "256", "`--checkpoint-activations`", needs_gb(size, checkpointed=True), again.total),
+        ("24 or 40 GB", 1, "2 x 128", "`--accumulate 2`", needs_gb(size, BATCH // 2, BATCH // 2), half),
+        ("80 GB", 1, "256", "", needs_gb(size), one.total),
+        ("24, 40 or 80 GB", 8, "32", "", needs_gb(size, BATCH // 8), eight.total),
     ]
-    print("| GPU | GPUs | batch a GPU | options | memory, GB | step, ms | patches/s | paper, hours | released code, hours |")
+    print("| memory of a GPU | GPUs | batch a GPU | options | needs, GB | step, ms | patches/s | paper, hours ", end="")
+    print("| released code, hours |")
     print("| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
     for card, gpus, batch, options, gigabytes, ms in rows:
         rate = BATCH / ms * 1e3

@@ -4,12 +4,14 @@ import re
 import signal
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from rich.console import Console
 
+from iptdata.cli.commands.train import command
 from iptdata.cli.views.profile import print_profile
 from iptdata.cli.views.training import TrainProgress
 from iptdata.training.events import KernelTime, ProfileRecord, RunInfo, StepRecord
@@ -40,6 +42,7 @@ def test_a_person_with_a_corpus(training_corpus: Path, tmp_path: Path) -> None:
     (trace,) = re.findall(r"Trace, for \S+ or TensorBoard: (\S+)", result.stderr)
     assert (tmp_path / trace).exists()
     assert "profiler_start" not in result.stderr  # PyTorch's own messages
+    assert "No profile" not in result.stderr
     assert re.search(r"rain +\d +[\d.]+ +[\d.]+", result.stdout)
     assert [line["step"] for line in metrics(tmp_path / "runs" / "ipt-tiny-1")] == list(range(1, 13))
     (go_on,) = re.findall(r"Continue: iptdata (train --out \S+)", result.stderr)
@@ -104,6 +107,16 @@ def test_flags_take_precedence_over_set_and_config_and_these_over_the_preset(tra
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == found | changed
 
 
+RUN: dict[str, Any] = {
+    "root": "r",
+    "model": "m",
+    "parameters": 1,
+    "step": 0,
+    "steps": 3,
+    "epochs": None,
+    "batch_size": 4,
+    "pairs": {"rain": 8},
+}
 GPU: dict[str, Any] = {"share": 0.391, "peak_memory": 39_512_345_678}
 CPU: dict[str, Any] = {"share": None, "peak_memory": None}
 
@@ -112,9 +125,8 @@ def shown(
     capsys: pytest.CaptureFixture[str], *, profile: int | None = None, notes: tuple[str, ...] = (), **figures: Any
 ) -> str:
     """What a run of three steps prints on standard error."""
-    counts: dict[str, Any] = {"parameters": 1, "step": 0, "steps": 3, "epochs": None, "batch_size": 4, "pairs": {"rain": 8}}
     peak = None if figures["share"] is None else 2.534e15
-    run = RunInfo(root="r", model="m", setting="S", flops={"rain": 1}, peak=peak, notes=notes, profile=profile, **counts)
+    run = RunInfo(setting="S", flops={"rain": 1}, peak=peak, notes=notes, profile=profile, **RUN)
     step: dict[str, Any] = {"loss": 2.0, "l1": 12.345, "contrastive": 5.5, "lr": 4e-5 / 3, "data_wait": 0.003}
     progress = TrainProgress(spelling=lambda name, value: f"--{name} {value}")
     progress.on_start(run)
@@ -143,8 +155,17 @@ def test_the_figures_of_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
     assert "memory" not in told
 
 
-def test_a_note_names_options_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "\nslow: use --precision fp32\n" in shown(capsys, notes=("slow: use `precision=fp32`",), **CPU)
+def test_a_note_names_options_as_they_are_typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = ("slow: use `precision=fp32`",)
+    assert "\nslow: use --precision fp32\n" in shown(capsys, notes=notes, **CPU)
+
+    def run_training(layers: object, out: object, observer: TrainProgress, **options: object) -> SimpleNamespace:
+        observer.on_start(RunInfo(notes=notes, setting="S", flops={}, peak=None, **RUN))
+        return SimpleNamespace(finished=True)
+
+    monkeypatch.setattr("iptdata.training.run.run_training", run_training)
+    command(["--shards", "x"], standalone_mode=False)
+    assert "\nslow: use --precision fp32\n" in capsys.readouterr().err
 
 
 def test_on_a_terminal_figures_fit_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +195,11 @@ def test_a_profile_is_a_table_of_80_columns(capsys: pytest.CaptureFixture[str]) 
     assert re.search(r"\n a\[b\]\\x1b ", told)
     assert re.search(r"\n triton_x{30,}… +1,234\.5 +67\.80 +40\.0% *\n", told)
     assert max(map(len, told.splitlines())) <= 80
+    one = KernelTime(name="aten::mm", calls=6.0, seconds=0.5, share=1.0)
+    print_profile(ProfileRecord(path="x", first_step=1234, steps=1, seconds=0.5, on_gpu=False, kernels=(one,)))
+    told = capsys.readouterr().err
+    assert told.startswith("Step 1,234: 500.0 ms a step")
+    assert re.search(r"\n aten::mm +6 +500\.00 +100\.0% *\n", told)
 
 
 def test_a_run_that_ends_before_its_profile(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,12 +26,14 @@ def work() -> None:
 
 
 def record(folder: Path, count: int, tasks: str, last: int | None = None) -> list[ProfileRecord]:
-    """Profile a run that takes one step of each task in turn, with one matrix product a step."""
+    """Profile a run that takes one step of each task in turn, with one matrix product and one second a step."""
     found: list[ProfileRecord] = []
-    device = torch.device("cpu")
-    with Profiler(count, Storage(str(folder)), set(tasks), last or len(tasks), device, found.append) as profiler:
+    device, seconds = torch.device("cpu"), [0.0]
+    run = (set(tasks), last or len(tasks), device)
+    with Profiler(count, Storage(str(folder)), *run, found.append, now=lambda: seconds[0]) as profiler:
         for step, task in enumerate(tasks, 1):
             work()
+            seconds[0] += 1
             profiler.after_step(step, task)
     return found
 
@@ -42,7 +45,7 @@ def files(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("tasks", "first"),
     [
-        ("aaaaaaaa", 5),  # three steps warm up, one more is discarded
+        ("aaaaaaaaaaaa", 5),  # three steps warm up, one more is discarded; later ones are not recorded
         ("aaabaaaa", 6),  # each task has had a step
         ("aaaaaaab", 7),  # the run ends before that
         ("aaaa", 3),
@@ -54,7 +57,7 @@ def test_steps_are_recorded_after_a_warm_up(tmp_path: Path, tasks: str, first: i
     name = f"profile/step-{first:08d}.pt.trace.json.gz"
     assert files(tmp_path) == [name]
     assert found.path == str(tmp_path / name)
-    assert found.seconds > 0
+    assert found.seconds == 1
     events = json.loads(gzip.decompress((tmp_path / name).read_bytes()))["traceEvents"]
     assert sum(event.get("name") == "aten::mm" for event in events) == 2
     (product,) = [kernel for kernel in found.kernels if kernel.name == "aten::mm"]
@@ -137,6 +140,19 @@ def test_a_profiled_run_equals_another_and_is_resumed_without(tmp_path: Path, op
     assert watch.losses + again.losses == plain.losses
     assert "profile" not in (tmp_path / "run" / "config.yaml").read_text()
     assert [line.keys() for line in metrics(tmp_path / "run")] == [line.keys() for line in metrics(tmp_path / "plain")]
+
+
+def test_writing_a_trace_is_not_part_of_a_step(tmp_path: Path, options: dict[str, Any]) -> None:
+    class Slow(Profiles):
+        def on_profile(self, profile: ProfileRecord) -> None:
+            super().on_profile(profile)
+            time.sleep(0.5)
+
+    options |= {"tasks": ["rain"], "model": "edsr-tiny", "network": {"n_feats": 8}}
+    watch = Slow()
+    run_training([options], str(tmp_path / "run"), watch, profile=1)
+    assert (watch.profiles[0].first_step, watch.steps[-1].step) == (5, 6)
+    assert watch.steps[-1].patches_per_s > options["batch_size"] / 0.5
 
 
 def test_what_is_removed(tmp_path: Path) -> None:

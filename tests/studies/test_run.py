@@ -252,7 +252,7 @@ def test_options_that_do_not_affect_results_may_change(
     for options in kept.values():
         options.pop("augment", None)  # as written by a release without this option
     (Path(plan.out) / "plan.json").write_text(json.dumps(kept))
-    settings = {"device": "cpu", "accumulate": 2, "save_every": 5}
+    settings = {"device": "cpu", "accumulate": 2, "save_every": 5, "checkpoint_activations": True}
     again = plan_study(plan.study, out=plan.out, shards=(str(training_corpus),), benchmarks=str(benchmarks), settings=settings)
     assert run_study(again) == before
 
@@ -282,6 +282,17 @@ def test_hours_are_patches_divided_by_the_measured_rate(plan: StudyPlan) -> None
     assert estimates[1].rate == estimates[2].rate, "one network, measured once"
     assert estimates[0].operations == pytest.approx(1.5 * estimates[1].operations)
     assert not (Path(plan.out) / "plan.json").exists()
+
+
+def test_trainings_whose_steps_differ_are_measured_each(plan: StudyPlan) -> None:
+    parts = []
+    for one in plan.parts:
+        again = one.name == "from-scratch-noise30"
+        options = None if one.options is None else dataclasses.replace(one.options, checkpoint_activations=again)
+        parts.append(dataclasses.replace(one, options=options))
+    measured: list[str] = []
+    estimate_trainings(dataclasses.replace(plan, parts=tuple(parts)), measured.append)
+    assert measured == ["both", "fine-tuned-noise30", "from-scratch-noise30"]
 
 
 def test_plan_json_holds_the_options(plan: StudyPlan, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def record(folder: Path, count: int, tasks: str, last: int | None = None) -> lis
             work()
             seconds[0] += 1
             profiler.after_step(step, task)
+            assert not found or not torch.autograd._profiler_enabled()  # pyright: ignore[reportPrivateImportUsage]
     return found
 
 

@@ -57,12 +57,15 @@ def test_a_gpu_that_is_too_small_to_measure_is_told(
 
 
 def test_figures_of_a_gpu_are_recorded(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Peak memory is read after each step; the share refers to the rate of the device."""
+    """Peak memory is read after each step, and counted from the start; the share refers to the rate of the device."""
     peaks = iter(range(30_000_000_512, 31_000_000_000, 512))
-    monkeypatch.setattr("iptdata.training.loop.peak_memory", lambda device: next(peaks))
+    calls: list[str] = []
+    monkeypatch.setattr("iptdata.training.loop.reset_peak_memory", lambda device: calls.append("reset"))
+    monkeypatch.setattr("iptdata.training.loop.peak_memory", lambda device: calls.append("read") or next(peaks))
     monkeypatch.setattr("iptdata.training.run._peak", lambda setup: 2e9)
     watch = trained(tmp_path / "run", options | {"tasks": ["rain"], "steps": 3})
     lines = metrics(tmp_path / "run")
+    assert calls == ["reset", "read", "read", "read"]
     assert [line["peak_memory"] for line in lines] == [30_000_000_512 + 512 * step for step in range(3)]
     assert run_result(tmp_path / "run").peak_memory == 30_000_001_536
     for line in lines:

@@ -9,7 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from iptdata.errors import TrainFailed
-from iptdata.model.presets import preset
+from iptdata.model.presets import make_model, preset
+from iptdata.model.transfer import freeze_body
 from iptdata.training import run_result, speed
 from tests.training.test_run import read_events
 from tests.training.watch import metrics, trained
@@ -40,6 +41,28 @@ def test_the_operations_are_those_of_the_network(name: str, dtype: torch.dtype, 
     assert sum(counted) * layers < whole
 
 
+@pytest.mark.parametrize("name", ["ipt-tiny", "edsr-tiny"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_each_task_has_the_operations_of_its_step(name: str, frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although the body, which all tasks share, is counted once."""
+    scales = {"sr3": 3, "rain": 1, "sr2": 2, "sr4": 4}
+    config = preset(name, scales, 24)
+    with torch.device("meta"):
+        model, patch = make_model(config), torch.zeros(1, 3, 24, 24)
+    if frozen:
+        freeze_body(model)
+    wanted = {}
+    for head, task in enumerate(scales):
+        with FlopCounterMode(display=False) as counter:
+            model(patch, head)[0].sum().backward()
+        wanted[task] = counter.get_total_flops()
+    calls, forward = [], type(model.get_submodule("body")).forward
+    monkeypatch.setattr(type(model.get_submodule("body")), "forward", lambda *inputs: calls.append(1) or forward(*inputs))
+    assert speed.step_flops(config, 24, frozen=frozen) == wanted
+    assert len(calls) == 1
+    assert len(set(wanted.values())) == 4
+
+
 def test_a_rate_is_measured() -> None:
     config = preset("ipt-tiny", SCALES, 24)
     assert speed.layer_rate(config, 24, 1, torch.device("cpu"), torch.float32) > 0
@@ -57,9 +80,18 @@ def test_a_gpu_that_is_too_small_to_measure_is_told(
 
 
 def test_figures_of_a_gpu_are_recorded(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Peak memory is read after each step; the share refers to the rate of the device."""
-    peaks = iter(range(30_000_000_512, 31_000_000_000, 512))
-    monkeypatch.setattr("iptdata.training.loop.peak_memory", lambda device: next(peaks))
+    """Peak memory is read after each step and counted from the start of the run; the share refers to the rate of the device."""
+    used = [10**12]  # of an earlier run of this process
+
+    def reset(device: torch.device) -> None:
+        used[0] = 30_000_000_000
+
+    def peak(device: torch.device) -> int:
+        used[0] += 512
+        return used[0]
+
+    monkeypatch.setattr("iptdata.training.loop.reset_peak_memory", reset)
+    monkeypatch.setattr("iptdata.training.loop.peak_memory", peak)
     monkeypatch.setattr("iptdata.training.run._peak", lambda setup: 2e9)
     watch = trained(tmp_path / "run", options | {"tasks": ["rain"], "steps": 3})
     lines = metrics(tmp_path / "run")

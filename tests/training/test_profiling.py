@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,23 +153,6 @@ def test_a_profiled_run_equals_another_and_is_resumed_without(tmp_path: Path, op
     assert watch.losses + again.losses == plain.losses
     assert "profile" not in (tmp_path / "run" / "config.yaml").read_text()
     assert [line.keys() for line in metrics(tmp_path / "run")] == [line.keys() for line in metrics(tmp_path / "plain")]
-
-
-def test_no_step_includes_the_time_to_write_the_trace(
-    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    export = profiling._export
-
-    def slow(*arguments: Any) -> None:
-        export(*arguments)
-        time.sleep(0.5)
-
-    monkeypatch.setattr(profiling, "_export", slow)
-    watch = Profiles()
-    options |= {"tasks": ["rain"], "model": "edsr-tiny", "network": {"n_feats": 8}}
-    run_training([options], str(tmp_path / "run"), watch, profile=1)
-    assert [found.first_step for found in watch.profiles] == [5]
-    assert [step.step for step in watch.steps[4:] if 4 / step.patches_per_s > 0.5] == []
 
 
 def test_what_is_removed(tmp_path: Path) -> None:

@@ -80,18 +80,9 @@ def test_a_gpu_that_is_too_small_to_measure_is_told(
 
 
 def test_figures_of_a_gpu_are_recorded(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Peak memory is read after each step and counted from the start of the run; the share refers to the rate of the device."""
-    used = [10**12]  # of an earlier run of this process
-
-    def reset(device: torch.device) -> None:
-        used[0] = 30_000_000_000
-
-    def peak(device: torch.device) -> int:
-        used[0] += 512
-        return used[0]
-
-    monkeypatch.setattr("iptdata.training.loop.reset_peak_memory", reset)
-    monkeypatch.setattr("iptdata.training.loop.peak_memory", peak)
+    """Peak memory is read after each step; the share refers to the rate of the device."""
+    peaks = iter(range(30_000_000_512, 31_000_000_000, 512))
+    monkeypatch.setattr("iptdata.training.loop.peak_memory", lambda device: next(peaks))
     monkeypatch.setattr("iptdata.training.run._peak", lambda setup: 2e9)
     watch = trained(tmp_path / "run", options | {"tasks": ["rain"], "steps": 3})
     lines = metrics(tmp_path / "run")

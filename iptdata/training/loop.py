@@ -162,8 +162,7 @@ class Loop:
                 self._pending.append(_PendingStep(self._step, batch.task, lr, values, ended_at - started_at, waited))
                 started_at = ended_at
                 if profiler is not None:
-                    profiler.after_step(self._step, batch.task)
-                    started_at = self._now()
+                    started_at += profiler.after_step(self._step, batch.task)
                 self._record_pending(keep=lag)
                 if self._step % options.picture_every == 0:
                     self._show_pictures(batch)

@@ -82,19 +82,30 @@ class Profiler:
             self._done = True
             self._recording.stop()
 
-    def after_step(self, step: int, task: str) -> None:
+    def after_step(self, step: int, task: str) -> float:
         """Start, continue or finish the recording after a step.
 
         Args:
             step: Number of the step, from 1.
             task: Its task.
 
+        Returns:
+            Seconds that this took in addition to steps: a GPU that is waited for is busy with them.
+
         Raises:
             StorageError: When the trace cannot be written.
         """
+        ends = (self._first - 1, self._first + self._count - 1)
+        if self._recording is not None and step in ends and self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # the kernels of a step belong to it
+        called_at = self._now()
         if self._recording is not None:
             self._continue(step)
-            return
+        else:
+            self._start_if_warm(step, task)
+        return self._now() - called_at
+
+    def _start_if_warm(self, step: int, task: str) -> None:
         self._missing.discard(task)
         self._warmed += 1
         warm = self._warmed >= _WARM_STEPS and not self._missing
@@ -111,8 +122,6 @@ class Profiler:
 
     def _continue(self, step: int) -> None:
         assert self._recording is not None
-        if step in (self._first - 1, self._first + self._count - 1) and self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)  # the kernels of a step belong to it
         self._seconds = self._now() - self._began_at
         self._recording.step()
         if step == self._first - 1:

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from iptdata.model.compiled import compile_in_place
+from iptdata.model.layers import checkpoint_activations
 from iptdata.model.presets import make_model, preset
 from iptdata.model.transfer import freeze_body
 from iptdata.stream.batch import Batch
@@ -32,14 +33,15 @@ class Done(NamedTuple):
         gradients: Gradients by name; None for a weight without one.
         weights: Weights by name.
         updates: How often Adam has updated a weight, by name.
-        overlapped: Number of reductions that began before the backward pass reached the attention of the first layer; 0 in
-            a case that is not profiled.
+        reductions: Number of reductions, 0 in a case that is not profiled.
+        overlapped: Number of those that began before the backward pass reached the attention of the first layer.
     """
 
     loss: float
     gradients: dict[str, torch.Tensor | None]
     weights: dict[str, torch.Tensor]
     updates: dict[str, int]
+    reductions: int
     overlapped: int
 
 
@@ -50,6 +52,8 @@ def steps_of(case: dict[str, Any], ranks: Ranks) -> list[Done]:
     model = make_model(preset(case.get("model", "ipt-tiny"), scales, SIZE, **case["network"]))
     if case.get("freeze"):
         freeze_body(model)
+    if case.get("checkpoint_activations"):
+        checkpoint_activations(model)
     if case.get("compile"):
         compile_in_place(model)
     contrast = Contrast(case.get("contrastive", 0.0), cast(Form, "paper"), None, 0)
@@ -84,14 +88,15 @@ def _step(learner: Learner, task: str, index: int, scale: int, ranks: Ranks, pro
         {name: None if weight.grad is None else weight.grad.clone() for name, weight in named.items()},
         {name: tensor.clone() for name, tensor in learner.weights().items()},
         {name: int(states[weight]["step"]) if weight in states else 0 for name, weight in named.items()},
-        0 if profile is None else _overlapped(profile),
+        *((0, 0) if profile is None else _reductions(profile)),
     )
 
 
-def _overlapped(profile: torch.profiler.profile) -> int:
+def _reductions(profile: torch.profiler.profile) -> tuple[int, int]:
     events = sorted(profile.events() or (), key=lambda event: event.time_range.start)
     names: list[str] = [event.name for event in events]
-    return names[: len(names) - names[::-1].index(_ATTENTION)].count(_REDUCTION)
+    overlapped = names[: len(names) - names[::-1].index(_ATTENTION)]
+    return names.count(_REDUCTION), overlapped.count(_REDUCTION)
 
 
 def main() -> None:

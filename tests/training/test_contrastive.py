@@ -204,3 +204,9 @@ def test_ranks_share_the_matrix_evenly(count: int, inner: int, size: int) -> Non
     assert [stop for first, second, stop, _ in everything if first == second] == [*starts[1:], count * inner]
     if count > size:
         assert max(map(len, blocks)) <= 1.25 * len(everything) / size
+
+
+def test_the_papers_batch_has_few_blocks_on_a_gpu() -> None:
+    """256 images of 256 tokens: what a step costs is products, not the launches of kernels."""
+    device = torch.device("cuda")
+    assert len(list(upper_blocks(256, 256, device, Ranks()))) == len(list(upper_blocks(65536, 1, device, Ranks()))) == 36

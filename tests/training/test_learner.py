@@ -106,6 +106,14 @@ def test_a_step_uses_the_temperature(training_corpus: Path) -> None:
     torch.testing.assert_close(one.step(batch, 0, 1e-3).contrastive, wanted)
 
 
+def test_on_a_cpu_products_of_tokens_are_in_float32_whatever_the_network_is_in(training_corpus: Path) -> None:
+    batch, model = batch_of(training_corpus), model_of(**TINY["network"])
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        tokens = model(batch.corrupted, 1)[1]
+    one = learner(model, bf16=True, contrast=Contrast(1.0, "supcon", None, 0))
+    torch.testing.assert_close(one.step(batch, 0, 1e-3).contrastive, contrastive_loss(tokens, "supcon"), rtol=1e-6, atol=0)
+
+
 def test_parts_cover_every_row_once() -> None:
     for batch_size, ranks, accumulate in ((10, 3, 2), (7, 2, 3), (256, 8, 4), (5, 1, 5)):
         parts = parts_of(batch_size, ranks, accumulate)

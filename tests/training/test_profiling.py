@@ -67,6 +67,22 @@ def test_steps_are_recorded_after_a_warm_up(tmp_path: Path, tasks: str, first: i
     assert not found.on_gpu
 
 
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+def test_a_gpu_that_is_waited_for_computes_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that only moves where it is waited for, 10 s, and where the trace is written, 100 s."""
+    clock, found, taken = [0.0], [], []
+    monkeypatch.setattr("torch.cuda.synchronize", lambda device: clock.__setitem__(0, clock[0] + 10))
+    monkeypatch.setattr(profiling, "_export", lambda *_: clock.__setitem__(0, clock[0] + 100))
+    storage, device = Storage(str(tmp_path)), torch.device("cuda")
+    with Profiler(2, storage, {"a"}, 8, device, found.append, lambda: clock[0]) as profiler:
+        for step in range(1, 9):
+            work()
+            taken.append(profiler.after_step(step, "a"))
+    assert taken == [0, 0, 0, 0, 0, 100, 0, 0]
+    assert clock == [120]
+    assert [profile.seconds for profile in found] == [5]  # the second wait is for the two recorded steps
+
+
 @pytest.mark.parametrize("steps", [3, 4, 5])
 def test_a_run_that_ends_early_leaves_nothing(tmp_path: Path, steps: int) -> None:
     """Before the recording, in the step that is discarded, and within the recording; another run can be profiled then."""

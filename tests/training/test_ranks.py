@@ -56,7 +56,7 @@ def test_ranks_give_the_losses_of_one(
             assert found["peak_memory"] == ranks * MEMORY  # of the rank that has most
             for key in ("loss", "l1", "contrastive"):
                 assert found[key] == pytest.approx(wanted[key], rel=1e-5)
-    monkeypatch.setitem(BLOCK_ELEMENTS, "cpu", 16 * 16)
+    monkeypatch.setitem(BLOCK_ELEMENTS, "cpu", 8 * 8)
     of_ranks = [torch.load(tmp_path / f"losses-{rank}.pt") for rank in range(ranks)]
     for name, (value, gradient) in losses(Ranks()).items():
         for found, _ in (of_rank[name] for of_rank in of_ranks):

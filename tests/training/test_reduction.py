@@ -16,7 +16,8 @@ SMALL: dict[str, Any] = TINY["network"]
 THREE = ["noise30", "rain", "noise30", "sr2", "noise30"]
 CASES: dict[str, dict[str, Any]] = {
     "tasks": {"network": SMALL, "steps": THREE, "contrastive": 1.0, "clip": 1.0},
-    "parts": {"network": SMALL, "steps": THREE[:3], "accumulate": 2, "ema": 0.5},
+    "parts": {"network": SMALL, "steps": THREE[:3], "accumulate": 2, "ema": 0.5, "profiled": True},
+    "computed again": {"network": SMALL, "steps": THREE[:3], "accumulate": 2, "checkpoint_activations": True},
     "one task": {"network": SMALL, "tasks": ["sr2"], "steps": ["sr2", "sr2"]},
     "no queries": {"network": SMALL | {"no_mlp": True, "no_pos": True}, "steps": THREE[:3]},
     "frozen": {"network": SMALL, "steps": THREE[:3], "freeze": True},
@@ -88,9 +89,17 @@ def test_gradients_are_averaged_during_the_backward_pass(ranks_done: list[dict[s
         assert [step.overlapped > 0 for step in rank["large"]] == [False, True, True]
 
 
+def test_gradients_are_averaged_once_a_step(ranks_done: list[dict[str, list[Done]]]) -> None:
+    """Not in each part of a batch: those of the body, those of head and tail; and the loss is summed."""
+    for rank in ranks_done:
+        assert [step.reductions for step in rank["parts"]] == [3, 3, 3]
+
+
 @pytest.mark.long
-def test_a_compiled_network_on_two_ranks(tmp_path: Path) -> None:
-    cases = {"eager": CASES["large"], "compiled": CASES["large"] | {"compile": True}}
+@pytest.mark.parametrize("again", [False, True])
+def test_a_compiled_network_on_two_ranks(tmp_path: Path, again: bool) -> None:
+    """Also where layers are computed again in the backward pass, across the parts that the body is compiled in."""
+    cases = {"eager": CASES["large"], "compiled": CASES["large"] | {"compile": True, "checkpoint_activations": again}}
     eager, compiled = run_on(2, tmp_path, cases)[0].values()
     assert [step.loss for step in compiled] == pytest.approx([step.loss for step in eager], rel=1e-5)
     assert compiled[-1].overlapped

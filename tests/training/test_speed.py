@@ -9,7 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from iptdata.errors import TrainFailed
-from iptdata.model.presets import preset
+from iptdata.model.presets import make_model, preset
+from iptdata.model.transfer import freeze_body
 from iptdata.training import run_result, speed
 from tests.training.test_run import read_events
 from tests.training.watch import metrics, trained
@@ -38,6 +39,28 @@ def test_the_operations_are_those_of_the_network(name: str, dtype: torch.dtype, 
     whole = speed.step_flops(config, 24)["rain"] * 3
     layers = {"ipt-tiny": 2 * 2 * 2, "edsr-tiny": 2 * 4 + 1}[name]  # linear layers of MLPs; convolutions of the body
     assert sum(counted) * layers < whole
+
+
+@pytest.mark.parametrize("name", ["ipt-tiny", "edsr-tiny"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_each_task_has_the_operations_of_its_step(name: str, frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although the body, which all tasks share, is counted once."""
+    scales = {"sr3": 3, "rain": 1, "sr2": 2, "sr4": 4}
+    config = preset(name, scales, 24)
+    with torch.device("meta"):
+        model, patch = make_model(config), torch.zeros(1, 3, 24, 24)
+    if frozen:
+        freeze_body(model)
+    wanted = {}
+    for head, task in enumerate(scales):
+        with FlopCounterMode(display=False) as counter:
+            model(patch, head)[0].sum().backward()
+        wanted[task] = counter.get_total_flops()
+    calls, forward = [], type(model.get_submodule("body")).forward
+    monkeypatch.setattr(type(model.get_submodule("body")), "forward", lambda *inputs: calls.append(1) or forward(*inputs))
+    assert speed.step_flops(config, 24, frozen=frozen) == wanted
+    assert len(calls) == 1
+    assert len(set(wanted.values())) == 4
 
 
 def test_a_rate_is_measured() -> None:

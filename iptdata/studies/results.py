@@ -28,7 +28,7 @@ class MeasureResult(Measure):
             bicubic enlargement; None if unknown, as in results of earlier releases.
         images: Number of measured images, None if unknown.
         protocol: How the task was measured, None if unknown.
-        execution: Where and how the network restored the images, None if unknown; tiles of earlier releases overlap by 10 pixels.
+        execution: Where and how the network restored the images, None if unknown, as for those with tiles that overlap by 10.
     """
 
     head: str | None

@@ -186,6 +186,26 @@ def test_a_body_is_one_graph(name: str, dtype: torch.dtype | None, again: bool) 
 
 
 @pytest.mark.parametrize("name", ["ipt", "edsr"])
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("with_gradient", [True, False])
+def test_heads_and_tails_are_one_graph_each(name: str, dtype: torch.dtype | None, with_gradient: bool) -> None:
+    """Compiled as they are for training and restoration: all of their convolutions, not the residual blocks alone."""
+    model, graphs = network(name), []
+
+    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Any:
+        graphs.append(sum("conv" in str(node.target) for node in graph.graph.nodes if node.op == "call_function"))
+        return graph.forward
+
+    with torch.set_grad_enabled(with_gradient), torch.autocast("cpu", torch.bfloat16, enabled=dtype is not None):
+        wanted = model(patches(), 1)[0]
+        torch.compiler.reset()
+        for part in (model.head[1], model.tail[1]):
+            part.compile(backend=backend)
+        assert model(patches(), 1)[0].equal(wanted)
+    assert graphs == [5, 2], "a convolution and two blocks; one to enlarge and one to RGB"
+
+
+@pytest.mark.parametrize("name", ["ipt", "edsr"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_the_image_is_not_rounded_to_16_bits(name: str, dtype: torch.dtype) -> None:
     """Without gradient the last convolution and the mean's addition are in float32, in training the latter."""

@@ -1,5 +1,6 @@
 """Networks in half precision and compiled: what they compute with, and what happens where that does not work."""
 
+import functools
 import subprocess
 import sys
 import threading
@@ -60,9 +61,11 @@ def test_on_a_gpu_auto_is_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_exceeds_the_range_of_fp16_is_computed_in_fp32(
     huge_file: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: None)  # compiled or not, the way through fp32 is the same
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     monkeypatch.setattr(network, "compile_error", lambda device: None)
-    half, full = (Restorer(huge_file, precision=one, compile=compiled, device="cpu") for one in ("fp16", "fp32"))
+    full = Restorer(huge_file, precision="fp32", device="cpu")
+    half = Restorer(huge_file, precision="fp16", compile=compiled, device="cpu")
+    counters.clear()
     half(np.full((20, 20, 3), 110, np.uint8))
     assert not [note for note in half.notes if "range of fp16" in note]
     bright = natural_image(20, 20)
@@ -72,6 +75,7 @@ def test_what_exceeds_the_range_of_fp16_is_computed_in_fp32(
     assert [note for note in half.notes if "range of fp16" in note] == [
         "values exceed the range of fp16; those tiles are computed in fp32"
     ]
+    assert counters["stats"]["unique_graphs"] == (3 if compiled else 0), "head, body and tail, and not again for float32"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
@@ -182,19 +186,41 @@ def test_a_compiled_network_is_compiled_once_for_photos_of_any_width(edsr_file: 
         image = natural_image(20, width)
         assert np.abs(compiled(image).astype(int) - eager(image)).max() <= 1
     assert 1 <= counters["stats"]["unique_graphs"] <= 3, "more than one for each of head, body and tail"
+    assert len(compiled._network(torch.zeros(1, 3, 192, 192), 0)) == 1, "a batch is filled up and cut again"
+
+
+def test_a_compiled_network_that_fails(edsr_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory may not be the reason."""
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: None)
+    monkeypatch.setattr(network, "compile_error", lambda device: None)
+    monkeypatch.setattr(network.TileNetwork, "__call__", lambda self, x, head: torch.zeros(2) + torch.zeros(3))
+    for compiled, hint in ((False, "Try a smaller batch_size."), (True, "Try a smaller batch_size, or compile=False.")):
+        with pytest.raises(EvaluateFailed, match=f"the network failed: The size of tensor a .*{hint}$"):
+            Restorer(edsr_file, compile=compiled, device="cpu")(natural_image(8, 8))
+
+
+def test_the_name_of_a_gpu(edsr_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer = Restorer(edsr_file, device="cpu")
+    monkeypatch.setattr(Restorer, "on_gpu", True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    assert str(restorer.execution) == "a GPU, fp32, tiles of 192x192 with overlap 10"
 
 
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whether there is one is tried once in a process."""
 
+    tried = []
+
     def fails(*_: object, **__: object) -> None:
+        tried.append(True)
         raise RuntimeError("No working C++\ncompiler found")
 
     compile_error.cache_clear()
     monkeypatch.setattr(torch, "compile", fails)
     yield
     compile_error.cache_clear()
+    assert tried == [True]
 
 
 @pytest.mark.usefixtures("no_compiler")
@@ -202,6 +228,7 @@ def test_without_a_compiler_a_network_is_eager(edsr_file: str) -> None:
     restorer = Restorer(edsr_file, compile=True, device="cpu")
     assert restorer.notes == ("the network is not compiled: No working C++ compiler found",)
     assert not restorer.execution.compiled
+    assert Restorer(edsr_file, compile=True, device="cpu").notes == restorer.notes
     image = natural_image(30, 40)
     assert np.array_equal(restorer(image), image)
 
@@ -237,6 +264,7 @@ def test_many_photos_on_a_gpu_are_restored_by_a_compiled_network(
         save(folder / f"{number}.png", natural_image(20, 20, number))
     for number in range(finished):
         save(folder / "out" / f"{number}.png", natural_image(20, 20, number))
+    (folder / "loop.png").symlink_to("loop.png")
     results = restore(folder, folder / "out", edsr_file, "noise30", device="cpu", **options)
-    assert {result.status for result in results} <= {"done", "skipped"}
+    assert [result.path for result in results if result.status == "failed"] == [str(folder / "loop.png")]
     assert bool(calls) == expected

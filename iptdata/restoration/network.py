@@ -123,7 +123,7 @@ def _with_flags() -> Iterator[None]:
 
 @contextmanager
 def _with_fp32_precision() -> Iterator[None]:
-    settings = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    settings = torch.backends.cudnn.conv, torch.backends.cuda.matmul  # pyright: ignore[reportAttributeAccessIssue]  # since 2.9
     kept = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:

@@ -1,7 +1,5 @@
 """Compile networks part by part, so that one compiled body serves all tasks."""
 
-import functools
-
 import torch
 from torch import nn
 
@@ -11,9 +9,8 @@ from iptdata.errors import one_line
 _COMPILE_ERRORS = (RuntimeError, OSError, ImportError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
 
 
-@functools.cache
 def compile_error(device: torch.device) -> str | None:
-    """The error that torch.compile raises on a device, on one line; None if it works. It is tried once in a process."""
+    """The error that torch.compile raises on a device, on one line; None if it works."""
     try:
         torch.compile(torch.square)(torch.ones(2, device=device))
     except _COMPILE_ERRORS as error:

@@ -15,6 +15,7 @@ and the backward pass only scales it. With several ranks each gathers the tokens
 computes its share of the blocks.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -70,11 +71,17 @@ def contrastive_loss(
     kind = tokens.device.type
     precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
     if compiled is None:
-        compiled = kind == "cuda" and compile_error(tokens.device) is None
+        compiled = kind == "cuda" and _compiles(tokens.device)
     with torch.autocast(kind, enabled=False):
         unit = normalize(tokens.float(), dim=-1)
         batch = _Batch(ranks, counts, t, precision, compiled)
         return _Blockwise.apply(unit, form, batch)  # pyright: ignore[reportReturnType]
+
+
+@functools.cache
+def _compiles(device: torch.device) -> bool:
+    """Whether `torch.compile` works, tried once, since every step asks."""
+    return compile_error(device) is None
 
 
 def check_size(form: Form, images: int, tokens: int) -> None:

@@ -111,7 +111,7 @@ class ResBlock(nn.Module):
 
 
 class Row(nn.Sequential):
-    """Layers one after the other. `compile` compiles them as a whole; of PyTorch's own class it compiles only what is inside."""
+    """Layers one after the other. `compile` compiles them as a whole, of PyTorch's own class only what is inside."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         for layer in self:

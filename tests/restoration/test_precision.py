@@ -4,7 +4,6 @@ import functools
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from torch._dynamo.utils import counters
 from torch.backends import cudnn
 
 from iptdata.errors import EvaluateFailed
-from iptdata.model.compiled import compile_error
 from iptdata.restoration import Restorer, network, photos, restore
 from tests.conftest import natural_image, save
 from tests.networks import identity_edsr
@@ -206,29 +204,14 @@ def test_the_name_of_a_gpu(edsr_file: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert str(restorer.execution) == "a GPU, fp32, tiles of 192x192 with overlap 10"
 
 
-@pytest.fixture
-def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whether there is one is tried once in a process."""
-
-    tried = []
-
+def test_without_a_compiler_a_network_is_eager(edsr_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> None:
-        tried.append(True)
         raise RuntimeError("No working C++\ncompiler found")
 
-    compile_error.cache_clear()
     monkeypatch.setattr(torch, "compile", fails)
-    yield
-    compile_error.cache_clear()
-    assert tried == [True]
-
-
-@pytest.mark.usefixtures("no_compiler")
-def test_without_a_compiler_a_network_is_eager(edsr_file: str) -> None:
     restorer = Restorer(edsr_file, compile=True, device="cpu")
     assert restorer.notes == ("the network is not compiled: No working C++ compiler found",)
     assert not restorer.execution.compiled
-    assert Restorer(edsr_file, compile=True, device="cpu").notes == restorer.notes
     image = natural_image(30, 40)
     assert np.array_equal(restorer(image), image)
 

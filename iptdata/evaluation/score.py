@@ -129,8 +129,10 @@ def score(
             rows.append(score_image(case.name, corrupted, restored, clean, protocol))
         except DiskFull:
             raise
-        except (ImageError, StorageError, EvaluateError) as error:
+        except (ImageError, StorageError) as error:
             problems.append(str(error))
+        except EvaluateError as error:
+            problems.append(f"{case.name}: {error}")
         except MemoryError:
             problems.append(f"{case.name}: out of memory")
         if on_image is not None:

@@ -19,8 +19,12 @@ def compile_error(device: torch.device) -> str | None:
 
 
 def compile_in_place(model: nn.Module) -> None:
-    """Compile each head, the body and each tail on its own; names of weights do not change."""
+    """Compile each head, the body and each tail on its own; names of weights do not change.
+
+    The limit of compiled forms of a function, which belongs to the process, grows: that of heads and tails is the same in all
+    networks, and beyond the limit they would not be compiled.
+    """
     parts = [*model.get_submodule("head").children(), model.get_submodule("body"), *model.get_submodule("tail").children()]
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * len(parts))
+    torch._dynamo.config.recompile_limit += 2 * len(parts)
     for part in parts:
         part.compile()

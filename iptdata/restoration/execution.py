@@ -12,6 +12,7 @@ class Execution:
         precision: Numbers that it computes with: "fp32", "bf16" or "fp16".
         tile_size: Side of a tile in pixels.
         overlap: Minimum number of pixels that neighbouring tiles share.
+        self_ensemble: Whether results are the mean over eight flips and rotations.
         compiled: Whether the network is compiled.
     """
 
@@ -19,9 +20,11 @@ class Execution:
     precision: str
     tile_size: int
     overlap: int
+    self_ensemble: bool
     compiled: bool
 
     def __str__(self) -> str:
         compiled = ", compiled" if self.compiled else ""
         tiles = f"tiles of {self.tile_size}x{self.tile_size} with overlap {self.overlap}"
-        return f"{self.device}, {self.precision}{compiled}, {tiles}"
+        ensemble = ", self-ensemble" if self.self_ensemble else ""
+        return f"{self.device}, {self.precision}{compiled}, {tiles}{ensemble}"

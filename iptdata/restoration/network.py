@@ -1,5 +1,6 @@
 """Run a network on batches of tiles: in float32 or half precision, eager or compiled."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from iptdata.model.half_precision import slowdown
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _SLOW = 1.5  # times as long as fp32
+_SETTINGS = threading.RLock()  # those of PyTorch belong to the process, and threads that restore them in turns mix them up
 
 
 class TileNetwork:
@@ -57,14 +59,14 @@ class TileNetwork:
         """Restore a batch with one of the heads.
 
         A batch whose result exceeds the range of the half precision (65,504 for fp16), here or in any layer, is computed again
-        in float32: infinities and the NaN that follow from them reach the result.
+        in float32, once: infinities and the NaN that follow from them reach the result.
 
         Args:
             x: Float32 (B, 3, h, w) on 0..255, on the device.
             head: Index of the head.
 
         Returns:
-            Float32 (B, 3, scale * h, scale * w), not clipped.
+            Float32 (B, 3, scale * h, scale * w), not clipped; not finite where the network is not in float32 either.
         """
         if self.precision == "fp32":
             return self._in_fp32(x, head)
@@ -72,9 +74,11 @@ class TileNetwork:
             restored = self._forward(x, head).float()
         if restored.isfinite().all():
             return restored
-        self._note(f"values exceed the range of {self.precision}; those tiles are computed in fp32")
-        with torch.compiler.set_stance("force_eager"):  # rather than compiling the network again, for a few tiles
-            return self._in_fp32(x, head)
+        with _SETTINGS, torch.compiler.set_stance("force_eager"):  # rather than compiling the network again, for a few tiles
+            restored = self._in_fp32(x, head)
+        if restored.isfinite().all():
+            self._note(f"values exceed the range of {self.precision}; those tiles are computed in fp32")
+        return restored
 
     def _in_fp32(self, x: torch.Tensor, head: int) -> torch.Tensor:
         with _without_tf32(self.device):
@@ -95,10 +99,45 @@ class TileNetwork:
 
 @contextmanager
 def _without_tf32(device: torch.device) -> Iterator[None]:
-    """Compute convolutions in float32: cuDNN uses TF32, with 11 bits, by default. PyTorch's products of matrices do not."""
+    """Compute in float32: cuDNN uses TF32, with 11 bits, by default, and products of matrices where the user allows it."""
     if device.type != "cuda":
         yield
         return
-    cudnn = torch.backends.cudnn
-    with cudnn.flags(enabled=True, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False):
+    with _SETTINGS, _with_fp32_precision() if _has_fp32_precision() else _with_flags():
         yield
+
+
+@contextmanager
+def _with_flags() -> Iterator[None]:
+    cudnn, products = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    kept = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
+    try:
+        if products != "highest":
+            torch.set_float32_matmul_precision("highest")
+        with cudnn.flags(**kept, allow_tf32=False):
+            yield
+    finally:
+        if products != "highest":
+            torch.set_float32_matmul_precision(products)
+
+
+@contextmanager
+def _with_fp32_precision() -> Iterator[None]:
+    settings = torch.backends.cudnn.conv, torch.backends.cuda.matmul  # pyright: ignore[reportAttributeAccessIssue]  # since 2.9
+    kept = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        yield
+    finally:
+        for setting, value in zip(settings, kept, strict=True):
+            setting.fp32_precision = value
+
+
+def _has_fp32_precision() -> bool:
+    """Whether the process uses the settings of PyTorch 2.9, with which those of `_with_flags` fail or do nothing."""
+    try:
+        _ = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return True
+    return getattr(torch.backends, "fp32_precision", "none") != "none"

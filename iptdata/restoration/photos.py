@@ -166,14 +166,17 @@ def restore_photo(
     Raises:
         StorageError: When a result cannot be written.
         EvaluateError: When the photo cannot be read or restored, or its result cannot be stored in the format of its name.
-        EvaluateFailed: When memory is too small.
+        EvaluateFailed: When memory is too small, or the network fails.
     """
     format_of(job.target)
     photo, scale = read_photo(job.path, max_pixels), restorer.scale
     check_target(job.target, photo, scale)
     _check_memory(job.target, photo, scale, _RESULT_BYTES)
     progress = None if on_tiles is None else _tile_counter(job.path, restorer.count_tiles(photo.pixels), on_tiles)
-    pixels = restorer(photo.pixels, on_tiles=progress)
+    try:
+        pixels = restorer(photo.pixels, on_tiles=progress)
+    except EvaluateFailed as error:
+        raise EvaluateFailed(f"{job.path} cannot be restored: {error.message}", hint=error.hint) from error
     write_photo(job.target, restored_photo(photo, pixels))
     if job.compare_target is not None:
         _check_memory(job.compare_target, photo, scale, _COMPARE_BYTES)

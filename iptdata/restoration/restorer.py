@@ -96,6 +96,7 @@ class Restorer:
             precision=self.precision,
             tile_size=self.tile_size,
             overlap=self.overlap,
+            self_ensemble=self._self_ensemble,
             compiled=self._network.compiled,
         )
 
@@ -133,8 +134,8 @@ class Restorer:
             (scale * H, scale * W, 3) RGB, uint8.
 
         Raises:
-            EvaluateError: When the array has another shape or dtype.
-            EvaluateFailed: When the network fails, as without enough memory.
+            EvaluateError: When the array has another shape or dtype, or values that are not finite.
+            EvaluateFailed: When the network fails, as without enough memory, or its result is not finite.
         """
         if not isinstance(image, np.ndarray):
             raise EvaluateError(f"found {type(image).__name__}, expected an array (H, W, 3)", argument="image")
@@ -143,6 +144,8 @@ class Restorer:
             raise EvaluateError(
                 f"found {image.dtype} {image.shape}, expected uint8 or float32 (H, W, 3) RGB on 0..255", argument="image"
             )
+        if image.dtype.kind == "f" and not np.isfinite(image).all():
+            raise EvaluateError("found values that are not finite, expected 0 to 255", argument="image")
         return restore_by_tiles(
             image,
             self._restore_patches,
@@ -168,8 +171,12 @@ class Restorer:
                 f"CUDA out of memory with {len(patches)} tiles per batch", hint="Try a smaller `batch_size`"
             ) from error
         except RuntimeError as error:  # the CPU's allocator, cuDNN and failed kernels have no class of their own
-            raise EvaluateFailed(f"the network failed: {one_line(error, 200)}", hint="Try a smaller `batch_size`") from error
-        return y.permute(0, 2, 3, 1).cpu().numpy()
+            hint = "Try a smaller `batch_size`" + (", or `compile=False`" if self._network.compiled else "")
+            raise EvaluateFailed(f"the network failed: {one_line(error, 200)}", hint=hint) from error
+        restored = y.permute(0, 2, 3, 1).cpu().numpy()
+        if not np.isfinite(restored).all():
+            raise EvaluateFailed("the result of the network is not finite")
+        return restored
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         return self._network(x, list(self.scales).index(self.task))

@@ -95,7 +95,8 @@ def test_how_a_network_is_run(benchmark: Path, ipt_file: str, tmp_path: Path) ->
     }
     for overlap, command in commands.items():
         usual = "--device", "cpu", "--json"
-        expected = {"device": "CPU", "precision": "fp32", "tile_size": 24, "overlap": overlap, "compiled": False}
+        expected = {"device": "CPU", "precision": "fp32", "tile_size": 24, "overlap": overlap}
+        expected |= {"self_ensemble": False, "compiled": False}
         assert json.loads(iptdata(*command, *usual).stdout)[0]["execution"] == expected
         found = json.loads(iptdata(*command, *usual, "--precision", "bf16", "--overlap", 3).stdout)[0]["execution"]
         assert (found["precision"], found["overlap"]) == ("bf16", 3)
@@ -104,6 +105,10 @@ def test_how_a_network_is_run(benchmark: Path, ipt_file: str, tmp_path: Path) ->
         assert f"{by}{ipt_file}: CPU, fp16, tiles of 24x24 with overlap {overlap}\n" in shown
         assert_refused(iptdata(*command, "--precision", "int8"), "--precision: found 'int8', expected one of auto, fp32, bf16")
         assert_refused(iptdata(*command, "--overlap", 24), "--overlap: found 24, expected 0 to 23, less than the tile size 24")
+    twice = iptdata(
+        "eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark, benchmark, "--device", "cpu"
+    )
+    assert twice.stdout.count("with overlap 12\n") == 1, "one network, one line"
     baseline = iptdata("eval", "--baseline", "identity", "--task", "noise30", "--benchmark", benchmark, "--json")
     assert json.loads(baseline.stdout)[0]["execution"] is None
 

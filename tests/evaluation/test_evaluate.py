@@ -1,5 +1,6 @@
 """`evaluate` as a Python caller meets it: callbacks, skipped benchmarks, saved images."""
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,9 @@ def test_tiles_share_half_of_a_tile_or_24_pixels(kodak: Path, ipt_file: str, eds
 def test_scores_say_how_they_were_computed(kodak: Path, ipt_file: str) -> None:
     (score,) = evaluate(ipt_file, kodak, tasks="noise30", precision="bf16", device="cpu")
     assert str(score.execution) == "CPU, bf16, tiles of 24x24 with overlap 12"
+    assert pickle.loads(pickle.dumps(score)) == score, "it is sent between processes"
+    (mean,) = evaluate(ipt_file, kodak, tasks="noise30", device="cpu", self_ensemble=True)
+    assert str(mean.execution) == "CPU, fp32, tiles of 24x24 with overlap 12, self-ensemble"
     (baseline,) = evaluate(benchmarks=kodak, baseline="identity", tasks="noise30")
     assert baseline.execution is None
 
@@ -107,7 +111,8 @@ def test_an_image_that_cannot_be_restored_does_not_end_the_others(
 
     monkeypatch.setattr(Identity, "__call__", restored)
     (score,) = evaluate(pairs=[(kodak, kodak)], baseline="identity", tasks=["rain"])
-    assert len(score.problems) == 1
+    (problem,) = score.problems
+    assert problem.startswith(f"{sorted(path.stem for path in kodak.iterdir())[0]}: "), "it names the image"
     assert len(score.rows) == len(calls) - 1 >= 1
 
 

@@ -1,14 +1,17 @@
 """Between layers: one type under autocast, and layers that are computed again in the backward pass."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 
 from iptdata.model import layers
+from iptdata.model.compiled import compile_in_place
 from iptdata.model.edsr import EDSR, EDSRConfig
 from iptdata.model.ipt import IPT, DecoderLayer, EncoderLayer, IPTConfig
 from iptdata.model.layers import LayerNorm, checkpoint_activations
@@ -183,6 +186,40 @@ def test_a_body_is_one_graph(name: str, dtype: torch.dtype | None, again: bool) 
     tolerance = 1e-5 if dtype is None else 0.02
     for ours, theirs in zip(found, wanted, strict=True):
         assert (ours.float() - theirs.float()).norm() <= tolerance * theirs.float().norm()
+
+
+@pytest.mark.parametrize("name", ["ipt", "edsr"])
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("with_gradient", [True, False])
+def test_heads_and_tails_are_one_graph_each(name: str, dtype: torch.dtype | None, with_gradient: bool) -> None:
+    """Compiled as they are for training and restoration: all of their convolutions, not the residual blocks alone."""
+    model, graphs = network(name), []
+
+    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Any:
+        graphs.append(sum("conv" in str(node.target) for node in graph.graph.nodes if node.op == "call_function"))
+        return graph.forward
+
+    with torch.set_grad_enabled(with_gradient), torch.autocast("cpu", torch.bfloat16, enabled=dtype is not None):
+        wanted = model(patches(), 1)[0]
+        torch.compiler.reset()
+        for part in (model.head[1], model.tail[1]):
+            part.compile(backend=backend)
+        assert model(patches(), 1)[0].equal(wanted)
+    assert graphs == [5, 2], "a convolution and two blocks; one to enlarge and one to RGB"
+
+
+def test_many_networks_of_a_process_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads and tails of all networks are one function to PyTorch, which compiles a function for a few shapes only."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
+    torch.compiler.reset()
+    for width in range(4, 11):
+        model = EDSR(dataclasses.replace(EDSR_CONFIG, n_feats=width))
+        compile_in_place(model)
+        counters.clear()
+        for task in range(2):
+            model(patches(), task)
+        assert counters["stats"]["unique_graphs"] == 4, "heads, which are alike, the body and two tails"
 
 
 @pytest.mark.parametrize("name", ["ipt", "edsr"])

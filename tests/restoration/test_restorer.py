@@ -81,6 +81,11 @@ def test_images_of_another_type_or_shape(ipt_file: str) -> None:
     for wrong in (image[..., 0], image[..., :2], image[:0], image.astype(np.uint16)):
         with pytest.raises(EvaluateError, match=r"image: found uint.*, expected uint8 or float32 \(H, W, 3\) RGB on 0..255"):
             restorer(wrong)
+    for value in (np.nan, np.inf):
+        damaged = image.astype(np.float32)
+        damaged[3, 4, 1] = value
+        with pytest.raises(EvaluateError, match="image: found values that are not finite, expected 0 to 255"):
+            restorer(damaged)
 
 
 def test_another_head_of_the_same_network(edsr_file: str) -> None:

@@ -314,7 +314,7 @@ def test_a_study_of_an_earlier_release_is_neither_trained_nor_measured_again(
     first = ["task", "benchmark", "path", "head", "checkpoint", "psnr", "problems"]
     for path in (tmp_path / "out").rglob("results.json"):
         (result,) = json.loads(path.read_text())
-        assert list(result) == [*first, "input_psnr", "images", "protocol"]
+        assert list(result) == [*first, "input_psnr", "images", "protocol", "execution"]
         path.write_text(json.dumps([{name: result[name] for name in first}]))
 
     def never(*_: object, **__: object) -> None:
@@ -332,7 +332,15 @@ def test_a_study_of_an_earlier_release_is_neither_trained_nor_measured_again(
     assert again.training is not None
     assert (again.training.seconds, again.training.setting) == (4.5, "a GPU")
     assert again.results[0].images == 2
-    assert "| input |" in (tmp_path / "out" / "table.md").read_text()
+    assert again.results[0].execution is not None
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "not comparable; remove results.json of its parts" in table, "tiles overlap by more than in the earlier release"
+    for path in (tmp_path / "out").rglob("results.json"):
+        path.unlink()
+    assert found(run_study(plan)) == before
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "| input |" in table
+    assert "2 images; fp32, tiles with overlap 12" in table, "half of a tile of 24"
 
 
 @pytest.mark.parametrize(("options", "expected"), [({}, None), ({"workers": 2}, 2), ({"workers": 1, "address": "auto"}, 1)])

@@ -211,15 +211,16 @@ def test_heads_and_tails_are_one_graph_each(name: str, dtype: torch.dtype | None
 def test_many_networks_of_a_process_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heads and tails of all networks are one function to PyTorch, which compiles a function for a few shapes only."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
     torch.compiler.reset()
-    for width in range(4, 11):
-        model = EDSR(dataclasses.replace(EDSR_CONFIG, n_feats=width))
-        compile_in_place(model)
-        counters.clear()
-        for task in range(2):
-            model(patches(), task)
-        assert counters["stats"]["unique_graphs"] == 4, "heads, which are alike, the body and two tails"
+    with torch._dynamo.config.patch(recompile_limit=8):
+        for width in range(4, 11):
+            model = EDSR(dataclasses.replace(EDSR_CONFIG, n_feats=width))
+            compile_in_place(model)
+            counters.clear()
+            for task in range(2):
+                model(patches(), task)
+            assert counters["stats"]["unique_graphs"] == 4, "heads, which are alike, the body and two tails"
+    torch.compiler.reset()  # with the limit of before, what is compiled counts against other tests
 
 
 @pytest.mark.parametrize("name", ["ipt", "edsr"])

@@ -152,14 +152,16 @@ def _paper(own: torch.Tensor, batch: _Batch, *, weighted: bool) -> tuple[torch.T
     rows = ranks.rows(own.to(precision), counts)
     flat = rows.transpose(0, 1).reshape(count * images, width)  # token by token, so that a block is one product of matrices
     slope = torch.zeros(flat.shape, device=own.device) if weighted else None
-    logarithms = [(sums * sums).sum() / -t]
-    for first, second in upper_blocks(count, images, own.device, ranks):
+    blocks = list(upper_blocks(count, images, own.device, ranks))
+    # Not a list: small tensors that stay between blocks can keep a CPU's allocator from using the memory of a block again.
+    logarithms = torch.zeros(len(blocks), device=own.device)
+    for index, (first, second) in enumerate(blocks):
         products = torch.mm(flat[first], flat[second].T)
         of_rows, weights = of_block(products, images, t, diagonal=first == second, weighted=weighted)
-        logarithms.append(of_rows)
+        logarithms[index] = of_rows
         if slope is not None and weights is not None:
             _add_weighted(slope, weights, flat, first, second)
-    value = ranks.add(torch.stack(logarithms).sum() / terms) + shift(t)
+    value = ranks.add((logarithms.sum() - (sums * sums).sum() / t) / terms) + shift(t)
     if slope is None:
         return value, None
     gradient = ranks.own_sum(slope.view(count, images, width).transpose(0, 1), counts)

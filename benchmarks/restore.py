@@ -3,7 +3,8 @@
     python benchmarks/restore.py [--megapixels 0.25 1 4]
 
 Restores noise of each size with a new ipt-tiny, each in its own process, with tiles that overlap by 10 pixels in batches of 8,
-as `iptdata restore` does; at the smallest size also one tile at a time, and with a stride of 12 pixels as the released code.
+as `iptdata restore` does; at the smallest size also one tile at a time, with an overlap of 24 as `iptdata eval`, and with a
+stride of 12 pixels as the released code.
 """
 
 import argparse
@@ -18,12 +19,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from iptdata.evaluation.options import OVERLAP as OVERLAP_OF_EVAL
 from iptdata.model.checkpoint import Checkpoint, save_checkpoint
 from iptdata.model.presets import make_model, preset
-from iptdata.restoration import Restorer, RestorerOptions
+from iptdata.restoration import Restorer
+from iptdata.restoration.options import OVERLAP
 
-OVERLAP = RestorerOptions().overlap
-VARIANTS = {"iptdata": (OVERLAP, 8), "one tile at a time": (OVERLAP, 1), "stride 12": (36, 8)}
+VARIANTS = {
+    "iptdata restore": (OVERLAP, 8),
+    "one tile at a time": (OVERLAP, 1),
+    "iptdata eval": (OVERLAP_OF_EVAL, 8),
+    "stride 12": (36, 8),
+}
 TILE = 48
 
 
@@ -58,7 +65,8 @@ def main() -> None:
     print("| | megapixels | seconds | seconds per megapixel | MB besides the photo and its result | |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     first = 0.0
-    for variant, size in [("iptdata", size) for size in sizes] + [(name, sizes[0]) for name in VARIANTS if name != "iptdata"]:
+    usual, *others = VARIANTS
+    for variant, size in [(usual, size) for size in sizes] + [(name, sizes[0]) for name in others]:
         side = round((size * 1e6) ** 0.5)
         command = [sys.executable, __file__, "--one", variant, str(side)]
         found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)

@@ -2,39 +2,34 @@
 
     python benchmarks/train.py
 
-Each line is measured in a process of its own, so that its peak memory is its own; the lines alternate for several rounds and
+On a GPU it prints all forms of a step, inference and a run side by side, see train_gpu.py; `--parts` chooses others. On a CPU
+each line is measured in a process of its own, so that its peak memory is its own; the lines alternate for several rounds, and
 the best of each counts. The rate of matrix products, which shares refer to, is measured in the same process.
 """
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
+import train_gpu
+from contrastive_cost import report_cost
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize, scaled_dot_product_attention
+from training_memory import report_memory
+from training_steps import CUDA, SCALES, TASK, best, learner_of, pairs_of, peak_bytes
 
+from iptdata.model.compiled import compile_in_place
 from iptdata.model.ipt import attend
 from iptdata.model.presets import make_model, preset
-from iptdata.stream.batch import Batch
-from iptdata.stream.device import DeviceBatch
-from iptdata.training.compiled import compile_in_place
 from iptdata.training.contrastive import TEMPERATURES, Form, contrastive_loss
-from iptdata.training.learner import Contrast, Learner
-from iptdata.training.ranks import Ranks, joined
-from iptdata.training.speed import step_flops
+from iptdata.training.ranks import joined
+from iptdata.training.speed import matmul_rate, step_flops
 
-CUDA = torch.cuda.is_available()
-SCALES = {"sr2": 2, "sr3": 3, "sr4": 4, "noise30": 1, "noise50": 1, "rain": 1}
-TASK = "noise30"
 REPORTED = {"forward": 0.40, "fp32": 1.6, "bf16": 0.75}  # seconds per patch, released model code on 2 cores, batch 4
 TOKENS, WIDTH = 256, 576
 
@@ -46,26 +41,14 @@ def measure_step(model: str, batch: int, precision: str, loss: str, *, plain: bo
         network = make_model(config).to(ranks.device)
         if compiled:
             compile_in_place(network)
-        contrast = Contrast(0.0 if loss == "l1" else 0.1, "paper" if loss == "l1" else loss, None, 0)  # pyright: ignore[reportArgumentType]
-        options: dict[str, Any] = {"accumulate": 1, "clip": None, "ema": None, "bf16": precision == "bf16"}
-        heads = {task: head for head, task in enumerate(SCALES)}
-        learner = Learner(network, heads, ranks, batch_size=batch, contrast=contrast, **options)
-        pixels = (255 * torch.rand(batch, 3, 48, 48, device=ranks.device)).to(memory_format=torch.channels_last)
-        source = Batch(TASK, pixels, pixels, torch.empty(0), torch.empty(0), 0, 0, 0)
-        pairs = DeviceBatch(TASK, pixels, pixels, source)
+        learner = learner_of(network, ranks, batch, loss, bf16=precision == "bf16")
+        pairs = pairs_of(TASK, batch, ranks)
         with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
-            forward = best(lambda: learner.restore(pixels, TASK), ranks)
+            forward = best(lambda: learner.restore(pairs.corrupted, TASK), ranks)
             step = best(lambda: learner.step(pairs, 0, 1e-5), ranks)
-        peak = square_rate(ranks, torch.bfloat16 if precision == "bf16" else torch.float32)
+        peak = matmul_rate(ranks.device, torch.bfloat16 if precision == "bf16" else torch.float32)
         share = step_flops(config, 48)[TASK] * batch / step / peak
         return {"forward": forward / batch, "step": step / batch, "share": share, "peak": peak, "bytes": peak_bytes(ranks)}
-
-
-def square_rate(ranks: Ranks, dtype: torch.dtype) -> float:
-    """Operations per second of square matrix products."""
-    side = 8192 if CUDA else 1024
-    left, right = (torch.randn(side, side, device=ranks.device, dtype=dtype) for _ in range(2))
-    return 2 * side**3 / best(lambda: torch.mm(left, right), ranks, budget=0.3)
 
 
 def naive(tokens: torch.Tensor, form: Form) -> torch.Tensor:
@@ -128,28 +111,6 @@ def measure_layout(model: str, *, channels_last: bool) -> dict[str, float]:
         pixels = (255 * torch.rand(16, 3, 48, 48, device=ranks.device)).to(memory_format=layout)
         head = list(SCALES).index(TASK)
         return {"seconds": best(lambda: (network(pixels, head)[0] - pixels).abs().mean().backward(), ranks)}
-
-
-def best(call: Callable[[], object], ranks: Ranks, budget: float = 4.0) -> float:
-    """Seconds of the fastest of at least two calls, after a warm-up."""
-    call()
-    shortest, end, calls = float("inf"), time.perf_counter() + budget, 0
-    while calls < 2 or time.perf_counter() < end:
-        if CUDA:
-            torch.cuda.synchronize(ranks.device)
-        start = time.perf_counter()
-        call()
-        if CUDA:
-            torch.cuda.synchronize(ranks.device)
-        shortest, calls = min(shortest, time.perf_counter() - start), calls + 1
-    return shortest
-
-
-def peak_bytes(ranks: Ranks) -> float:
-    if CUDA:
-        return float(torch.cuda.max_memory_allocated(ranks.device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
 def apart(function: str, *arguments: object, **options: object) -> dict[str, float]:
@@ -270,7 +231,11 @@ def main() -> None:
     parser.add_argument("--model", default="ipt-base")
     parser.add_argument("--batch-size", type=int, default=256 if CUDA else 4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--parts", default="steps,contrastive,choices,wait", help="which of these to run")
+    parts = "gpu" if CUDA else "steps,contrastive,contrastive-cost,choices,memory,wait"
+    parser.add_argument(
+        "--parts", default=parts, help="which of gpu, steps, contrastive, contrastive-cost, choices, memory and wait to run"
+    )
+    parser.add_argument("--released", metavar="FOLDER", help="the released PyTorch code, to measure beside ours on a GPU")
     parser.add_argument("--call", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.call:
@@ -278,12 +243,18 @@ def main() -> None:
         print(json.dumps(globals()[function](*arguments, **named)))
         return
     parts = options.parts.split(",")
+    if "gpu" in parts:
+        train_gpu.report(options.model, options.batch_size, options.released)
     if "steps" in parts:
         report_steps(options.model, options.batch_size, options.rounds)
     if "contrastive" in parts:
         report_contrastive(options.rounds)
+    if "contrastive-cost" in parts:
+        report_cost(256, TOKENS, WIDTH)
     if "choices" in parts:
         report_choices(options.rounds)
+    if "memory" in parts:
+        report_memory(256, TOKENS, WIDTH)
     if "wait" in parts:
         report_wait("ipt-base" if CUDA else "ipt-tiny")
 

@@ -60,3 +60,13 @@ def ipt_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def edsr_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     return _saved(identity_edsr(), tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def huge_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Features of 1,000 times the image less its mean: those of bright images exceed 65,504, the largest number of fp16."""
+    model = identity_edsr()
+    for part, factor in ((model.head[0], 1000), (model.tail[0], 1 / 1000)):
+        for parameter in part.parameters():
+            parameter.data *= factor
+    return _saved(model, tmp_path_factory)

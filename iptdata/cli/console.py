@@ -35,3 +35,9 @@ def console() -> Console:
 def results() -> Console:
     """A new console for results, on the current standard output."""
     return _Console(highlight=False, emoji=False)
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what the user should know, one line each, on standard error."""
+    for note in notes:
+        console().print(note, markup=False, soft_wrap=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from iptdata.errors import EvaluateError, RecipeError
 from iptdata.evaluation.benchmark import Benchmark, benchmark_storage, open_benchmark, pair_of_folders
-from iptdata.evaluation.options import EvaluateOptions
+from iptdata.evaluation.options import OVERLAP, EvaluateOptions
 from iptdata.evaluation.protocol import Protocol, protocol_of
 from iptdata.evaluation.score import Score, score
 from iptdata.files import Path, Paths, path_list
@@ -102,6 +102,8 @@ def plan_measurements(
     network = None
     if checkpoint is not None:
         network = Restorer(checkpoint, chosen.head, **{name: getattr(chosen, name) for name in options_of(RestorerOptions)})
+        if chosen.overlap is None:
+            network.overlap = min(OVERLAP, network.tile_size // 2)
     scales = {} if network is None else network.scales
     tasks = chosen.tasks or tuple(scales)
     if not tasks:

@@ -6,6 +6,8 @@ from typing import Literal
 from iptdata.options import option
 from iptdata.restoration.options import RestorerOptions
 
+OVERLAP = 24  # pixels
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(RestorerOptions):
@@ -15,6 +17,15 @@ class EvaluateOptions(RestorerOptions):
         EvaluateError: When a value is not allowed.
     """
 
+    overlap: int | None = option(
+        None,
+        help="Minimum number of pixels that neighbouring tiles share.",
+        min=0,
+        unit="pixels",
+        metavar="PIXELS",
+        group="Network",
+        default_help=f"{OVERLAP}, at most half a tile",
+    )
     baseline: Literal["bicubic", "identity"] | None = option(
         None,
         help="Measure a baseline instead of a checkpoint.",

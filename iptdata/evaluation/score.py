@@ -15,7 +15,9 @@ from iptdata.image.luma import luma
 from iptdata.image.psnr import MAX_DB, psnr
 from iptdata.image.ssim import ssim, without_border
 from iptdata.restoration.baselines import Bicubic, ImageRestorer
+from iptdata.restoration.execution import Execution
 from iptdata.restoration.photo import write_png
+from iptdata.restoration.restorer import Restorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ class Score:
         restorer: Name of the restorer.
         rows: Scores of the images.
         problems: Images that could not be measured or saved, one line per image; the means are over the others.
+        execution: Where and how the network restored; None for a baseline.
     """
 
     benchmark: str
@@ -58,6 +61,7 @@ class Score:
     restorer: str
     rows: Sequence[ImageScore]
     problems: Sequence[str]
+    execution: Execution | None = None
 
     def mean(self, name: str) -> float | None:
         """Mean of an attribute of `ImageScore` over the images for which it is not NaN, None if there are none."""
@@ -125,13 +129,22 @@ def score(
             rows.append(score_image(case.name, corrupted, restored, clean, protocol))
         except DiskFull:
             raise
-        except (ImageError, StorageError, EvaluateError) as error:
+        except (ImageError, StorageError) as error:
             problems.append(str(error))
+        except EvaluateError as error:
+            problems.append(f"{case.name}: {error}")
         except MemoryError:
             problems.append(f"{case.name}: out of memory")
         if on_image is not None:
             on_image(case.name)
-    return Score(benchmark=benchmark.name, protocol=protocol, restorer=restorer.name, rows=rows, problems=problems)
+    return Score(
+        benchmark=benchmark.name,
+        protocol=protocol,
+        restorer=restorer.name,
+        rows=rows,
+        problems=problems,
+        execution=restorer.execution if isinstance(restorer, Restorer) else None,
+    )
 
 
 def score_image(name: str, corrupted: np.ndarray, restored: np.ndarray, clean: np.ndarray, protocol: Protocol) -> ImageScore:

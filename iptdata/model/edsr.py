@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from iptdata.model.layers import LayerRow
 from iptdata.model.parts import MeanShift, ResBlock, TasksConfig, conv, make_head, make_tail, upscale
 from iptdata.options import option
 
@@ -42,7 +43,7 @@ class EDSR(nn.Module):
         self.add_mean: MeanShift = MeanShift(+1)
         self.head: nn.ModuleList = nn.ModuleList(make_head(config.n_feats) for _ in config.tasks)
         blocks = [ResBlock(config.n_feats, 3, config.res_scale) for _ in range(config.n_blocks)]
-        self.body: nn.Sequential = nn.Sequential(*blocks, conv(config.n_feats, config.n_feats, 3))
+        self.body: Blocks = Blocks(*blocks, conv(config.n_feats, config.n_feats, 3))
         self.tail: nn.ModuleList = nn.ModuleList(make_tail(config.n_feats, scale) for scale in config.scales)
 
     def forward(self, x: torch.Tensor, task_index: int) -> tuple[torch.Tensor, None]:
@@ -60,3 +61,11 @@ class EDSR(nn.Module):
         if self.config.input_skip:
             return restored + upscale(x, self.config.scales[task_index]), None
         return self.add_mean(restored), None
+
+
+class Blocks(LayerRow, nn.Sequential):
+    """Residual blocks and a convolution."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        *blocks, last = self
+        return last(self.run(blocks, input))

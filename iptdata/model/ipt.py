@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from iptdata.errors import ModelError
+from iptdata.model.layers import LayerNorm, LayerRow
 from iptdata.model.parts import MeanShift, TasksConfig, make_head, make_tail
 from iptdata.options import option
 
@@ -139,28 +140,32 @@ class Body(nn.Module):
         return self.query_embed.weight[task_index].view(1, self.config.tokens, self.config.width)
 
     def forward(self, features: torch.Tensor, query: torch.Tensor | None) -> torch.Tensor:
-        """(B, C, h, w) to (B, T, E); the same for all tasks except the query, so that it is compiled once."""
+        """(B, C, h, w) to (B, T, E); the same for all tasks except the query, so that it is compiled once.
+
+        Tokens have the type of the features between all layers, under autocast that of the head's convolutions.
+        """
         config = self.config
         x = unfold(features, config.patch_dim)  # B, T, E
         if not config.no_mlp:
             x = x + self.linear_encoding(x)
-        position = None if config.no_pos else self.position_encoding()  # 1, T, E
+        query = None if query is None else query.to(x.dtype)
+        position = None if config.no_pos else self.position_encoding().to(x.dtype)  # 1, T, E
         if position is not None and not config.pos_every:
             x, position = x + position, None
-        for layer in self.encoder.layers:
-            x = layer(x, position)
-        memory = x
-        for layer in self.decoder.layers:
-            x = layer(x, memory, position, query)
+        memory = self.encoder(x, position)
+        x = self.decoder(memory, memory, position, query)
         return x if config.no_mlp else x + self.mlp_head(x)
 
 
-class Layers(nn.Module):
-    """A list under the name that checkpoints use."""
+class Layers(LayerRow, nn.Module):
+    """Layers under the name that checkpoints use."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
         self.layers: nn.ModuleList = nn.ModuleList(layers)
+
+    def forward(self, x: torch.Tensor, *others: torch.Tensor | None) -> torch.Tensor:
+        return self.run(self.layers, x, *others)
 
 
 class Positions(nn.Module):
@@ -295,7 +300,7 @@ def fold(tokens: torch.Tensor, shape: torch.Size, patch_dim: int) -> torch.Tenso
 
 
 def _norm(config: IPTConfig) -> nn.Module:
-    return nn.Identity() if config.no_norm else nn.LayerNorm(config.width)
+    return nn.Identity() if config.no_norm else LayerNorm(config.width)
 
 
 def _mlp(config: IPTConfig) -> tuple[nn.Linear, nn.Linear]:

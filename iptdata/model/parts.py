@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import conv2d, interpolate
 
 from iptdata.errors import ModelError, shown
 from iptdata.options import option, options_of, validate
@@ -76,8 +76,26 @@ class MeanShift(nn.Conv2d):
         self.requires_grad_(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) to the same; a 16-bit image becomes float32, since its steps are up to a whole grey level."""
         assert self.bias is not None
-        return x + self.bias.view(1, 3, 1, 1).to(x.dtype)
+        return x + self.bias.view(1, 3, 1, 1)
+
+
+class ToImage(nn.Conv2d):
+    """The last convolution of a tail, features to RGB.
+
+    Under autocast it runs in float32 where no gradient is computed, since 16 bits would round the image to steps of up to a
+    whole grey level. Training does without, for the float32 copy of the features would be the largest tensor of a step.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 3, kernel_size=3, padding=1)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() or input.dtype == self.weight.dtype:
+            return super().forward(input)
+        with torch.autocast(input.device.type, enabled=False):
+            return conv2d(input.to(self.weight.dtype), self.weight, self.bias, padding=self.padding)
 
 
 class ResBlock(nn.Module):
@@ -92,9 +110,18 @@ class ResBlock(nn.Module):
         return torch.add(x, self.body(x), alpha=self.scale)
 
 
+class Row(nn.Sequential):
+    """Layers one after the other. `compile` compiles them as a whole, of PyTorch's own class only what is inside."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        for layer in self:
+            input = layer(input)
+        return input
+
+
 def make_head(channels: int) -> nn.Sequential:
     """RGB to features: (B, 3, H, W) to (B, channels, H, W)."""
-    return nn.Sequential(conv(3, channels, 3), ResBlock(channels, 5), ResBlock(channels, 5))
+    return Row(conv(3, channels, 3), ResBlock(channels, 5), ResBlock(channels, 5))
 
 
 def make_tail(channels: int, scale: int) -> nn.Sequential:
@@ -103,7 +130,7 @@ def make_tail(channels: int, scale: int) -> nn.Sequential:
     for step in UPSAMPLING[scale]:
         upsampler.append(conv(channels, channels * step * step, 3))
         upsampler.append(nn.PixelShuffle(step))
-    return nn.Sequential(upsampler, conv(channels, 3, 3))
+    return Row(upsampler, ToImage(channels))
 
 
 def upscale(x: torch.Tensor, scale: int) -> torch.Tensor:

@@ -7,12 +7,14 @@ from iptdata.lazy import on_first_use
 
 if TYPE_CHECKING:
     from iptdata.restoration.baselines import Bicubic, Identity, ImageRestorer
+    from iptdata.restoration.execution import Execution
     from iptdata.restoration.options import RestoreOptions, RestorerOptions
     from iptdata.restoration.photos import PhotoResult, restore
     from iptdata.restoration.restorer import Restorer
 
 __all__ = [
     "Bicubic",
+    "Execution",
     "Identity",
     "ImageRestorer",
     "PhotoResult",
@@ -26,6 +28,7 @@ __getattr__: Callable[[str], Any] = on_first_use(
     __name__,
     {
         "Bicubic": "baselines",
+        "Execution": "execution",
         "Identity": "baselines",
         "ImageRestorer": "baselines",
         "PhotoResult": "photos",

@@ -7,6 +7,8 @@ from iptdata.errors import EvaluateError
 from iptdata.options import option, validate
 
 MAX_PIXELS = 300_000_000
+OVERLAP = 10  # pixels, as in the paper
+COMPILE_FROM = 32  # photos to restore on a GPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,19 +19,26 @@ class RestorerOptions:
         EvaluateError: When a value is not allowed.
     """
 
-    overlap: int = option(
-        10,
+    overlap: int | None = option(
+        None,
         help="Minimum number of pixels that neighbouring tiles share.",
         min=0,
         unit="pixels",
         metavar="PIXELS",
         group="Network",
+        default_help=f"{OVERLAP}, at most half a tile",
     )
     self_ensemble: bool = option(
         False, help="Average the results of eight flips and rotations; takes eight times as long.", group="Network"
     )
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto", help="Where to run the network.", choices={"auto": "a GPU if there is one"}, group="Network"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
+        "auto",
+        help="Numbers that the network computes with.",
+        choices={"auto": "fp16 on a GPU, else fp32"},
+        group="Network",
     )
     batch_size: int | None = option(
         None,
@@ -38,6 +47,10 @@ class RestorerOptions:
         metavar="N",
         group="Network",
         default_help="64 tiles of 48x48 on a GPU, 8 elsewhere; fewer if tiles are larger",
+    )
+
+    compile: bool | None = option(
+        None, help="Compile the network at the first batch, which may take minutes.", group="Network", default_help="off"
     )
 
     def __post_init__(self) -> None:
@@ -52,6 +65,12 @@ class RestoreOptions(RestorerOptions):
         EvaluateError: When a value is not allowed.
     """
 
+    compile: bool | None = option(
+        None,
+        help="Compile the network at the first batch, which may take minutes.",
+        group="Network",
+        default_help=f"on for {COMPILE_FROM} photos or more on a GPU",
+    )
     max_pixels: int = option(
         MAX_PIXELS,
         help="Report photos with more pixels as failed. A pixel takes about 3 bytes of memory, one of the result about 10.",

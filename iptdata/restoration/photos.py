@@ -13,7 +13,7 @@ from iptdata.files import Paths
 from iptdata.machine import memory_bytes
 from iptdata.options import from_arguments, options_of
 from iptdata.restoration.find import PhotoJob, find_photos, same_file
-from iptdata.restoration.options import MAX_PIXELS, RestoreOptions, RestorerOptions
+from iptdata.restoration.options import COMPILE_FROM, MAX_PIXELS, RestoreOptions, RestorerOptions
 from iptdata.restoration.photo import Photo, check_target, format_of, read_photo, restored_photo, write_photo, write_png
 from iptdata.restoration.restorer import Restorer
 from iptdata.units import format_bytes
@@ -89,6 +89,9 @@ def restore(
     restorer = Restorer(checkpoint, task, **{name: getattr(chosen, name) for name in options_of(RestorerOptions)})
     if task is None and len(restorer.scales) > 1:
         raise EvaluateError(f"missing, expected one of {', '.join(restorer.scales)}", argument="task")
+    remaining = sum(not job.problem and (chosen.overwrite or not job.is_done) for job in jobs)
+    if chosen.compile is None and restorer.on_gpu and remaining >= COMPILE_FROM:
+        restorer.compile()
     if on_start is not None:
         on_start(restorer)
     results: list[PhotoResult] = []
@@ -163,14 +166,17 @@ def restore_photo(
     Raises:
         StorageError: When a result cannot be written.
         EvaluateError: When the photo cannot be read or restored, or its result cannot be stored in the format of its name.
-        EvaluateFailed: When memory is too small.
+        EvaluateFailed: When memory is too small, or the network fails.
     """
     format_of(job.target)
     photo, scale = read_photo(job.path, max_pixels), restorer.scale
     check_target(job.target, photo, scale)
     _check_memory(job.target, photo, scale, _RESULT_BYTES)
     progress = None if on_tiles is None else _tile_counter(job.path, restorer.count_tiles(photo.pixels), on_tiles)
-    pixels = restorer(photo.pixels, on_tiles=progress)
+    try:
+        pixels = restorer(photo.pixels, on_tiles=progress)
+    except EvaluateFailed as error:
+        raise EvaluateFailed(f"{job.path} cannot be restored: {error.message}", hint=error.hint) from error
     write_photo(job.target, restored_photo(photo, pixels))
     if job.compare_target is not None:
         _check_memory(job.compare_target, photo, scale, _COMPARE_BYTES)

@@ -11,7 +11,9 @@ import torch
 from iptdata.errors import EvaluateError, EvaluateFailed, nearest, one_line
 from iptdata.model.checkpoint import load_checkpoint
 from iptdata.options import from_arguments
-from iptdata.restoration.options import RestorerOptions
+from iptdata.restoration.execution import Execution
+from iptdata.restoration.network import TileNetwork
+from iptdata.restoration.options import OVERLAP, RestorerOptions
 from iptdata.restoration.tiles import count_tiles, restore_by_tiles
 
 _LARGE_TILE = 192  # of networks that take any size
@@ -27,7 +29,6 @@ class Restorer:
 
     Attributes:
         name: Identifies the restorer in JSON and CSV; the path of the checkpoint's file by default.
-        model: The network, in evaluation mode on its device.
         scales: Scale of each task of the network, by task, in the order of the heads.
         task: Task whose head restores.
         tile_size: Side of a tile in pixels.
@@ -42,20 +43,22 @@ class Restorer:
     def __init__(self, checkpoint: str | os.PathLike[str], task: str | None = None, **options: Any) -> None:
         chosen: RestorerOptions = from_arguments(RestorerOptions, options, EvaluateError)
         loaded = load_checkpoint(os.fspath(checkpoint))
-        self._device = _device(chosen.device)
         self._self_ensemble = chosen.self_ensemble
         self.name: str = loaded.path or os.fspath(checkpoint)
         self.tile_size: int = getattr(loaded.config, "patch_size", _LARGE_TILE)
-        if chosen.overlap >= self.tile_size:
+        self.overlap: int = min(OVERLAP, self.tile_size // 2) if chosen.overlap is None else chosen.overlap
+        if self.overlap >= self.tile_size:
             raise EvaluateError(
-                f"found {chosen.overlap}, expected 0 to {self.tile_size - 1}, less than the tile size {self.tile_size}",
+                f"found {self.overlap}, expected 0 to {self.tile_size - 1}, less than the tile size {self.tile_size}",
                 argument="overlap",
             )
-        self.overlap: int = chosen.overlap
-        self.batch_size: int = chosen.batch_size or _batch_size(self._device, self.tile_size)
+        device = _device(chosen.device)
+        self.batch_size: int = chosen.batch_size or _batch_size(device, self.tile_size)
         self.scales: dict[str, int] = dict(zip(loaded.config.tasks, loaded.config.scales, strict=True))
         self.task = loaded.config.tasks[0]
-        self.model: torch.nn.Module = loaded.model().to(self._device).eval()
+        self._network = TileNetwork(loaded.model(), device, chosen.precision, self.batch_size)
+        if chosen.compile:
+            self.compile()
         if task is not None:
             self._use_head(task)
 
@@ -63,6 +66,43 @@ class Restorer:
     def scale(self) -> int:
         """Factor by which the result is larger than the image."""
         return self.scales[self.task]
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The network, in evaluation mode on its device."""
+        return self._network.model
+
+    @property
+    def precision(self) -> str:
+        """Numbers that the network computes with: "fp32", "bf16" or "fp16"."""
+        return self._network.precision
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the network is on a GPU."""
+        return self._network.device.type == "cuda"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know, one line each; more may follow as images are restored."""
+        return tuple(self._network.notes)
+
+    @property
+    def execution(self) -> Execution:
+        """Where and how the network restores."""
+        device = self._network.device
+        return Execution(
+            device=torch.cuda.get_device_name(device) if self.on_gpu else "CPU",
+            precision=self.precision,
+            tile_size=self.tile_size,
+            overlap=self.overlap,
+            self_ensemble=self._self_ensemble,
+            compiled=self._network.compiled,
+        )
+
+    def compile(self) -> None:
+        """Compile the network, for all of its tasks, at the first batch; without a compiler it stays eager, see `notes`."""
+        self._network.compile()
 
     def with_task(self, task: str, name: str | None = None) -> "Restorer":
         """The same network, which is not copied, with the head of another task.
@@ -94,8 +134,8 @@ class Restorer:
             (scale * H, scale * W, 3) RGB, uint8.
 
         Raises:
-            EvaluateError: When the array has another shape or dtype.
-            EvaluateFailed: When the network fails, as without enough memory.
+            EvaluateError: When the array has another shape or dtype, or values that are not finite.
+            EvaluateFailed: When the network fails, as without enough memory, or its result is not finite.
         """
         if not isinstance(image, np.ndarray):
             raise EvaluateError(f"found {type(image).__name__}, expected an array (H, W, 3)", argument="image")
@@ -104,6 +144,8 @@ class Restorer:
             raise EvaluateError(
                 f"found {image.dtype} {image.shape}, expected uint8 or float32 (H, W, 3) RGB on 0..255", argument="image"
             )
+        if image.dtype.kind == "f" and not np.isfinite(image).all():
+            raise EvaluateError("found values that are not finite, expected 0 to 255", argument="image")
         return restore_by_tiles(
             image,
             self._restore_patches,
@@ -120,7 +162,7 @@ class Restorer:
         self.task: str = task
 
     def _restore_patches(self, patches: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(patches).permute(0, 3, 1, 2).to(self._device)
+        x = torch.from_numpy(patches).permute(0, 3, 1, 2).to(self._network.device)
         try:
             with torch.inference_mode():
                 y = self._ensemble(x) if self._self_ensemble else self._forward(x)
@@ -129,11 +171,15 @@ class Restorer:
                 f"CUDA out of memory with {len(patches)} tiles per batch", hint="Try a smaller `batch_size`"
             ) from error
         except RuntimeError as error:  # the CPU's allocator, cuDNN and failed kernels have no class of their own
-            raise EvaluateFailed(f"the network failed: {one_line(error, 200)}", hint="Try a smaller `batch_size`") from error
-        return y.permute(0, 2, 3, 1).cpu().numpy()
+            hint = "Try a smaller `batch_size`" + (", or `compile=False`" if self._network.compiled else "")
+            raise EvaluateFailed(f"the network failed: {one_line(error, 200)}", hint=hint) from error
+        restored = y.permute(0, 2, 3, 1).cpu().numpy()
+        if not np.isfinite(restored).all():
+            raise EvaluateFailed("the result of the network is not finite")
+        return restored
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.model(x, list(self.scales).index(self.task))[0]
+        return self._network(x, list(self.scales).index(self.task))
 
     def _ensemble(self, x: torch.Tensor) -> torch.Tensor:
         """The mean of the results under the eight symmetries of a square, each mapped back."""

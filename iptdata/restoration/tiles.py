@@ -1,6 +1,7 @@
 """Restore an image of any size with a network for small patches: overlapping tiles, blended without visible seams."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, product
 
 import numpy as np
 
@@ -20,8 +21,8 @@ def restore_by_tiles(
     """Restore an image tile by tile.
 
     Where tiles overlap, the result is their mean under weights that rise from the edge of a tile as a squared sine. Besides
-    the image and the result, one row of tiles is in memory at a time. An image smaller than a tile is mirrored at its right
-    and bottom edges.
+    the image and the result, one row of tiles and one batch are in memory at a time; a batch may span rows. An image smaller
+    than a tile is mirrored at its right and bottom edges.
 
     Args:
         image: (H, W, 3), uint8 or float32 on 0..255.
@@ -44,10 +45,11 @@ def restore_by_tiles(
     window = _window(tile_size * scale, overlap * scale)
     weight = np.zeros((tile_size * scale, image.shape[1] * scale, 1), np.float32)
     total = np.zeros((*weight.shape[:2], 3), np.float32)
+    tiles = _restored_tiles(image, product(tops, lefts), restore, tile_size, batch_size, on_tiles)
     for top, next_top in zip(tops, [*tops[1:], image.shape[0]], strict=True):
-        for left, restored in _restored_row(image[top : top + tile_size], lefts, restore, tile_size, batch_size, on_tiles):
+        for left, tile in zip(lefts, islice(tiles, len(lefts)), strict=True):
             columns = slice(left * scale, (left + tile_size) * scale)
-            total[:, columns] += restored * window
+            total[:, columns] += tile * window
             weight[:, columns] += window
         complete = min(next_top - top, tile_size) * scale  # rows that no later tile reaches
         result[top * scale : top * scale + complete] = np.clip(np.rint(total[:complete] / weight[:complete]), 0, 255)
@@ -68,21 +70,22 @@ def count_tiles(height: int, width: int, tile_size: int, overlap: int) -> int:
     return rows * columns
 
 
-def _restored_row(
-    strip: np.ndarray,
-    lefts: list[int],
+def _restored_tiles(
+    image: np.ndarray,
+    starts: Iterable[tuple[int, int]],
     restore: RestorePatches,
     tile_size: int,
     batch_size: int,
     on_tiles: Callable[[int], object] | None,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Start and result of each tile of a strip (tile_size, W, 3)."""
-    for index in range(0, len(lefts), batch_size):
-        batch = lefts[index : index + batch_size]
-        restored = restore(np.stack([strip[:, left : left + tile_size] for left in batch]).astype(np.float32))
-        yield from zip(batch, restored, strict=True)
+) -> Iterator[np.ndarray]:
+    """Results of the tiles that start at (top, left), in their order, one batch after another."""
+    remaining = iter(starts)
+    while batch := list(islice(remaining, batch_size)):
+        tiles = [image[top : top + tile_size, left : left + tile_size] for top, left in batch]
+        restored = restore(np.stack(tiles).astype(np.float32))
         if on_tiles is not None:
             on_tiles(len(batch))
+        yield from restored
 
 
 def _window(size: int, overlap: int) -> np.ndarray:

@@ -104,7 +104,10 @@ def estimate_trainings(plan: StudyPlan, on_probe: Callable[[str], object] | None
         if not plan.gpus:
             short = replace(short, batch_size=min(short.batch_size, _CPU_BATCH_SIZE))
         kind = json.dumps(
-            [short.model, short.network, short.tasks, short.batch_size, short.freeze, short.accumulate, short.contrastive != 0]
+            [
+                *(short.model, short.network, short.tasks, short.batch_size, short.freeze, short.accumulate),
+                *(short.checkpoint_activations, short.contrastive != 0),
+            ]
         )
         if kind not in probes:
             if on_probe is not None:

@@ -167,6 +167,7 @@ def _measure(part: Part, measure: Measure, stop_requested: Callable[[], bool]) -
         input_psnr=score.quoted_input,
         images=len(score.rows),
         protocol=score.protocol,
+        execution=score.execution,
     )
 
 

@@ -24,7 +24,7 @@ from iptdata.training.streams import planned_steps
 _PLAN = "plan.json"
 _STUDY_DEFAULTS = {"keep": 1}  # one checkpoint per training
 _CHANGEABLE = (  # options that may differ when a training is resumed
-    *("device", "precision", "compile", "accumulate", "nonfinite", "save_every", "keep"),
+    *("device", "precision", "compile", "checkpoint_activations", "accumulate", "nonfinite", "save_every", "keep"),
     *("validate", "split", "validate_every", "validate_pairs", "picture_every"),
 )
 _DEFAULTS = TrainOptions().plain()  # of options that an earlier release did not record

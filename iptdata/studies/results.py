@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
 
 from iptdata.evaluation.marks import is_worse
 from iptdata.evaluation.protocol import Kind, Protocol
+from iptdata.restoration.execution import Execution
 from iptdata.studies.plan import Measure
 from iptdata.training.result import RunResult
 
-_LATER = ("input_psnr", "images", "protocol")  # fields of MeasureResult that earlier releases did not record
+_LATER = ("input_psnr", "images", "protocol", "execution")  # fields of MeasureResult that earlier releases did not record
 _PROTOCOL = asdict(Protocol(task="", kind="pairs"))
 
 
@@ -27,6 +28,7 @@ class MeasureResult(Measure):
             bicubic enlargement; None if unknown, as in results of earlier releases.
         images: Number of measured images, None if unknown.
         protocol: How the task was measured, None if unknown.
+        execution: Where and how the network restored the images, None if unknown, as for those with tiles that overlap by 10.
     """
 
     head: str | None
@@ -36,6 +38,7 @@ class MeasureResult(Measure):
     input_psnr: float | None = None
     images: int | None = None
     protocol: Protocol | None = None
+    execution: Execution | None = None
 
     @property
     def worse_than_input(self) -> bool | None:
@@ -66,8 +69,8 @@ def recorded_result(entry: Mapping[str, Any], expected: Mapping[str, Any]) -> Me
     """A result from an entry of results.json; None if it is not what is expected, or damaged.
 
     Args:
-        entry: The entry; those of earlier releases lack `input_psnr`, `images` and `protocol`.
-        expected: What it must hold: all fields of `MeasureResult` but `psnr` and these three.
+        entry: The entry; those of earlier releases lack `input_psnr`, `images`, `protocol` or `execution`.
+        expected: What it must hold: all fields of `MeasureResult` but `psnr` and these four.
     """
     later = {name: entry.get(name) for name in _LATER}
     if {name: value for name, value in entry.items() if name not in (*_LATER, "psnr")} != expected or "psnr" not in entry:
@@ -75,9 +78,16 @@ def recorded_result(entry: Mapping[str, Any], expected: Mapping[str, Any]) -> Me
     protocol = later["protocol"]
     if not (_is_psnr(entry["psnr"]) and _is_psnr(later["input_psnr"]) and (protocol is None or _is_protocol(protocol))):
         return None
+    execution = later["execution"]
+    if execution is not None and not _is_execution(execution):
+        return None
     if later["images"] is not None and (type(later["images"]) is not int or later["images"] < 0):
         return None
-    return MeasureResult(**{**entry, "protocol": None if protocol is None else Protocol(**protocol)})
+    known = {
+        "protocol": None if protocol is None else Protocol(**protocol),
+        "execution": None if execution is None else Execution(**execution),
+    }
+    return MeasureResult(**{**entry, **known})
 
 
 def _is_psnr(value: Any) -> bool:
@@ -90,3 +100,10 @@ def _is_protocol(value: Any) -> bool:
         return False
     types = all(type(entry) is type(_PROTOCOL[name]) for name, entry in value.items())
     return types and value["kind"] in get_args(Kind) and value.get("channel", "Y") in ("Y", "RGB")
+
+
+def _is_execution(value: Any) -> bool:
+    """Whether the fields of an execution are those of `Execution`, each of its type."""
+    types = {field.name: field.type for field in fields(Execution)}
+    known = isinstance(value, dict) and {name: type(entry) for name, entry in value.items()} == types
+    return known and value["precision"] in ("fp32", "bf16", "fp16")

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 from iptdata.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from iptdata.training.events import Observer, Observers, RunInfo, StepRecord, ValidationRecord
+    from iptdata.training.events import KernelTime, Observer, Observers, ProfileRecord, RunInfo, StepRecord, ValidationRecord
     from iptdata.training.options import TrainOptions
     from iptdata.training.result import RunResult, run_result
     from iptdata.training.run import run_training, train
 
 __all__ = [
+    "KernelTime",
     "Observer",
     "Observers",
+    "ProfileRecord",
     "RunInfo",
     "RunResult",
     "StepRecord",
@@ -27,8 +29,10 @@ __all__ = [
 __getattr__: Callable[[str], Any] = on_first_use(
     __name__,
     {
+        "KernelTime": "events",
         "Observer": "events",
         "Observers": "events",
+        "ProfileRecord": "events",
         "RunInfo": "events",
         "RunResult": "result",
         "StepRecord": "events",

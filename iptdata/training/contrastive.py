@@ -10,27 +10,33 @@ with t = 0.07), averaged over tokens i and then over their positives p, the othe
     -log( exp(d(f_i, f_p) / t) / sum_{q != i} exp(d(f_i, f_q) / t) )
 
 The numerators need no matrix: the sum of d over all pairs of tokens of an image is |sum_a f_j^a|^2. The denominators are
-sums over blocks of the matrix of all scalar products, which is symmetric, so only one half is computed. The gradient is
-computed together with the value, and the backward pass only scales it. With several ranks each gathers the tokens of all and
+sums over blocks of the matrix of all scalar products (`contrastive_blocks`). The gradient is computed together with the value,
+and the backward pass only scales it. With several ranks each gathers the tokens of all, in the precision of the products, and
 computes its share of the blocks.
 """
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+import functools
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.nn.functional import normalize
 
 from iptdata.errors import ModelError
+from iptdata.model.compiled import compile_error
+from iptdata.training.contrastive_blocks import (
+    compiled_block,
+    paper_block,
+    shift,
+    supcon_sums,
+    supcon_weights,
+    upper_blocks,
+)
 from iptdata.training.ranks import Ranks
 
 Form = Literal["paper", "supcon"]
 TEMPERATURES: dict[Form, float] = {"paper": 1.0, "supcon": 0.07}  # default of each form
-_BLOCK_ELEMENTS = 1 << 22
 _SINGLE = Ranks()
-
-Compute = Callable[[torch.Tensor, torch.Tensor | None, Ranks, float], torch.Tensor]
 
 
 def contrastive_loss(
@@ -39,16 +45,19 @@ def contrastive_loss(
     ranks: Ranks = _SINGLE,
     images: Sequence[int] | None = None,
     temperature: float | None = None,
+    *,
+    compiled: bool | None = None,
 ) -> torch.Tensor:
     """The contrastive loss of a batch.
 
     Args:
-        tokens: (B, N, E), any floating type: tokens of this rank's images. Sums are float32, and so are products except on a
-            GPU under bf16 autocast.
+        tokens: (B, N, E), any floating type: tokens of this rank's images. Products are in the type of autocast, float32
+            without it; sums are float32.
         form: Which of the two losses.
         ranks: The ranks that the batch is spread over.
         images: Number of images of each rank; all in this process by default.
         temperature: t in the formulas, at least 0.025, so that exp(-2 / t) is a normal float32; by default that of the form.
+        compiled: Whether what is done to a block after its product is compiled; by default on a GPU, if `torch.compile` works.
 
     Returns:
         A scalar, float32, the same on all ranks. Its gradient is that of the loss of the whole batch.
@@ -58,10 +67,21 @@ def contrastive_loss(
     """
     counts = [len(tokens)] if images is None else list(images)
     check_size(form, sum(counts), tokens.shape[1])
-    unit = normalize(tokens.float(), dim=-1)
-    compute = _paper if form == "paper" else _supcon
     t = TEMPERATURES[form] if temperature is None else temperature
-    return _Blockwise.apply(unit, compute, ranks, counts, t)  # pyright: ignore[reportReturnType]
+    kind = tokens.device.type
+    precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+    if compiled is None:
+        compiled = kind == "cuda" and _compiles(tokens.device)
+    with torch.autocast(kind, enabled=False):
+        unit = normalize(tokens.float(), dim=-1)
+        batch = _Batch(ranks, counts, t, precision, compiled)
+        return _Blockwise.apply(unit, form, batch)  # pyright: ignore[reportReturnType]
+
+
+@functools.cache
+def _compiles(device: torch.device) -> bool:
+    """Whether `torch.compile` works, tried once, since every step asks."""
+    return compile_error(device) is None
 
 
 def check_size(form: Form, images: int, tokens: int) -> None:
@@ -87,109 +107,100 @@ def check_size(form: Form, images: int, tokens: int) -> None:
         )
 
 
+class _Batch(NamedTuple):
+    """What a loss needs in addition to the tokens of this rank's images.
+
+    Attributes:
+        ranks: The ranks that the batch is spread over.
+        counts: Number of images of each rank.
+        t: The temperature.
+        precision: Type of the operands of products.
+        compiled: Whether blocks are compiled.
+    """
+
+    ranks: Ranks
+    counts: list[int]
+    t: float
+    precision: torch.dtype
+    compiled: bool
+
+
 class _Blockwise(torch.autograd.Function):
     """A loss whose gradient is computed together with its value, for the images of all ranks."""
 
     @staticmethod
-    def forward(ctx: Any, own: torch.Tensor, compute: Compute, ranks: Ranks, counts: Sequence[int], t: float) -> torch.Tensor:
-        unit = ranks.rows(own, counts)
-        gradient = torch.zeros_like(unit) if ctx.needs_input_grad[0] else None
-        value = compute(unit, gradient, ranks, t)
-        start = sum(counts[: ranks.rank])
-        ctx.save_for_backward(*([] if gradient is None else [gradient[start : start + len(own)].clone()]))
+    def forward(ctx: Any, own: torch.Tensor, form: Form, batch: _Batch) -> torch.Tensor:
+        compute = _paper if form == "paper" else _supcon
+        value, gradient = compute(own, batch, weighted=ctx.needs_input_grad[0])
+        ctx.save_for_backward(*([] if gradient is None else [gradient]))
         return value
 
     @staticmethod
-    def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
+    def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outputs[0], None, None, None, None
+        return gradient * outputs[0], None, None
 
 
-def _paper(unit: torch.Tensor, gradient: torch.Tensor | None, ranks: Ranks, t: float) -> torch.Tensor:
-    """Value of the paper's form; adds its gradient to `gradient`, (B, N, E).
-
-    For tokens a and b the products of all images are a matrix (B, B), which holds whole denominators: those of (a, b) are sums
-    over its rows, those of (b, a) over its columns.
-    """
-    images, count, _ = unit.shape
+def _paper(own: torch.Tensor, batch: _Batch, *, weighted: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Value of the paper's form, and its gradient (B, N, E) with respect to the unit vectors of this rank's images."""
+    ranks, counts, t, precision, compiled = batch
+    of_block = compiled_block(paper_block) if compiled else paper_block
+    _, count, width = own.shape
+    images = sum(counts)
     terms = images * count * count
-    sums = unit.sum(1)  # B, E
-    if gradient is not None:
-        gradient -= 2 / (t * terms) * sums[:, None]
-    columns = unit.transpose(0, 1).contiguous()  # N, B, E
-    slope = None if gradient is None else torch.zeros_like(columns)
-    value = unit.new_zeros(())
-    own = torch.eye(images, dtype=torch.bool, device=unit.device)
-    for first, second in _upper_blocks(count, images, ranks):
-        products = torch.einsum("aje,bke->abjk", columns[first], columns[second])
-        exponentials = _scaled_exponentials(products, t).masked_fill_(own, 0.0)
-        if first == second:  # both (a, b) and (b, a) are in the block
-            rows = exponentials.sum(-1, keepdim=True)
-            value += rows.log().sum() / terms
-            weights = exponentials.div_(rows)
-        else:
-            rows, across = exponentials.sum(-1, keepdim=True), exponentials.sum(-2, keepdim=True)
-            value += (rows.log().sum() + across.log().sum()) / terms
-            weights = exponentials.mul_(rows.reciprocal() + across.reciprocal())
-        if slope is not None:
-            slope[first] += torch.einsum("abjk,bke->aje", weights, columns[second]) / (t * terms)
-            slope[second] += torch.einsum("abjk,aje->bke", weights, columns[first]) / (t * terms)
-    if gradient is not None and slope is not None:
-        gradient += ranks.add(slope).transpose(0, 1)
-    return ranks.add(value) + _shift(t) - (sums * sums).sum() / (t * terms)
+    sums = own.sum(1)  # B, E
+    rows = ranks.rows(own.to(precision), counts)
+    flat = rows.transpose(0, 1).reshape(count * images, width)  # token by token, so that a block is one product of matrices
+    slope = torch.zeros(flat.shape, device=own.device) if weighted else None
+    blocks = list(upper_blocks(count, images, own.device, ranks))
+    # Not a list: small tensors that stay between blocks can keep a CPU's allocator from using the memory of a block again.
+    logarithms = torch.zeros(len(blocks), device=own.device)
+    for index, (first, second) in enumerate(blocks):
+        products = torch.mm(flat[first], flat[second].T)
+        of_rows, weights = of_block(products, images, t, diagonal=first == second, weighted=weighted)
+        logarithms[index] = of_rows
+        if slope is not None and weights is not None:
+            _add_weighted(slope, weights, flat, first, second)
+    value = ranks.add((logarithms.sum() - (sums * sums).sum() / t) / terms) + shift(t)
+    if slope is None:
+        return value, None
+    gradient = ranks.own_sum(slope.view(count, images, width).transpose(0, 1), counts)
+    return value, (gradient - 2 * sums[:, None]) / (t * terms)
 
 
-def _supcon(unit: torch.Tensor, gradient: torch.Tensor | None, ranks: Ranks, t: float) -> torch.Tensor:
-    """Value of the supervised contrastive form; adds its gradient to `gradient`, (B, N, E)."""
-    images, count, width = unit.shape
-    total, positives = images * count, count - 1
-    sums = unit.sum(1)
-    value = -((sums * sums).sum() - (unit * unit).sum()) / (t * positives * total)
-    flat = unit.reshape(total, width)
-    denominators = torch.zeros(total, device=unit.device)
-    for first, second in _upper_blocks(total, 1, ranks):
-        exponentials = _of_other_tokens(flat, first, second, t)
-        denominators[first] += exponentials.sum(1)
-        if first != second:
-            denominators[second] += exponentials.sum(0)
+def _supcon(own: torch.Tensor, batch: _Batch, *, weighted: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Value of the supervised contrastive form, and its gradient (B, N, E) as in `_paper`."""
+    ranks, counts, t, precision, compiled = batch
+    of_sums, of_weights = supcon_sums, supcon_weights
+    if compiled:
+        of_sums, of_weights = compiled_block(of_sums), compiled_block(of_weights)
+    _, count, width = own.shape
+    total, positives = sum(counts) * count, count - 1
+    sums = own.sum(1)  # B, E
+    flat = ranks.rows(own.to(precision), counts).reshape(total, width)
+    denominators = torch.zeros(total, device=own.device)
+    for first, second in upper_blocks(total, 1, own.device, ranks):
+        of_rows, of_columns = of_sums(torch.mm(flat[first], flat[second].T), t, diagonal=first == second)
+        denominators[first].add_(of_rows)
+        if of_columns is not None:
+            denominators[second].add_(of_columns)
     ranks.add(denominators)
-    value = value + (denominators.log() + _shift(t)).mean()
-    if gradient is not None:
-        gradient -= 2 / (t * positives * total) * (sums[:, None] - unit)
-        slope = torch.zeros_like(flat)
-        inverse = denominators.reciprocal()
-        for first, second in _upper_blocks(total, 1, ranks):
-            weights = _of_other_tokens(flat, first, second, t)
-            weights.mul_(inverse[first, None] + (0 if first == second else inverse[second]))
-            slope[first] += weights @ flat[second]
-            slope[second] += weights.T @ flat[first]
-        gradient += ranks.add(slope).view_as(unit) / (t * total)
-    return value
+    numerators = ranks.add(((sums * sums).sum() - (own * own).sum()) / (t * positives * total))
+    value = denominators.log().mean() + shift(t) - numerators
+    if not weighted:
+        return value, None
+    slope = torch.zeros(flat.shape, device=own.device)
+    inverse = denominators.reciprocal()
+    for first, second in upper_blocks(total, 1, own.device, ranks):
+        products = torch.mm(flat[first], flat[second].T)
+        weights = of_weights(products, inverse[first], inverse[second], t, diagonal=first == second)
+        _add_weighted(slope, weights, flat, first, second)
+    gradient = ranks.own_sum(slope.view(-1, count, width), counts)
+    return value, (gradient - 2 / positives * (sums[:, None] - own)) / (t * total)
 
 
-def _of_other_tokens(flat: torch.Tensor, first: slice, second: slice, t: float) -> torch.Tensor:
-    """exp(d / t - shift) of the tokens of two blocks, 0 for a token with itself."""
-    exponentials = _scaled_exponentials(torch.mm(flat[first], flat[second].T), t)
-    return exponentials.fill_diagonal_(0.0) if first == second else exponentials
-
-
-def _scaled_exponentials(products: torch.Tensor, t: float) -> torch.Tensor:
-    """exp(d / t - shift) of products d <= 1, float32, in place where they are float32."""
-    exponents = products.float()
-    return exponents.exp_() if t == 1 else exponents.sub_(1).div_(t).exp_()
-
-
-def _shift(t: float) -> float:
-    """What exponents are reduced by, so that none overflows; nothing for t = 1, where exp(1) cannot, which saves two passes."""
-    return 0.0 if t == 1 else 1 / t
-
-
-def _upper_blocks(count: int, inner: int, ranks: Ranks) -> Iterator[tuple[slice, slice]]:
-    """Pairs of slices of 0..count-1, the second not before the first, of at most `_BLOCK_ELEMENTS` entries of inner x inner.
-
-    Each pair is given to one rank, in turn.
-    """
-    side = max(1, int((_BLOCK_ELEMENTS / (inner * inner)) ** 0.5))
-    slices = [slice(start, min(start + side, count)) for start in range(0, count, side)]
-    pairs = ((first, second) for index, first in enumerate(slices) for second in slices[index:])
-    return itertools.islice(pairs, ranks.rank, None, ranks.size)
+def _add_weighted(slope: torch.Tensor, weights: torch.Tensor, flat: torch.Tensor, first: slice, second: slice) -> None:
+    """Add the gradient of a block; the weights of a block on the diagonal are symmetric and hold both directions."""
+    slope[first].add_(torch.mm(weights, flat[second]))
+    if first != second:
+        slope[second].add_(torch.mm(weights.T, flat[first]))

@@ -25,7 +25,8 @@ class RunInfo:
         flops: Floating-point operations of a training step per patch, by task.
         peak: Measured rate of the network's largest layers in operations per second, summed over all ranks; None on a CPU,
             where other processes and its clock change the rate during a run.
-        notes: What else the user should know, one line each.
+        notes: What else the user should know, one line each; options are in backticks, in Python's spelling.
+        profile: Number of steps to record with PyTorch's profiler; None for none.
     """
 
     root: str
@@ -40,6 +41,7 @@ class RunInfo:
     flops: Mapping[str, int]
     peak: float | None
     notes: tuple[str, ...]
+    profile: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,10 @@ class StepRecord:
         lr: Learning rate.
         patches_per_s: Pairs per step divided by the time of the step.
         data_wait: Share of that time spent waiting for the batch.
+        tflops: Floating-point operations of the step divided by that time, in 10^12 per second, counted as in `RunInfo.flops`.
+        share: Share of `RunInfo.peak` that this is; None on a CPU.
+        peak_memory: Largest number of bytes that tensors took on one GPU since the run started or was resumed, the maximum over
+            all ranks; None on a CPU.
         skipped: Whether the loss or gradient was not finite, so that the weights were left unchanged.
     """
 
@@ -68,6 +74,9 @@ class StepRecord:
     lr: float
     patches_per_s: float
     data_wait: float
+    tflops: float
+    share: float | None
+    peak_memory: int | None
     skipped: bool
 
 
@@ -96,6 +105,44 @@ class ValidationRecord:
         return tuple(task for task, value in self.psnr.items() if not value >= self.input_psnr[task])
 
 
+@dataclass(frozen=True, kw_only=True)
+class KernelTime:
+    """Time of a kernel of a GPU, or of an operator on a CPU without the operators that it calls.
+
+    Attributes:
+        name: Its name, as PyTorch's profiler has it.
+        calls: Calls per step.
+        seconds: Seconds per step.
+        share: Share of the time of all kernels or operators.
+    """
+
+    name: str
+    calls: float
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileRecord:
+    """Steps of the first rank that PyTorch's profiler recorded, which makes them slower.
+
+    Attributes:
+        path: The trace, for Perfetto, chrome://tracing or TensorBoard's profiler plugin.
+        first_step: Number of the first recorded step, from 1.
+        steps: How many steps were recorded.
+        seconds: Seconds per recorded step.
+        on_gpu: Whether `kernels` are those of a GPU.
+        kernels: Those that take most of the time, at most ten, the largest first.
+    """
+
+    path: str
+    first_step: int
+    steps: int
+    seconds: float
+    on_gpu: bool
+    kernels: tuple[KernelTime, ...]
+
+
 class Observer:
     """Callbacks of a run, called on the first rank only; these do nothing."""
 
@@ -118,6 +165,9 @@ class Observer:
 
     def on_validation(self, validation: ValidationRecord) -> None:
         """Called after each validation."""
+
+    def on_profile(self, profile: ProfileRecord) -> None:
+        """Called after the requested steps were profiled."""
 
     def on_before_save(self, step: int) -> None:
         """Called before a checkpoint is written; records of earlier steps must be on disk when this returns."""
@@ -150,6 +200,10 @@ class Observers(Observer):
     def on_validation(self, validation: ValidationRecord) -> None:
         for observer in self._observers:
             observer.on_validation(validation)
+
+    def on_profile(self, profile: ProfileRecord) -> None:
+        for observer in self._observers:
+            observer.on_profile(profile)
 
     def on_before_save(self, step: int) -> None:
         for observer in self._observers:

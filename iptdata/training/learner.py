@@ -1,6 +1,5 @@
 """One training step: losses, gradients, and the update of the weights."""
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, cast
@@ -8,7 +7,6 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from iptdata import rng
 from iptdata.errors import ModelError, shown
@@ -18,6 +16,7 @@ from iptdata.stream.share import Share
 from iptdata.training.clipping import Per, clip_gradients
 from iptdata.training.contrastive import Form, contrastive_loss
 from iptdata.training.ranks import Ranks
+from iptdata.training.reduction import Reduction
 from iptdata.training.state import optimizer_state
 
 
@@ -44,6 +43,7 @@ class Contrast(NamedTuple):
         tokens: How many randomly sampled tokens per image are compared; None for all.
         seed: Seed of the sample.
         temperature: Temperature of the loss; None for that of the form.
+        compiled: Whether its blocks are compiled; None for the default of `contrastive_loss`.
     """
 
     weight: float
@@ -51,6 +51,7 @@ class Contrast(NamedTuple):
     tokens: int | None
     seed: int
     temperature: float | None = None
+    compiled: bool | None = None
 
 
 class Learner:
@@ -104,10 +105,10 @@ class Learner:
         self.contrast = contrast
         self._clip = clip
         self._clip_per: Per = clip_per
+        self._reduction = Reduction(model, ranks)
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer: torch.optim.Adam = torch.optim.Adam(self._trained, betas=(0.9, 0.999), fused=True)
         self.mean: WeightAverage | None = None if ema is None else WeightAverage(model, ema)
-        self._network = model if ranks.size == 1 else _distributed(model, ranks, several=len(heads) > 1)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context in which the network runs."""
@@ -154,8 +155,9 @@ class Learner:
         sampled = self._sampled_tokens(step_index)
         sums = torch.zeros(2, device=self._ranks.device)
         for part_index, counts in enumerate(self._parts):
-            with self._no_sync() if part_index + 1 < len(self._parts) else nullcontext():
+            with self._reduction.paused() if part_index + 1 < len(self._parts) else nullcontext():
                 sums += self._part(batch, part_index, counts, sampled)
+        self._reduction.finish()
         l1, contrastive = self._ranks.add(sums[0].clone()), sums[1]
         return Losses(l1, contrastive, self._update(lr, l1 + contrastive))
 
@@ -170,17 +172,18 @@ class Learner:
         rows = slice(start, start + counts[rank])
         clean = batch.clean[rows]
         with self.autocast():
-            restored, tokens = self._network(batch.corrupted[rows], self.heads[batch.task])
+            restored, tokens = self._reduction.network(batch.corrupted[rows], self.heads[batch.task])
         l1 = (restored.float() - clean).abs().sum() / (self._share.batch_size * clean[0].numel())
         contrastive = l1.new_zeros(())
         if self.contrast.weight:
             if sampled is not None:
                 tokens = tokens.gather(1, sampled[rows, :, None].expand(-1, -1, tokens.shape[-1]))
             with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.bf16 and tokens.is_cuda):
-                contrastive = contrastive_loss(tokens, self.contrast.form, self._ranks, counts, self.contrast.temperature)
+                form, temperature, compiled = self.contrast.form, self.contrast.temperature, self.contrast.compiled
+                contrastive = contrastive_loss(tokens, form, self._ranks, counts, temperature, compiled=compiled)
             contrastive = contrastive * (sum(counts) / self._share.batch_size)
         loss = l1 + self.contrast.weight * contrastive
-        (self._ranks.size * loss).backward()  # DDP averages over the ranks, and each has a part of the sum
+        (self._ranks.size * loss).backward()  # gradients are averaged over the ranks, and each has a part of the sum
         return torch.stack([l1, contrastive]).detach()
 
     def _update(self, lr: float, loss: torch.Tensor) -> torch.Tensor:
@@ -212,10 +215,6 @@ class Learner:
         sampled = np.argsort(words.reshape(share.batch_size, total)[share.start : share.stop], axis=1)[:, :count]
         indices = torch.from_numpy(sampled)
         return indices.pin_memory().to(self._ranks.device, non_blocking=True) if self._ranks.device.type == "cuda" else indices
-
-    def _no_sync(self) -> AbstractContextManager[Any]:
-        """The context in which gradients are not exchanged between ranks, for all parts of a batch but the last."""
-        return self._network.no_sync() if isinstance(self._network, DistributedDataParallel) else nullcontext()
 
 
 class WeightAverage:
@@ -263,11 +262,3 @@ def parts_of(batch_size: int, ranks: int, accumulate: int) -> list[list[int]]:
     """Number of rows of each rank (inner list) in each part of a batch (outer list)."""
     rows = [Share(batch_size=batch_size, rank=rank, world_size=ranks).rows for rank in range(ranks)]
     return [[count * (part + 1) // accumulate - count * part // accumulate for count in rows] for part in range(accumulate)]
-
-
-def _distributed(model: nn.Module, ranks: Ranks, *, several: bool) -> DistributedDataParallel:
-    """The network with gradients averaged over the ranks; with several tasks a step leaves some heads unused."""
-    old, new = "broadcast_buffers", "forward_sync_buffers"  # buffers are constants
-    name = new if new in inspect.signature(DistributedDataParallel).parameters else old
-    options: dict[str, Any] = {name: False, "find_unused_parameters": several, "gradient_as_bucket_view": True}
-    return DistributedDataParallel(model, device_ids=[ranks.device] if ranks.device.type == "cuda" else None, **options)

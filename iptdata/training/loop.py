@@ -5,7 +5,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -14,10 +14,13 @@ from iptdata.errors import TrainFailed, one_line
 from iptdata.model.checkpoint import Checkpoint
 from iptdata.stream import DeviceStream
 from iptdata.stream.device import DeviceBatch
-from iptdata.training.events import Observer, StepRecord, ValidationRecord
+from iptdata.training.events import Observer, RunInfo, StepRecord, ValidationRecord
+from iptdata.training.options import TrainOptions
+from iptdata.training.profiling import Profiler
 from iptdata.training.ranks import Ranks
 from iptdata.training.run_folder import RunFolder
 from iptdata.training.setup import TrainingSetup
+from iptdata.training.speed import peak_memory, reset_peak_memory
 from iptdata.training.state import TrainingState
 from iptdata.training.validation import Restore, held_out_psnr, unrestored
 
@@ -31,7 +34,7 @@ class _AsyncCopy:
     def __init__(self, values: torch.Tensor) -> None:
         self._values, self._copied = values, None
         if values.is_cuda:
-            self._values = torch.empty(values.shape, pin_memory=True)
+            self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
             self._values.copy_(values, non_blocking=True)
             self._copied = torch.cuda.Event()
             self._copied.record()
@@ -49,7 +52,7 @@ class _PendingStep(NamedTuple):
         step: Number of the step, from 1.
         task: Task of its batch.
         lr: Learning rate.
-        values: Losses of the step, and how many ranks ask to stop and to save.
+        values: Losses of the step, how many ranks ask to stop and to save, and on GPUs the peak memory of each rank.
         seconds: Time since the previous step.
         waited: Part of it that was spent waiting for the batch.
     """
@@ -63,8 +66,12 @@ class _PendingStep(NamedTuple):
 
 
 @contextmanager
-def training_errors(ranks: Ranks) -> Iterator[None]:
+def training_errors(ranks: Ranks, options: TrainOptions) -> Iterator[None]:
     """Turn a full GPU memory and a lost rank into a TrainFailed.
+
+    Args:
+        ranks: The ranks that train together.
+        options: Options of the run, which the hint depends on.
 
     Raises:
         TrainFailed: When CUDA is out of memory, or another rank cannot be reached.
@@ -72,15 +79,23 @@ def training_errors(ranks: Ranks) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise TrainFailed(
-            "CUDA out of memory", hint="Try a smaller `batch_size`, `accumulate=N` or `contrastive_tokens=K`"
-        ) from error
+        raise TrainFailed("CUDA out of memory", hint=_memory_hint(options)) from error
     except RuntimeError as error:
         if ranks.size == 1 or not re.search("gloo|nccl|connection", str(error), re.IGNORECASE):
             raise
         raise TrainFailed(
             f"lost the connection to another rank ({one_line(error, 120)})", hint="Start all ranks again"
         ) from error
+
+
+def _memory_hint(options: TrainOptions) -> str:
+    """What saves memory, the change that alters the training least first."""
+    changes = ["`accumulate=N`", "`contrastive_tokens=K`", "a smaller `batch_size`"]
+    if options.contrastive == 0:
+        changes.remove("`contrastive_tokens=K`")
+    if not options.checkpoint_activations:
+        changes.insert(0, "`checkpoint_activations=True`, which changes no result")
+    return f"Try {', '.join(changes[:-1])} or {changes[-1]}"
 
 
 class Loop:
@@ -92,6 +107,7 @@ class Loop:
     Args:
         setup: The run.
         folder: Its folder.
+        run: The run as its observers know it; None on all ranks but the first, which record nothing.
         observer: Observer of this rank.
         stop_requested: Whether this process was asked to stop; the run then saves and ends.
         now: Clock in seconds.
@@ -101,12 +117,14 @@ class Loop:
         self,
         setup: TrainingSetup,
         folder: RunFolder,
+        run: RunInfo | None,
         observer: Observer,
         stop_requested: Callable[[], bool],
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._setup = setup
         self._folder = folder
+        self._run = run
         self._observer = observer
         self._stop_requested = stop_requested
         self._now = now
@@ -129,7 +147,8 @@ class Loop:
         """
         setup, options = self._setup, self._setup.options
         lag = 1 if setup.ranks.device.type == "cuda" else 0
-        with closing(_endless(setup.stream)) as batches:
+        reset_peak_memory(setup.ranks.device)
+        with closing(_endless(setup.stream)) as batches, self._profiler() as profiler:
             started_at = self._now()
             while self._step < setup.lr_schedule.steps and not self._must_stop:
                 requested_at = self._now()
@@ -142,6 +161,8 @@ class Loop:
                 ended_at = self._now()
                 self._pending.append(_PendingStep(self._step, batch.task, lr, values, ended_at - started_at, waited))
                 started_at = ended_at
+                if profiler is not None:
+                    started_at += profiler.after_step(self._step, batch.task)
                 self._record_pending(keep=lag)
                 if self._step % options.picture_every == 0:
                     self._show_pictures(batch)
@@ -153,11 +174,22 @@ class Loop:
             if self._saved_step < self._step:
                 self._save()
 
+    def _profiler(self) -> AbstractContextManager[Profiler | None]:
+        """The profiler of the run, on the first rank if it is requested."""
+        setup, run = self._setup, self._run
+        if run is None or run.profile is None:
+            return nullcontext()
+        tasks, device = setup.config.tasks, setup.ranks.device
+        return Profiler(run.profile, self._folder.storage, tasks, run.steps, device, self._observer.on_profile, self._now)
+
     def _votes(self) -> torch.Tensor:
-        """How many ranks were asked to stop, and whether it is time to save."""
+        """How many ranks were asked to stop, whether it is time to save, and on GPUs the peak memory of each rank."""
+        ranks = self._setup.ranks
         due = self._now() - self._saved_at > _SAVE_SECONDS and self._setup.options.save_every is None
-        votes = torch.tensor([float(self._stop_requested()), float(due and self._setup.ranks.first)])
-        return self._setup.ranks.add(votes.to(self._setup.ranks.device, non_blocking=True))
+        votes = [float(self._stop_requested()), float(due and ranks.first)]
+        if (used := peak_memory(ranks.device)) is not None:
+            votes += [float(used) if rank == ranks.rank else 0.0 for rank in range(ranks.size)]
+        return ranks.add(torch.tensor(votes, dtype=torch.float64).to(ranks.device, non_blocking=True))
 
     def _record_pending(self, *, keep: int) -> None:
         """Record all pending steps but the last `keep`."""
@@ -167,23 +199,29 @@ class Loop:
     def _record(self, pending: _PendingStep) -> None:
         """Record a step, and decide whether to save or to stop."""
         setup = self._setup
-        l1, contrastive, finite, stop_votes, save_votes = pending.values.tolist()
+        l1, contrastive, finite, stop_votes, save_votes, *memory = pending.values.tolist()
         self._must_stop |= stop_votes > 0
         self._must_save |= save_votes > 0
         self._skipped_in_row = 0 if finite else self._skipped_in_row + 1
-        record = StepRecord(
-            step=pending.step,
-            epoch=setup.lr_schedule.epoch_of(pending.step - 1),
-            task=pending.task,
-            loss=l1 + setup.learner.contrast.weight * contrastive,
-            l1=l1,
-            contrastive=contrastive,
-            lr=pending.lr,
-            patches_per_s=setup.options.batch_size / pending.seconds,
-            data_wait=pending.waited / pending.seconds,
-            skipped=not finite,
-        )
-        self._observer.on_step(record)
+        if self._run is not None:
+            rate = setup.options.batch_size / pending.seconds
+            operations = self._run.flops[pending.task] * rate
+            record = StepRecord(
+                step=pending.step,
+                epoch=setup.lr_schedule.epoch_of(pending.step - 1),
+                task=pending.task,
+                loss=l1 + setup.learner.contrast.weight * contrastive,
+                l1=l1,
+                contrastive=contrastive,
+                lr=pending.lr,
+                patches_per_s=rate,
+                data_wait=pending.waited / pending.seconds,
+                tflops=operations / 1e12,
+                share=None if self._run.peak is None else operations / self._run.peak,
+                peak_memory=int(max(memory)) if memory else None,
+                skipped=not finite,
+            )
+            self._observer.on_step(record)
         if self._skipped_in_row >= setup.options.nonfinite:
             raise TrainFailed(
                 f"{self._skipped_in_row} steps in a row had an infinite or NaN loss or gradient, the last one step "

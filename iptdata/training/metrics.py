@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -81,8 +81,12 @@ class TensorBoard(Observer):
         self._add(step.step, f"l1/{step.task}", step.l1)
         if step.contrastive:
             self._add(step.step, f"contrastive/{step.task}", step.contrastive)
-        for name in ("loss", "lr", "patches_per_s", "data_wait"):
+        for name in ("loss", "lr", "patches_per_s", "data_wait", "tflops"):
             self._add(step.step, name, getattr(step, name))
+        if step.share is not None:
+            self._add(step.step, "share", step.share)
+        if step.peak_memory is not None:
+            self._add(step.step, "peak_memory_gb", step.peak_memory / 1e9)
 
     def on_pictures(self, step: int, task: str, corrupted: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor) -> None:
         picture = summary.image(f"pairs/{task}", side_by_side(corrupted, restored, clean), dataformats="HWC")
@@ -134,18 +138,32 @@ def side_by_side(*columns: torch.Tensor) -> np.ndarray:
     return np.concatenate(shown, axis=1)
 
 
-def training_seconds(folder: RunFolder, batch_size: int, last_step: int) -> float:
-    """Time that the steps of a run took, from the first up to and including `last_step`; 0 without metrics.jsonl.
+class Totals(NamedTuple):
+    """What the records of a run's steps amount to.
+
+    Attributes:
+        seconds: Time that the steps took; 0 without metrics.jsonl.
+        peak_memory: Largest peak memory of a GPU in bytes; None where none is recorded.
+    """
+
+    seconds: float
+    peak_memory: int | None
+
+
+def training_totals(folder: RunFolder, batch_size: int, last_step: int) -> Totals:
+    """Totals over the steps of a run, from the first up to and including `last_step`.
 
     Raises:
         StorageError: When the file cannot be read.
     """
     path = folder.path(METRICS)
     if not os.path.exists(path):
-        return 0.0
+        return Totals(0.0, None)
     with storage_errors(path):
-        rates = [record.get("patches_per_s") for _, record in _records(path, last_step)]
-    return math.fsum(batch_size / rate for rate in rates if isinstance(rate, int | float) and rate > _MIN_RATE)
+        found = [(record.get("patches_per_s"), record.get("peak_memory")) for _, record in _records(path, last_step)]
+    rates, peaks = zip(*found, strict=True) if found else ((), ())
+    seconds = math.fsum(batch_size / rate for rate in rates if isinstance(rate, int | float) and rate > _MIN_RATE)
+    return Totals(seconds, max((peak for peak in peaks if isinstance(peak, int) and peak > 0), default=None))
 
 
 def _length_up_to(path: str, last_step: int) -> int:

@@ -238,13 +238,23 @@ class TrainOptions:
         "auto",
         help="Precision of the network.",
         group=_DEVICE,
-        choices={"auto": "bf16 on a GPU, else fp32", "fp32": "float32", "bf16": "bfloat16 autocast; weights stay float32"},
+        choices={
+            "auto": "bf16 on a GPU that computes in it, else fp32",
+            "fp32": "float32",
+            "bf16": "bfloat16 autocast; weights stay float32",
+        },
     )
     compile: bool | None = option(
         None,
         help="Compile the network with torch.compile.",
         group=_DEVICE,
         default_help="on for a GPU",
+    )
+    checkpoint_activations: bool = option(
+        False,
+        help="Keep only the input of each layer of the body for the backward pass, which computes the layer once more: less "
+        "memory, more time, the same result.",
+        group=_DEVICE,
     )
     save_every: int | None = option(
         None, help="Steps between checkpoints.", group=_WATCH, metavar="N", min=1, default_help="every ten minutes"

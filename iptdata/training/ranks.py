@@ -3,7 +3,7 @@
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +46,25 @@ class Ranks:
             dist.all_reduce(tensor)
         return tensor
 
+    def average(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Average tensors of one type over all ranks, in place, in one operation.
+
+        Args:
+            tensors: The same number of tensors on all ranks, of the same shapes.
+        """
+        if self.size == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors]).div_(self.size)
+        parts = self.add(flat).split([tensor.numel() for tensor in tensors])
+        shaped = [part.view_as(tensor) for tensor, part in zip(tensors, parts, strict=True)]
+        torch._foreach_copy_(list(tensors), shaped)  # pyright: ignore[reportPrivateImportUsage]
+
+    def copy_first(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give tensors the values that they have on the first rank, in place."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor.detach(), src=0)
+
     def rows(self, own: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
         """Concatenate the rows of all ranks, in the order of the ranks, without gradient.
 
@@ -63,6 +82,26 @@ class Ranks:
         parts = [torch.empty_like(padded) for _ in counts]
         dist.all_gather(parts, padded)
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    def own_sum(self, rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+        """Sum the rows of all ranks over all ranks, and return those of this rank.
+
+        Args:
+            rows: (sum(counts), ...), in the order of the ranks.
+            counts: Number of rows of each rank.
+
+        Returns:
+            (counts[rank], ...).
+        """
+        if self.size == 1:
+            return rows
+        padded = rows.new_zeros((self.size, max(counts), *rows.shape[1:]))
+        for part, of_rank in zip(padded, rows.split(list(counts)), strict=True):
+            part[: len(of_rank)] = of_rank
+        own = torch.empty_like(padded[0])
+        old, new = "reduce_scatter_tensor", "reduce_scatter_single"
+        getattr(dist, new if hasattr(dist, new) else old)(own, padded.flatten(0, 1))
+        return own[: counts[self.rank]]
 
     def agreed(self, value: Any) -> Any:
         """The value of the first rank, which must be small and picklable."""

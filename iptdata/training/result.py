@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from iptdata.errors import TrainError
 from iptdata.model.run_files import BEST
 from iptdata.training.config import read_config, resolve
-from iptdata.training.metrics import training_seconds
+from iptdata.training.metrics import training_totals
 from iptdata.training.run_folder import CONFIG, RunFolder
 from iptdata.training.streams import planned_steps
 
@@ -22,6 +22,8 @@ class RunResult:
         patches: Pairs that the network has seen, over the whole run, however often it was interrupted.
         seconds: Time that the steps up to `step` took, over the whole run.
         patches_per_second: `patches` divided by `seconds`; 0 before the first step.
+        peak_memory: Largest number of bytes that tensors took on one GPU in the steps up to `step`; None on a CPU, or if it is
+            not known.
         last_checkpoint: Path of the last checkpoint; None without one.
         best_checkpoint: Path of the checkpoint of the highest mean PSNR; None without validation.
         finished: Whether the run reached its last step; False if it was stopped.
@@ -34,6 +36,7 @@ class RunResult:
     patches: int
     seconds: float
     patches_per_second: float
+    peak_memory: int | None = None
     last_checkpoint: str | None
     best_checkpoint: str | None
     finished: bool
@@ -67,14 +70,15 @@ def result_of(run: RunFolder, batch_size: int, steps: int, setting: str = "") ->
         StorageError: When metrics.jsonl cannot be read.
     """
     step = max(run.steps(), default=0)
-    patches, seconds = step * batch_size, training_seconds(run, batch_size, step)
+    patches, totals = step * batch_size, training_totals(run, batch_size, step)
     return RunResult(
         folder=run.root,
         step=step,
         steps=steps,
         patches=patches,
-        seconds=seconds,
-        patches_per_second=patches / seconds if seconds else 0.0,
+        seconds=totals.seconds,
+        patches_per_second=patches / totals.seconds if totals.seconds else 0.0,
+        peak_memory=totals.peak_memory,
         last_checkpoint=run.checkpoint_path(step) if step else None,
         best_checkpoint=run.path(BEST) if run.storage.exists(BEST) else None,
         finished=step >= steps,

@@ -19,6 +19,8 @@ from iptdata.training.loop import Loop, training_errors
 from iptdata.training.lr_schedule import LR_DROP
 from iptdata.training.metrics import MetricsFile, TensorBoard
 from iptdata.training.options import TrainOptions
+from iptdata.training.profile_option import ProfileOption
+from iptdata.training.profiling import check_length
 from iptdata.training.ranks import Ranks, joined
 from iptdata.training.result import RunResult, result_of
 from iptdata.training.run_folder import CONFIG, LastCheckpoint, RunFolder, next_folder
@@ -31,6 +33,7 @@ def train(
     out: str | os.PathLike[str] | None = None,
     *,
     resume: bool | None = None,
+    profile: int | None = None,
     observer: Observer | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
     **options: Any,
@@ -48,6 +51,8 @@ def train(
             are given here.
         resume: True requires a checkpoint to resume from, False removes earlier checkpoints and starts a new run; by default
             the run is resumed if there is a checkpoint.
+        profile: Number of steps, at most 100, to record on the first rank with PyTorch's profiler after a warm-up; the trace is
+            in the folder `profile` of the run. It belongs to this call: a run that is resumed without it is not profiled.
         observer: Callbacks for steps, validations and checkpoints; called on the first rank only.
         stop_requested: Called in every step; when it returns True on any rank, the run saves a checkpoint and returns.
         options: Fields of `TrainOptions`.
@@ -67,7 +72,8 @@ def train(
     check_names(options, [name for name in options_of(TrainOptions) if name != "shards"], TrainError)
     given = {} if shards is None else {"shards": tuple(path_list(shards))}
     folder = None if out is None else os.fspath(out)
-    return run_training([given, options], folder, observer or Observer(), resume=resume, stop_requested=stop_requested)
+    call: dict[str, Any] = {"resume": resume, "profile": profile, "stop_requested": stop_requested}
+    return run_training([given, options], folder, observer or Observer(), **call)
 
 
 def run_training(
@@ -78,6 +84,7 @@ def run_training(
     defaults: Mapping[str, Any] = MappingProxyType({}),
     lr_drop: float = LR_DROP,
     resume: bool | None = None,
+    profile: int | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> RunResult:
     """Train, or resume a run, with options in layers; see `train`.
@@ -90,6 +97,7 @@ def run_training(
         defaults: Options of a new run that differ from those of `TrainOptions`.
         lr_drop: `lr_after` divided by `lr` where it is not given.
         resume: As in `train`.
+        profile: As in `train`.
         stop_requested: As in `train`.
 
     Returns:
@@ -98,6 +106,7 @@ def run_training(
     Raises:
         IptDataError: As `train` does.
     """
+    profile = ProfileOption(profile=profile).profile
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     if restarted and resume is False:
         resume = None  # earlier checkpoints were removed before torchrun restarted the run
@@ -116,8 +125,9 @@ def run_training(
                 f"{folder.root} is already finished (step {setup.start:,} of {setup.lr_schedule.steps:,})",
                 hint="Pass larger `steps` or `epochs` to continue, or `resume=False` to start over",
             )
-        observers = Observer()
-        with training_errors(ranks):
+        check_length(profile, setup.start, setup.lr_schedule.steps)
+        observers, run = Observer(), None
+        with training_errors(ranks, setup.options):
             peak = _peak(setup)
         if ranks.first:
             folder.clean()
@@ -128,9 +138,10 @@ def run_training(
             folder.storage.write(CONFIG, config_text(setup.options).encode())
             observers = Observers(MetricsFile(folder), TensorBoard(folder), observer)
             stack.callback(observers.on_end)
-            observers.on_start(_run_info(setup, folder, peak))
-        with training_errors(ranks):
-            Loop(setup, folder, observers, stop_requested).run()
+            run = _run_info(setup, folder, peak, profile)
+            observers.on_start(run)
+        with training_errors(ranks, setup.options):
+            Loop(setup, folder, run, observers, stop_requested).run()
             return ranks.agreed(_result(setup, folder) if ranks.first else None)
 
 
@@ -190,7 +201,7 @@ def _peak(setup: TrainingSetup) -> float | None:
     return float(ranks.add(torch.tensor(rate, device=ranks.device)))
 
 
-def _run_info(setup: TrainingSetup, folder: RunFolder, peak: float | None) -> RunInfo:
+def _run_info(setup: TrainingSetup, folder: RunFolder, peak: float | None, profile: int | None) -> RunInfo:
     options = setup.options
     return RunInfo(
         root=folder.root,
@@ -205,6 +216,7 @@ def _run_info(setup: TrainingSetup, folder: RunFolder, peak: float | None) -> Ru
         flops=step_flops(setup.config, setup.patch_size, frozen=options.freeze == "body"),
         peak=peak,
         notes=setup.notes,
+        profile=profile,
     )
 
 

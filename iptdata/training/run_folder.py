@@ -13,6 +13,8 @@ from iptdata.model.run_files import BEST, CHECKPOINTS, checkpoint_name, steps_in
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
+PROFILES = "profile"
+TRACE_SUFFIX = ".pt.trace.json.gz"  # what TensorBoard's plugin looks for
 _DAMAGED = ".damaged"
 
 
@@ -156,14 +158,17 @@ class RunFolder:
 
     def clean(self) -> None:
         """Remove files that a killed process left incomplete."""
-        for folder in ("", CHECKPOINTS):
+        for folder in ("", CHECKPOINTS, PROFILES):
             self.storage.remove_partial(folder)
 
     def clear(self) -> None:
-        """Remove an earlier run's checkpoints and metrics."""
+        """Remove an earlier run's checkpoints, metrics and profiles."""
         for name in self.storage.names(CHECKPOINTS):
             if steps_in([name.removesuffix(_DAMAGED)]):
                 self.storage.remove(f"{CHECKPOINTS}/{name}")
+        for name in self.storage.names(PROFILES):
+            if name.endswith(TRACE_SUFFIX):
+                self.storage.remove(f"{PROFILES}/{name}")
         for name in self.storage.names():
             if name in (BEST, METRICS) or name.startswith("events.out.tfevents."):
                 self.storage.remove(name)

@@ -1,4 +1,4 @@
-"""Operations of a network and the rate of a device, so that a run can show the share of the rate that it uses."""
+"""Operations of a network, and rate and memory of a device, so that a run can show how much of them it uses."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
-from iptdata.model.ipt import IPTConfig
+from iptdata.model.ipt import IPTConfig, unfold
 from iptdata.model.presets import Config, make_model
 from iptdata.model.transfer import freeze_body
 
@@ -31,12 +31,27 @@ def step_flops(config: Config, patch_size: int, *, frozen: bool = False) -> dict
         patch = torch.zeros(1, 3, patch_size, patch_size)
     if frozen:
         freeze_body(model)
-    found = {}
-    for head, task in enumerate(config.tasks):
+
+    def count(head: int) -> int:
         with FlopCounterMode(display=False) as counter:
             model(patch, head)[0].sum().backward()
-        found[task] = counter.get_total_flops()
-    return found
+        return counter.get_total_flops()
+
+    whole = count(0)
+    _leave_out_body(model, config)
+    parts = [count(head) for head in range(len(config.tasks))]
+    body = whole - parts[0]  # the same for all tasks, and counting it takes most of the time
+    return {task: body + part for task, part in zip(config.tasks, parts, strict=True)}
+
+
+def _leave_out_body(model: nn.Module, config: Config) -> None:
+    """Make the body return its input, as tokens for IPT, so that only head and tail have operations."""
+    body = model.get_submodule("body")
+    body.forward = (
+        (lambda features, query: unfold(features, config.patch_dim))
+        if isinstance(config, IPTConfig)
+        else lambda features: features
+    )
 
 
 def layer_rate(config: Config, patch_size: int, rows: int, device: torch.device, dtype: torch.dtype) -> float:
@@ -93,3 +108,26 @@ def _shortest(call: Callable[[], torch.Tensor], device: torch.device) -> float:
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of products of large square matrices, 2 per multiply-add: what a device reaches at best.
+
+    Args:
+        device: Device to measure.
+        dtype: Type of the matrices.
+    """
+    side = 8192 if device.type == "cuda" else 1024
+    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    return 2 * side**3 / _shortest(lambda: torch.mm(left, right), device)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Largest number of bytes that tensors took on a GPU since `reset_peak_memory`; None on a CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Count the peak from now on, so that an earlier run of this process does not count."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)

@@ -11,9 +11,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from iptdata.cli import group
+from iptdata.restoration import network
 from tests.cli.refusal import assert_refused
 from tests.conftest import natural_image, save
-from tests.networks import edsr_file, ipt_file  # noqa: F401
+from tests.networks import edsr_file, huge_file, ipt_file  # noqa: F401
 
 
 def iptdata(*arguments: object) -> Result:
@@ -83,6 +84,50 @@ def test_a_network_and_every_output(benchmark: Path, ipt_file: str, tmp_path: Pa
     both = iptdata("eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark, "--markdown", "--no-clip")
     assert re.search(r"\| Set5 \| noise30 \| 3 \|", both.stdout)
     assert "noise not rounded or clipped" in both.stdout
+
+
+def test_how_a_network_is_run(benchmark: Path, ipt_file: str, tmp_path: Path) -> None:  # noqa: F811
+    """The table, JSON and the first line of `restore` have device, precision and overlap."""
+    photo = save(tmp_path / "photo.png", natural_image(30, 40))
+    commands = {
+        12: ("eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark),
+        10: ("restore", photo, "--checkpoint", ipt_file, "--task", "noise30", "--out", tmp_path / "out"),
+    }
+    for overlap, command in commands.items():
+        usual = "--device", "cpu", "--json"
+        expected = {"device": "CPU", "precision": "fp32", "tile_size": 24, "overlap": overlap}
+        expected |= {"self_ensemble": False, "compiled": False}
+        assert json.loads(iptdata(*command, *usual).stdout)[0]["execution"] == expected
+        found = json.loads(iptdata(*command, *usual, "--precision", "bf16", "--overlap", 3).stdout)[0]["execution"]
+        assert (found["precision"], found["overlap"]) == ("bf16", 3)
+        shown = iptdata(*command, "--device", "cpu", "--precision", "fp16").output
+        by = "" if command[0] == "eval" else "noise30 by "
+        assert f"{by}{ipt_file}: CPU, fp16, tiles of 24x24 with overlap {overlap}\n" in shown
+        assert_refused(iptdata(*command, "--precision", "int8"), "--precision: found 'int8', expected one of auto, fp32, bf16")
+        assert_refused(iptdata(*command, "--overlap", 24), "--overlap: found 24, expected 0 to 23, less than the tile size 24")
+    twice = iptdata(
+        "eval", "--checkpoint", ipt_file, "--task", "noise30", "--benchmark", benchmark, benchmark, "--device", "cpu"
+    )
+    assert twice.stdout.count("with overlap 12\n") == 1, "one network, one line"
+    baseline = iptdata("eval", "--baseline", "identity", "--task", "noise30", "--benchmark", benchmark, "--json")
+    assert json.loads(baseline.stdout)[0]["execution"] is None
+
+
+@pytest.mark.parametrize("command", ["eval", "restore"])
+def test_notes_on_how_a_network_is_run(
+    command: str,
+    benchmark: Path,
+    huge_file: str,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that are known at the start, and those that follow, once each."""
+    monkeypatch.setattr(network, "slowdown", lambda device, dtype: 9.0)
+    places = ("--benchmark", benchmark) if command == "eval" else (benchmark, "--out", tmp_path / "out")
+    options = ("--checkpoint", huge_file, "--task", "noise30", "--precision", "fp16", "--device", "cpu")
+    shown = iptdata(command, *options, *places).stderr
+    for note in ("fp16 takes 9 times as long as fp32 on this CPU", "values exceed the range of fp16"):
+        assert shown.count(note) == 1
 
 
 def test_a_head_for_a_task_that_the_network_was_not_trained_on(benchmark: Path, ipt_file: str) -> None:  # noqa: F811
@@ -193,7 +238,8 @@ def test_each_problem_of_a_batch_is_one_line(edsr_file: str, tmp_path: Path) -> 
     result = iptdata(*command, "--max-pixels", 1200)
     assert result.exit_code == 1
     lines = [line.replace(f"{tmp_path}/", "") for line in result.stderr.splitlines()]
-    assert lines == [
+    assert lines[0].startswith("sr2 by ")
+    assert lines[1:] == [
         r"! photos/b\n\x1b[31m.png cannot be read as an image: found an empty file, expected JPEG, PNG, WebP, BMP or TIFF",
         "! photos/c.png cannot be read as an image: 40x31, more than 1,200. Raise --max-pixels.",
         "! photos/d.png is restored without its EXIF: damaged or too large",

@@ -44,7 +44,10 @@ def test_restore_with_a_run(run: Path) -> None:
     photo, out, last = run.parent / "photo.png", run.parent / "out", run / "checkpoints" / "step-00000007.pt"
     result = iptdata("restore", photo, "--checkpoint", run, "--task", "noise30", "--out", out)
     assert result.exit_code == 0, result.output
-    assert result.stderr.splitlines() == [f"checkpoint: {last}, task noise30", f"1 of 1 restored into {out}"]
+    assert result.stderr.splitlines() == [
+        f"noise30 by {last}: CPU, fp32, tiles of 192x192 with overlap 10",
+        f"1 of 1 restored into {out}",
+    ]
     assert np.array_equal(np.asarray(Image.open(out / "photo.png")), natural_image(30, 40))
     command = ("restore", photo, "--task", "sr2", "--out", out, "--overwrite", "--compare", "--checkpoint")
     shutil.copy(last, run / "best.pt")
@@ -52,7 +55,8 @@ def test_restore_with_a_run(run: Path) -> None:
     assert (item["status"], item["checkpoint"], item["task"]) == ("done", str(run / "best.pt"), "sr2")
     assert Image.open(out / "photo-compare.png").size == (80 + 8 + 80, 60)
     named = iptdata(*command, run / "best.pt")
-    assert named.stderr.splitlines() == [f"1 of 1 restored into {out}"]
+    assert named.stderr.splitlines()[-1] == f"1 of 1 restored into {out}"
+    assert len(named.stderr.splitlines()) == 2
     assert_refused(iptdata(*command, run.parent), "is a folder without a checkpoint of a training run, neither best.pt nor")
 
 
@@ -60,7 +64,10 @@ def test_restore_finds_the_only_task(single: Path, run: Path) -> None:
     photo, out = run.parent / "photo.png", run.parent / "out"
     result = iptdata("restore", photo, "--checkpoint", single, "--out", out)
     assert result.exit_code == 0, result.output
-    assert result.stderr.splitlines() == [f"checkpoint: {single}, task rain", f"1 of 1 restored into {out}"]
+    assert result.stderr.splitlines() == [
+        f"rain by {single}: CPU, fp32, tiles of 192x192 with overlap 10",
+        f"1 of 1 restored into {out}",
+    ]
     assert np.asarray(Image.open(out / "photo.png")).max() == 0
     (item,) = json.loads(iptdata("restore", photo, "--checkpoint", single, "--out", out, "--json").stdout)
     assert (item["status"], item["checkpoint"], item["task"]) == ("skipped", str(single), "rain")

@@ -35,7 +35,7 @@ def test_names_in_markdown_and_json_do_not_reach_the_terminal(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("iptdata.cli.views.scores._cells", lambda score: (name,) * 9)
-    score: Any = SimpleNamespace(protocol=SimpleNamespace(caption=name, scale=1), problems=())
+    score: Any = SimpleNamespace(protocol=SimpleNamespace(caption=name, scale=1), execution=None, problems=())
     print_markdown([score])
     print_json({name: name})
     assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))

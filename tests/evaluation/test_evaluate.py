@@ -1,5 +1,6 @@
 """`evaluate` as a Python caller meets it: callbacks, skipped benchmarks, saved images."""
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from PIL import Image
 
 from iptdata.errors import EvaluateError, EvaluateFailed
 from iptdata.evaluation import evaluate, plan_measurements, run_measurements
-from iptdata.restoration import Identity
+from iptdata.restoration import Identity, Restorer
 from tests.conftest import natural_image, save
 
 
@@ -41,6 +42,26 @@ def test_options_reach_the_network_and_the_protocol(kodak: Path, ipt_file: str) 
     assert (network.name, network.task, network.overlap, network.batch_size) == (f"{ipt_file}, head rain", "rain", 4, 2)  # pyright: ignore[reportAttributeAccessIssue]
     assert (item.protocol.clip, item.protocol.seed, len(item.benchmark.cases)) == (False, 3, 2)
     assert run_measurements([item])[0].protocol == item.protocol
+
+
+def test_tiles_share_half_of_a_tile_or_24_pixels(kodak: Path, ipt_file: str, edsr_file: str) -> None:
+    """More than photos do by default: what is measured is worth its time."""
+    for file, measured, restored in ((ipt_file, 12, 10), (edsr_file, 24, 10)):
+        (item,) = plan_measurements(file, [kodak], tasks="noise30")
+        assert item.restorer.overlap == measured  # pyright: ignore[reportAttributeAccessIssue]
+        assert Restorer(file).overlap == restored
+        (given,) = plan_measurements(file, [kodak], tasks="noise30", overlap=0)
+        assert given.restorer.overlap == 0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_scores_say_how_they_were_computed(kodak: Path, ipt_file: str) -> None:
+    (score,) = evaluate(ipt_file, kodak, tasks="noise30", precision="bf16", device="cpu")
+    assert str(score.execution) == "CPU, bf16, tiles of 24x24 with overlap 12"
+    assert pickle.loads(pickle.dumps(score)) == score, "it is sent between processes"
+    (mean,) = evaluate(ipt_file, kodak, tasks="noise30", device="cpu", self_ensemble=True)
+    assert str(mean.execution) == "CPU, fp32, tiles of 24x24 with overlap 12, self-ensemble"
+    (baseline,) = evaluate(benchmarks=kodak, baseline="identity", tasks="noise30")
+    assert baseline.execution is None
 
 
 def test_restored_images_are_saved(kodak: Path, tmp_path: Path) -> None:
@@ -90,7 +111,8 @@ def test_an_image_that_cannot_be_restored_does_not_end_the_others(
 
     monkeypatch.setattr(Identity, "__call__", restored)
     (score,) = evaluate(pairs=[(kodak, kodak)], baseline="identity", tasks=["rain"])
-    assert len(score.problems) == 1
+    (problem,) = score.problems
+    assert problem.startswith(f"{sorted(path.stem for path in kodak.iterdir())[0]}: "), "it names the image"
     assert len(score.rows) == len(calls) - 1 >= 1
 
 

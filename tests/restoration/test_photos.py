@@ -228,6 +228,7 @@ def test_too_little_memory_for_one_photo(
     assert [result.status for result in found.values()] == ["done", "failed", "done"]
     failure = found["b.png"].error
     assert isinstance(failure, EvaluateFailed)
+    assert failure.message.startswith(f"{folder}/b.png cannot be restored: ")
     assert failure.__traceback__ is failure.__cause__ is failure.__context__ is None, "they would keep the pixels in memory"
 
 

@@ -1,12 +1,15 @@
 """Networks on images of any size."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from iptdata.errors import EvaluateError
+from iptdata.model.checkpoint import Checkpoint, save_checkpoint
+from iptdata.model.ipt import IPT, IPTConfig
 from iptdata.restoration import Restorer
 from tests.conftest import natural_image
 
@@ -66,12 +69,23 @@ def test_mistakes(ipt_file: str) -> None:
             Restorer(ipt_file, "rain", device="cuda")
 
 
+def test_tiles_smaller_than_the_usual_overlap_share_half(tmp_path: Path) -> None:
+    config = IPTConfig(tasks=("rain",), scales=(1,), n_feats=4, patch_size=6, num_heads=2, num_layers=1)
+    save_checkpoint(str(tmp_path / "small.pt"), Checkpoint(config=config, weights=IPT(config).state_dict()))
+    assert Restorer(tmp_path / "small.pt").overlap == 3
+
+
 def test_images_of_another_type_or_shape(ipt_file: str) -> None:
     restorer = Restorer(ipt_file)
     image = natural_image(20, 20)
     for wrong in (image[..., 0], image[..., :2], image[:0], image.astype(np.uint16)):
         with pytest.raises(EvaluateError, match=r"image: found uint.*, expected uint8 or float32 \(H, W, 3\) RGB on 0..255"):
             restorer(wrong)
+    for value in (np.nan, np.inf):
+        damaged = image.astype(np.float32)
+        damaged[3, 4, 1] = value
+        with pytest.raises(EvaluateError, match="image: found values that are not finite, expected 0 to 255"):
+            restorer(damaged)
 
 
 def test_another_head_of_the_same_network(edsr_file: str) -> None:

@@ -5,10 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from iptdata.evaluation.measurements import protocol_for
+from iptdata.restoration import Execution
 from iptdata.studies.plan import Part, StudyPlan, plan_study
 from iptdata.studies.results import MeasureResult, PartResult
 from iptdata.studies.study import Study
 from iptdata.training.result import RunResult
+
+EXECUTION = Execution(device="CPU", precision="fp32", tile_size=48, overlap=24, self_ensemble=False, compiled=False)
 
 
 def planned_study(study: Study, folder: Path) -> StudyPlan:
@@ -21,7 +24,7 @@ def planned_study(study: Study, folder: Path) -> StudyPlan:
 def measured(part: Part, psnr: float, name: str, **changes: object) -> MeasureResult:
     """A result of one measure of a part, the input 25 dB on 5 images."""
     (measure,) = [one for one in part.measures if one.name == name]
-    known = {"input_psnr": 25.0, "images": 5, "protocol": protocol_for(measure.task, {})}
+    known = {"input_psnr": 25.0, "images": 5, "protocol": protocol_for(measure.task, {}), "execution": EXECUTION}
     return MeasureResult(
         **{**asdict(measure), "head": None, "checkpoint": "", "psnr": psnr, "problems": [], **known, **changes}
     )

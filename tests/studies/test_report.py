@@ -10,7 +10,7 @@ from iptdata.studies.plan import StudyPlan
 from iptdata.studies.report import markdown, notes_of, plain, table_of
 from iptdata.studies.results import MeasureResult, PartResult
 from iptdata.studies.study import load_study
-from tests.studies.fabricated import planned_study, results_of, trained
+from tests.studies.fabricated import EXECUTION, planned_study, results_of, trained
 
 Results = dict[str, PartResult]
 
@@ -42,8 +42,8 @@ def test_the_input_comes_first_and_what_is_worse_is_marked(plan: StudyPlan) -> N
     assert [row[-1] for row in rows] == ["25.00", "25.00", "!24.99", "25.00", "25.00"]
     assert rows[0][:3] == ["0", "3", "1.5 s"]
     notes = notes_of(plan, results)
-    assert "sr2 Set5: luma (Y), 2-pixel border excluded, 5 images" in notes
-    assert "noise50 CBSD68: RGB, noise rounded and clipped, 5 images" in notes
+    assert "sr2 Set5: luma (Y), 2-pixel border excluded, 5 images; fp32, tiles with overlap 24" in notes
+    assert "noise50 CBSD68: RGB, noise rounded and clipped, 5 images; fp32, tiles with overlap 24" in notes
     assert WORSE_NOTE in notes
     assert WORSE_NOTE not in notes_of(plan, results_of(plan, lambda part, name: 25.0))
 
@@ -59,7 +59,9 @@ def test_the_row_of_the_input(tmp_path: Path, name: str, is_enlarged: bool) -> N
 
 def test_a_column_of_different_images_is_not_compared(plan: StudyPlan) -> None:
     results = results_of(plan, lambda part, name: 30.0)
-    for changes in ({"images": 6}, {"input_psnr": 25.1}):
+    narrow = replace(EXECUTION, overlap=10)
+    unknown = {"images": None, "input_psnr": None, "protocol": None, "execution": None}
+    for changes in ({"images": 6}, {"input_psnr": 25.1}, {"execution": narrow}, {"execution": None}, unknown):
         mixed = changed(results, plan.parts[1].name, **changes)
         _, *rows = table_of(plan, mixed)
         assert len(rows) == len(plan.parts), "no row of inputs"
@@ -69,8 +71,24 @@ def test_a_column_of_different_images_is_not_compared(plan: StudyPlan) -> None:
     _, inputs, _, row, *_ = table_of(plan, partial)
     assert (inputs[-1], row[-1]) == ("25.00", "30.00 *")
     assert "not comparable" not in markdown(plan, partial), "the mark says it"
-    earlier = changed(results, plan.parts[1].name, images=None, input_psnr=None, protocol=None)
-    assert table_of(plan, earlier) == table_of(plan, results)
+    recorded = results
+    for part in plan.parts:
+        recorded = changed(recorded, part.name, execution=None)
+    earlier = changed(recorded, plan.parts[1].name, **unknown)
+    assert table_of(plan, recorded) == table_of(plan, earlier) == table_of(plan, results)
+    assert "tiles" not in markdown(plan, recorded)
+
+
+def test_networks_that_were_run_in_several_ways(plan: StudyPlan) -> None:
+    """Another precision or size of tiles changes next to nothing; the notes have it."""
+    results = results_of(plan, lambda part, name: 30.0)
+    changes = {"precision": "fp16", "device": "a GPU"}, {"tile_size": 192}, {"tile_size": 24, "overlap": 12}
+    for part, change in zip(plan.parts, changes, strict=False):
+        results = changed(results, part.name, execution=replace(EXECUTION, **change))
+    (ways,) = {tuple(column["ways"]) for column in plain(plan, results)["columns"]}
+    assert ways == ("fp16, tiles with overlap 24", "fp32, tiles with overlap 24", "fp32, tiles with overlap 12")
+    assert f"5 images; {'; '.join(ways)}" in markdown(plan, results)
+    assert "not comparable" not in markdown(plan, results)
 
 
 def test_fewer_steps_than_planned_are_seen(tmp_path: Path) -> None:

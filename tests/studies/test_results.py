@@ -9,9 +9,9 @@ import pytest
 
 from iptdata.studies.results import MeasureResult, recorded_result
 from iptdata.studies.study import load_study
-from tests.studies.fabricated import measured, planned_study
+from tests.studies.fabricated import EXECUTION, measured, planned_study
 
-LATER = ("input_psnr", "images", "protocol")
+LATER = ("input_psnr", "images", "protocol", "execution")
 
 
 @pytest.fixture
@@ -30,6 +30,7 @@ def test_a_result_is_read_as_it_was_written(result: MeasureResult) -> None:
     assert read(result, {}) == result
     assert result.protocol is not None
     assert result.protocol.channel == "RGB"
+    assert result.execution == EXECUTION
     earlier = read(result, dict.fromkeys(LATER))
     assert earlier is not None
     assert (earlier.psnr, earlier.input_psnr, earlier.worse_than_input) == (31.5, None, None)
@@ -48,6 +49,10 @@ DAMAGED = [
     {"protocol": {"task": "noise50", "kind": "denoising", "channel": "L"}},
     {"protocol": {"task": "noise50", "kind": "denoising", "sigma": "50"}},
     {"protocol": {"task": "noise50", "kind": "denoising", "gamma": 1.0}},
+    {"execution": "CPU"},
+    {"execution": {"device": "CPU", "precision": "fp32", "overlap": 24}},
+    {"execution": asdict(EXECUTION) | {"overlap": 24.0}},
+    {"execution": asdict(EXECUTION) | {"precision": "fp\x1b[31m"}},
     {"checkpoint": "another"},
     {"another": 1},
 ]

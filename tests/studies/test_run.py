@@ -252,7 +252,7 @@ def test_options_that_do_not_affect_results_may_change(
     for options in kept.values():
         options.pop("augment", None)  # as written by a release without this option
     (Path(plan.out) / "plan.json").write_text(json.dumps(kept))
-    settings = {"device": "cpu", "accumulate": 2, "save_every": 5}
+    settings = {"device": "cpu", "accumulate": 2, "save_every": 5, "checkpoint_activations": True}
     again = plan_study(plan.study, out=plan.out, shards=(str(training_corpus),), benchmarks=str(benchmarks), settings=settings)
     assert run_study(again) == before
 
@@ -284,6 +284,17 @@ def test_hours_are_patches_divided_by_the_measured_rate(plan: StudyPlan) -> None
     assert not (Path(plan.out) / "plan.json").exists()
 
 
+def test_trainings_whose_steps_differ_are_measured_each(plan: StudyPlan) -> None:
+    parts = []
+    for one in plan.parts:
+        again = one.name == "from-scratch-noise30"
+        options = None if one.options is None else dataclasses.replace(one.options, checkpoint_activations=again)
+        parts.append(dataclasses.replace(one, options=options))
+    measured: list[str] = []
+    estimate_trainings(dataclasses.replace(plan, parts=tuple(parts)), measured.append)
+    assert measured == ["both", "fine-tuned-noise30", "from-scratch-noise30"]
+
+
 def test_plan_json_holds_the_options(plan: StudyPlan, tmp_path: Path) -> None:
     run_study(plan)
     kept = json.loads((tmp_path / "out" / "plan.json").read_text())
@@ -303,7 +314,7 @@ def test_a_study_of_an_earlier_release_is_neither_trained_nor_measured_again(
     first = ["task", "benchmark", "path", "head", "checkpoint", "psnr", "problems"]
     for path in (tmp_path / "out").rglob("results.json"):
         (result,) = json.loads(path.read_text())
-        assert list(result) == [*first, "input_psnr", "images", "protocol"]
+        assert list(result) == [*first, "input_psnr", "images", "protocol", "execution"]
         path.write_text(json.dumps([{name: result[name] for name in first}]))
 
     def never(*_: object, **__: object) -> None:
@@ -321,7 +332,15 @@ def test_a_study_of_an_earlier_release_is_neither_trained_nor_measured_again(
     assert again.training is not None
     assert (again.training.seconds, again.training.setting) == (4.5, "a GPU")
     assert again.results[0].images == 2
-    assert "| input |" in (tmp_path / "out" / "table.md").read_text()
+    assert again.results[0].execution is not None
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "not comparable; remove results.json of its parts" in table, "tiles overlap by more than in the earlier release"
+    for path in (tmp_path / "out").rglob("results.json"):
+        path.unlink()
+    assert found(run_study(plan)) == before
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "| input |" in table
+    assert "2 images; fp32, tiles with overlap 12" in table, "half of a tile of 24"
 
 
 @pytest.mark.parametrize(("options", "expected"), [({}, None), ({"workers": 2}, 2), ({"workers": 1, "address": "auto"}, 1)])

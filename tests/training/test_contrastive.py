@@ -1,11 +1,19 @@
 """The blockwise losses equal the naive ones, value and gradient, for any block size."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pytest
 import torch
+from torch._dynamo.utils import counters
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from iptdata.errors import ModelError
-from iptdata.training import contrastive
+from iptdata.model.compiled import compile_error
 from iptdata.training.contrastive import Form, contrastive_loss
+from iptdata.training.contrastive_blocks import BLOCK_ELEMENTS, upper_blocks
+from iptdata.training.ranks import Ranks
 
 
 def naive(tokens: torch.Tensor, form: Form, t: float) -> torch.Tensor:
@@ -39,7 +47,7 @@ def test_value_and_gradient_equal_the_naive_ones(
     form: Form, shape: tuple[int, ...], elements: int, temperature: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a temperature, with that of the form: 1, and 0.07 for supcon."""
-    monkeypatch.setattr(contrastive, "_BLOCK_ELEMENTS", elements)
+    monkeypatch.setitem(BLOCK_ELEMENTS, "cpu", elements)
     torch.manual_seed(sum(shape))
     ours = torch.randn(shape, requires_grad=True)
     theirs = ours.detach().double().requires_grad_()
@@ -107,3 +115,98 @@ def test_one_image_is_refused() -> None:
     contrastive_loss(torch.randn(1, 4, 8), "supcon")
     with pytest.raises(ModelError, match="found 1 token per image, but the supcon loss compares at least 2"):
         contrastive_loss(torch.randn(3, 1, 8), "supcon")
+
+
+class Operations(TorchDispatchMode):
+    """The name of each operation, and the size of its largest result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.largest = 0
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        self.names.append(operation.overloadpacket.__name__)
+        self.largest = max([self.largest, *(x.numel() for x in tree_leaves(result) if torch.is_tensor(x))])
+        return result
+
+
+def operations_of(form: Form, images: int, count: int) -> Operations:
+    tokens = torch.randn(images, count, 8, requires_grad=True)
+    with Operations() as operations:
+        contrastive_loss(tokens, form).backward()
+    return operations
+
+
+@pytest.mark.parametrize("form", ["paper", "supcon"])
+def test_a_block_is_one_product(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 images of 16 tokens in blocks of 32 x 32 are 10 blocks, of which 4 are symmetric: one product for their gradient."""
+    monkeypatch.setitem(BLOCK_ELEMENTS, "cpu", 32 * 32)
+    names = operations_of(form, 8, 16).names
+    assert names.count("mm") == {"paper": 10, "supcon": 20}[form] + 2 * 6 + 4
+    assert not {"bmm", "baddbmm", "addmm", "addbmm"} & set(names)
+
+
+@pytest.mark.parametrize("form", ["paper", "supcon"])
+def test_memory_is_linear_in_the_tokens(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is larger than the tokens or a block."""
+    monkeypatch.setitem(BLOCK_ELEMENTS, "cpu", 64 * 64)
+    for count in (64, 128):
+        assert operations_of(form, 16, count).largest == max(16 * count * 8, 64 * 64)
+
+
+@pytest.mark.parametrize(("form", "half"), [("paper", True), ("supcon", False)])
+def test_compiled_blocks_give_what_eager_ones_give(form: Form, half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two functions of supcon and one of the paper, each compiled once for blocks on the diagonal and once for others."""
+    if (error := compile_error(torch.device("cpu"))) is not None:
+        pytest.skip(error)
+    monkeypatch.setitem(BLOCK_ELEMENTS, "cpu", 12 * 12)
+    torch.manual_seed(0)
+    tokens, found = torch.randn(4, 6, 8), []
+    graphs = counters["stats"]["unique_graphs"]
+    for compiled in (False, True, True):
+        own = tokens.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            value = contrastive_loss(own, form, compiled=compiled)
+        value.backward()
+        assert own.grad is not None
+        found.append((value.detach(), own.grad))
+    assert counters["stats"]["unique_graphs"] - graphs == {"paper": 2, "supcon": 4}[form]
+    tolerance = 1e-3 if half else 1e-6  # a weight may be rounded to the next number of bf16
+    for others in found[1:]:
+        for eager, other in zip(found[0], others, strict=True):
+            assert float((eager - other).norm() / eager.norm()) < tolerance
+
+
+def test_six_digits_of_the_papers_form_hold_in_bf16() -> None:
+    """The value, on tokens of the width of ipt-base that are similar, and more so within an image."""
+    torch.manual_seed(0)
+    tokens = torch.randn(576) + torch.randn(32, 1, 576) + torch.randn(32, 32, 576)
+    exact = contrastive_loss(tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        near = contrastive_loss(tokens)
+    assert near != exact
+    torch.testing.assert_close(near, exact, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(("count", "inner"), [(256, 256), (65536, 1), (3, 4)])
+@pytest.mark.parametrize("size", [1, 8, 64])
+def test_ranks_share_the_matrix_evenly(count: int, inner: int, size: int) -> None:
+    """As on a GPU: together the blocks are one half of the matrix, and no rank has much more than its share of them."""
+    ranks = [Ranks(rank=rank, size=size) for rank in range(size)]
+    blocks = [list(upper_blocks(count, inner, torch.device("cuda"), rank)) for rank in ranks]
+    everything = sorted((first.start, second.start, first.stop, second.stop) for share in blocks for first, second in share)
+    starts = sorted({first for first, *_ in everything})
+    assert [block[:2] for block in everything] == [(a, b) for a in starts for b in starts if a <= b]
+    assert [stop for first, second, stop, _ in everything if first == second] == [*starts[1:], count * inner]
+    if count > size:
+        assert max(map(len, blocks)) <= 1.25 * len(everything) / size
+
+
+def test_the_papers_batch_has_few_blocks_on_a_gpu() -> None:
+    """256 images of 256 tokens: what a step costs is products, not the launches of kernels."""
+    device = torch.device("cuda")
+    assert len(list(upper_blocks(256, 256, device, Ranks()))) == len(list(upper_blocks(65536, 1, device, Ranks()))) == 36

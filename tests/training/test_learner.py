@@ -12,9 +12,11 @@ from iptdata.model.presets import make_model, preset
 from iptdata.model.transfer import freeze_body
 from iptdata.stream import DeviceStream, PairStream, Preparation
 from iptdata.stream.device import DeviceBatch
+from iptdata.training.config import resolve
 from iptdata.training.contrastive import contrastive_loss
 from iptdata.training.learner import Contrast, Learner, parts_of
 from iptdata.training.ranks import Ranks
+from iptdata.training.setup import _make_contrast
 from iptdata.training.validation import patch_psnr
 from tests.training.conftest import SIZE, TASKS, TINY
 
@@ -53,6 +55,23 @@ def test_the_loss_is_the_mean_error_on_0_to_255(training_corpus: Path) -> None:
     torch.testing.assert_close(ours.contrastive, wanted.detach(), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("device", "compiled"), [("cuda", True), ("cuda", False), ("cpu", True)])
+def test_contrastive_blocks_are_compiled_where_the_network_is_on_a_gpu(
+    device: str, compiled: bool, training_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranks = Ranks(device=torch.device(device))
+    contrast, _ = _make_contrast(resolve({"batch_size": 8}), preset("ipt-tiny", SCALES, SIZE), ranks, compiled=compiled)
+    passed = []
+
+    def loss(tokens: torch.Tensor, *arguments: object, compiled: bool) -> torch.Tensor:
+        passed.append(compiled)
+        return tokens.mean()
+
+    monkeypatch.setattr("iptdata.training.learner.contrastive_loss", loss)
+    learner(contrast=contrast).step(batch_of(training_corpus), 0, 1e-4)
+    assert passed == [compiled and device == "cuda"]
+
+
 def test_parts_of_a_batch_give_the_same_gradient(training_corpus: Path) -> None:
     batch, results = batch_of(training_corpus), []
     for accumulate in (1, 3, 8):
@@ -85,6 +104,14 @@ def test_a_step_uses_the_temperature(training_corpus: Path) -> None:
         wanted = contrastive_loss(model(batch.corrupted, 1)[1], "supcon", temperature=0.5)
     one = learner(model, contrast=Contrast(1.0, "supcon", None, 0, temperature=0.5))
     torch.testing.assert_close(one.step(batch, 0, 1e-3).contrastive, wanted)
+
+
+def test_on_a_cpu_products_of_tokens_are_in_float32_whatever_the_network_is_in(training_corpus: Path) -> None:
+    batch, model = batch_of(training_corpus), model_of(**TINY["network"])
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        tokens = model(batch.corrupted, 1)[1]
+    one = learner(model, bf16=True, contrast=Contrast(1.0, "supcon", None, 0))
+    torch.testing.assert_close(one.step(batch, 0, 1e-3).contrastive, contrastive_loss(tokens, "supcon"), rtol=1e-6, atol=0)
 
 
 def test_parts_cover_every_row_once() -> None:

@@ -1,14 +1,17 @@
 """Conflicting options, shards, checkpoints and machines: one clear line for each."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from iptdata.errors import ModelError, ShardError, StorageError, StreamError, TrainError
+from iptdata.errors import ModelError, ShardError, StorageError, StreamError, TrainError, TrainFailed
 from iptdata.files.storage import Storage
 from iptdata.training.config import resolve
+from iptdata.training.loop import training_errors
+from iptdata.training.options import TrainOptions
 from iptdata.training.ranks import Ranks
 from iptdata.training.run import run_training
 from iptdata.training.setup import set_up_run
@@ -96,3 +99,19 @@ def test_ranks_with_other_shards_are_refused(options: Options) -> None:
 
     with pytest.raises(StreamError, match="data: '0123456789abcdef' in the state"):
         set_up_run(resolve(options), Other(), None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, ["checkpoint_activations", "accumulate", "contrastive_tokens", "batch_size"]),
+        ({"checkpoint_activations": True}, ["accumulate", "contrastive_tokens", "batch_size"]),
+        ({"contrastive": 0.0}, ["checkpoint_activations", "accumulate", "batch_size"]),
+        ({"checkpoint_activations": True, "contrastive": 0.0}, ["accumulate", "batch_size"]),
+    ],
+)
+def test_what_to_do_when_memory_is_full(changes: Options, wanted: list[str]) -> None:
+    """First what changes the training least; nothing that is done already."""
+    with pytest.raises(TrainFailed, match="CUDA out of memory") as found, training_errors(Ranks(), TrainOptions(**changes)):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    assert re.findall(r"`(\w+)(?:=\w+)?`", found.value.hint or "") == wanted

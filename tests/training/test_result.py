@@ -57,16 +57,28 @@ def test_a_result_covers_the_whole_run(tmp_path: Path, training_corpus: Path) ->
 def test_a_result_is_read_from_the_folder_of_a_killed_run(tmp_path: Path, training_corpus: Path) -> None:
     """Steps after the last checkpoint, and a truncated line, do not count; the length in epochs comes from the shards."""
     finished = train([training_corpus], str(tmp_path / "run"), tasks="rain", batch_size=28, epochs=2, device="cpu", **TINY)
-    record = metrics(tmp_path / "run")[-1] | {"step": 5}
+    record = metrics(tmp_path / "run")[-1] | {"step": 5, "peak_memory": 9_000}
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
         file.write(json.dumps(record) + '\n{"step": 6, "lo')
     found = run_result(str(tmp_path / "run"))
     assert (found.step, found.steps, found.patches, found.finished) == (4, 4, 112, True)
     assert found.seconds == finished.seconds
+    assert (found.peak_memory, finished.peak_memory) == (None, None)
     (tmp_path / "run" / "metrics.jsonl").unlink()
     assert (run_result(tmp_path / "run").seconds, run_result(tmp_path / "run").patches_per_second) == (0, 0)
     with pytest.raises(TrainError, match=r"other is not the folder of a training run: config\.yaml is missing"):
         run_result(tmp_path / "other")
+
+
+def test_the_peak_memory_of_a_run_is_that_of_its_largest_part(tmp_path: Path, training_corpus: Path) -> None:
+    """Each part of a resumed run counts from its start; damaged figures, and records of earlier releases, have none."""
+    train(training_corpus, tmp_path / "run", tasks="rain", batch_size=4, steps=6, device="cpu", **TINY)
+    lines = metrics(tmp_path / "run")
+    for line, peak in zip(lines, [3_000, 5_000, None, 4_000, "9", -1], strict=True):
+        line["peak_memory"] = peak
+    del lines[2]["peak_memory"]
+    (tmp_path / "run" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run_result(tmp_path / "run").peak_memory == 5_000
 
 
 def test_mistakes_in_arguments(tmp_path: Path) -> None:

@@ -73,7 +73,19 @@ def test_a_run_writes_metrics_events_config_and_checkpoint(tmp_path: Path, optio
     assert side_by_side(corrupted, restored, clean).shape == (4 * clean.shape[2], 3 * clean.shape[3], 3)
     (events,) = (tmp_path / "run").glob("events.out.tfevents.*")
     tags = [value.tag for event in read_events(events) for value in event.summary.value]
-    assert {"lr", "data_wait", "loss", f"l1/{watch.steps[0].task}", f"contrastive/{watch.steps[0].task}"} <= set(tags)
+    for line in lines:
+        assert line["tflops"] == pytest.approx(watch.run.flops[line["task"]] * line["patches_per_s"] / 1e12)
+        assert (line["share"], line["peak_memory"]) == (None, None)  # a CPU's rate changes, and its memory is not its own
+    assert not {"share", "peak_memory_gb"} & set(tags)
+    assert {
+        "lr",
+        "data_wait",
+        "loss",
+        "patches_per_s",
+        "tflops",
+        f"l1/{watch.steps[0].task}",
+        f"contrastive/{watch.steps[0].task}",
+    } <= set(tags)
     assert sum(tag.startswith("pairs/") for tag in tags) == 2
     saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert saved["tasks"] == list(TASKS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iptdata.cli.completion import complete_methods, complete_recipes
-from iptdata.cli.console import console, results
+from iptdata.cli.console import console, print_notes, results
 from iptdata.cli.json_output import JsonOption
 from iptdata.cli.options import Command, complete_paths, declared, given
 from iptdata.errors import printable
@@ -121,6 +121,7 @@ def _measure(
     from rich.progress import Progress  # noqa: PLC0415
 
     from iptdata.evaluation.measurements import plan_measurements, run_measurements  # noqa: PLC0415
+    from iptdata.restoration.restorer import Restorer  # noqa: PLC0415
 
     def on_skip(reason: str) -> None:
         console().print(f"skipped: {reason}", markup=False, soft_wrap=True)
@@ -128,6 +129,11 @@ def _measure(
     measurements = plan_measurements(checkpoint, benchmarks, pairs=pairs, on_skip=on_skip, **options)
     if checkpoint is not None and os.path.isdir(checkpoint):
         console().print(f"checkpoint: {printable(measurements[0].restorer.name)}", markup=False, soft_wrap=True)
+    networks = [item.restorer for item in measurements if isinstance(item.restorer, Restorer)][:1]  # one for all tasks
+    early = [note for network in networks for note in network.notes]
+    print_notes(early)
     with Progress(console=console(), transient=True) as progress:
         bar = progress.add_task("measuring", total=sum(len(item.benchmark.cases) for item in measurements))
-        return run_measurements(measurements, on_image=lambda _: progress.advance(bar))
+        scores = run_measurements(measurements, on_image=lambda _: progress.advance(bar))
+    print_notes(note for network in networks for note in network.notes if note not in early)
+    return scores

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iptdata.cli.completion import complete_recipes
-from iptdata.cli.console import console
+from iptdata.cli.console import console, print_notes
 from iptdata.cli.json_output import JsonOption, print_json
 from iptdata.cli.options import Command, complete_paths, declared, given
 from iptdata.errors import printable
@@ -62,7 +62,7 @@ def command(inputs: tuple[str, ...], checkpoint: str, task: str | None, out: str
     """
     restorer, restored = _restore(inputs, out, checkpoint, task, given(options))
     if as_json:
-        network = {"checkpoint": restorer.name, "task": restorer.task}
+        network = {"checkpoint": restorer.name, "task": restorer.task, "execution": restorer.execution}
         print_json(
             [
                 {"status": item.status, "path": item.path, "target": item.target, "problem": item.problem, "lost": item.lost}
@@ -86,15 +86,17 @@ def _restore(
     from iptdata.restoration.photos import restore  # noqa: PLC0415
 
     used: list[Restorer] = []
+    early: list[str] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
     with Progress(*columns, console=console(), transient=True, disable=not console().is_terminal) as progress:
         bar = progress.add_task("", total=None)
 
         def on_start(restorer: "Restorer") -> None:
             used.append(restorer)
-            if task is None or os.path.isdir(checkpoint):  # not what the user typed
-                found = f"checkpoint: {printable(restorer.name)}, task {printable(restorer.task)}"
-                console().print(found, markup=False, soft_wrap=True)
+            found = f"{restorer.task} by {restorer.name}: {restorer.execution}"
+            console().print(printable(found, _LINE), markup=False, soft_wrap=True)
+            early.extend(restorer.notes)
+            print_notes(early)
 
         def on_tiles(path: str, restored: int, total: int) -> None:
             if restored == 0:
@@ -109,4 +111,5 @@ def _restore(
                 console().print(f"! {printable(problem, _LINE)}", markup=False, soft_wrap=True)
 
         restored = restore(inputs, out, checkpoint, task, on_start=on_start, on_photo=on_photo, on_tiles=on_tiles, **options)
+    print_notes(note for note in used[0].notes if note not in early)
     return used[0], restored

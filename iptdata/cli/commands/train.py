@@ -18,6 +18,7 @@ from iptdata.options import option
 from iptdata.training.config import merged, read_config, read_settings
 from iptdata.training.lr_schedule import LR_DROP
 from iptdata.training.options import TrainOptions
+from iptdata.training.profile_option import ProfileOption
 
 FILES = "Inputs and outputs"
 _CONFIG_ONLY = ("network", "shuffle", "nonfinite", "validate_pairs", "picture_every")
@@ -52,6 +53,7 @@ def run_options(defaults: Mapping[str, Any]) -> Callable[[Callable[..., Any]], C
         click.argument("more_shards", nargs=-1, metavar="[PATH]...", shell_complete=complete_paths),
         declared(TrainOptions, only=("shards",)),
         declared(_RunArguments),
+        declared(ProfileOption),
         setting_option(FILES),
         declared(TrainOptions, without=_CONFIG_ONLY + _PER_COMMAND, defaults=defaults),
         declared(JsonOption),
@@ -118,7 +120,7 @@ def train_from_arguments(
     from iptdata.cli.views.training import TrainProgress  # noqa: PLC0415
     from iptdata.training.run import run_training  # noqa: PLC0415
 
-    out, resume, as_json = (arguments.pop(name) for name in ("out", "resume", "as_json"))
+    out, resume, profile, as_json = (arguments.pop(name) for name in ("out", "resume", "profile", "as_json"))
     config, settings = arguments.pop("config"), arguments.pop("settings")
     more = arguments.pop("more_shards")
     arguments["shards"] = (*(arguments["shards"] or ()), *more) or None
@@ -131,10 +133,11 @@ def train_from_arguments(
         result = run_training(
             layers,
             out,
-            TrainProgress(show_table=not as_json),
+            TrainProgress(show_table=not as_json, spelling=command.spelling),
             defaults=defaults,
             lr_drop=lr_drop,
             resume=resume,
+            profile=profile,
             stop_requested=lambda: bool(signals),
         )
     if as_json:

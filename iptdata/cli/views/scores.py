@@ -78,6 +78,7 @@ def write_csv(path: str, scores: Sequence[Score]) -> None:
 
 def _captions(scores: Sequence[Score], rows: Sequence[tuple[str, ...]]) -> list[str]:
     found = [*dict.fromkeys(score.protocol.caption for score in scores)]
+    found += dict.fromkeys(f"{score.restorer}: {score.execution}" for score in scores if score.execution is not None)
     if any(score.protocol.scale > 1 for score in scores):
         found.append(ENLARGED_NOTE)
     if any(cell.startswith(WORSE) for row in rows for cell in row[len(_NAMES) :]):
@@ -113,6 +114,7 @@ def _as_json(score: Score, beside: Sequence[str], spelling: Spelling) -> dict[st
     return {
         "benchmark": score.benchmark,
         "restorer": score.restorer,
+        "execution": score.execution,
         "protocol": dataclasses.asdict(score.protocol) | {"caption": score.protocol.caption},
         "partial": bool(score.problems),
         "mean": {name: score.mean(name) for name in _NUMBERS.values()}

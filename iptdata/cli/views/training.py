@@ -1,4 +1,4 @@
-"""Output of `iptdata train`: the setup, a live line, and a table at the end."""
+"""Output of `iptdata train`: the setup, live figures, and a table at the end."""
 
 import math
 import shlex
@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from iptdata.cli.console import console, results
-from iptdata.errors import printable
-from iptdata.training.events import Observer, RunInfo, StepRecord, ValidationRecord
-from iptdata.units import format_duration
+from iptdata.cli.views.profile import print_profile
+from iptdata.errors import Spelling, printable, python_spelling, spelled
+from iptdata.training.events import Observer, ProfileRecord, RunInfo, StepRecord, ValidationRecord
+from iptdata.units import format_bytes, format_duration, pluralize
 
 _LINE_EVERY_SECONDS, _LIVE_EVERY_SECONDS = 10.0, 0.2
 _PREDICT_AFTER_STEPS, _PREDICT_AFTER_SECONDS = 5, 30.0
@@ -27,19 +28,23 @@ _WORSE = "worse than its input"
 
 
 class TrainProgress(Observer):
-    """A banner, a live line on a terminal or else one every 10 seconds, and a table at the end.
+    """A banner, live figures on a terminal or else a line every 10 seconds, and a table at the end.
 
     Args:
         show_table: Print the table on standard output at the end.
+        spelling: How to write options in notes.
     """
 
-    def __init__(self, *, show_table: bool = True) -> None:
+    def __init__(self, *, show_table: bool = True, spelling: Spelling = python_spelling) -> None:
         self._show_table = show_table
+        self._spelling = spelling
         self._recent: deque[StepRecord] = deque(maxlen=_RECENT)
         self._losses: dict[str, _Losses] = defaultdict(_Losses)
         self._validation: ValidationRecord | None = None
         self._path: str | None = None
         self._skipped = 0
+        self._peak_memory: int | None = None
+        self._profiled = False
         self._predicted = False
         self._started_at = self._line_at = time.monotonic()
         self._live = Live(console=console(), auto_refresh=False, transient=True)
@@ -49,13 +54,15 @@ class TrainProgress(Observer):
         pairs = ", ".join(f"{task} {'unknown' if count is None else f'{count:,}'}" for task, count in run.pairs.items())
         epochs = "" if run.epochs is None else f" ({run.epochs:,.4g} epochs)"
         resumed = f", resumed at step {run.step:,}" if run.step else ""
-        rate = "" if run.peak is None else f", {run.peak / 1e12:,.3g} TFLOP/s in its largest layers"
+        rate = "" if run.peak is None else f", {_significant(run.peak / 1e12)} TFLOP/s in its largest layers"
         lines = [
             f"{run.model}: {run.parameters / 1e6:,.1f} M parameters; {run.setting}{rate}",
             f"pairs: {pairs}",
             f"{run.steps:,} steps of {run.batch_size:,} pairs{epochs}{resumed}; writing to {run.root}",
-            *run.notes,
+            *(spelled(note, self._spelling) for note in run.notes),
         ]
+        if run.profile is not None:
+            lines.append(f"{pluralize(run.profile, 'step')} will be profiled after a warm-up, and will be slower")
         for line in lines:
             console().print(line, markup=False, soft_wrap=True)
         self._bar = Progress(BarColumn(), MofNCompleteColumn(), TextColumn("left {task.fields[left]}"), console=console())
@@ -67,6 +74,7 @@ class TrainProgress(Observer):
         self._recent.append(step)
         self._losses[step.task].add(step.l1)
         self._skipped += step.skipped
+        self._peak_memory = step.peak_memory
         self._last = step.step
         done = step.step - self._run.step
         if done == 1:
@@ -83,13 +91,11 @@ class TrainProgress(Observer):
             self._bar.update(self._task, completed=step.step, left=format_duration(self._left(step)))
             if time.monotonic() - self._line_at > _LIVE_EVERY_SECONDS:
                 self._line_at = time.monotonic()
-                self._live.update(Group(self._bar, Text(self._figures(step))), refresh=True)
+                self._live.update(Group(self._bar, Text(self._losses_now(step)), Text(self._speed())), refresh=True)
         elif time.monotonic() - self._line_at > _LINE_EVERY_SECONDS or step.step == self._run.steps:
             self._line_at = time.monotonic()
-            left = format_duration(self._left(step))
-            console().print(
-                f"{step.step:,}/{self._run.steps:,}  {self._figures(step)}  left {left}", markup=False, soft_wrap=True
-            )
+            figures = f"{self._losses_now(step)}  {self._speed()}  left {format_duration(self._left(step))}"
+            console().print(f"{step.step:,}/{self._run.steps:,}  {figures}", markup=False, soft_wrap=True)
 
     def on_validation(self, validation: ValidationRecord) -> None:
         self._validation = validation
@@ -99,6 +105,10 @@ class TrainProgress(Observer):
             lines.append(f"! {', '.join(validation.worse)}: the network's output is {_WORSE}")
         for line in lines:
             console().print(line, markup=False, soft_wrap=True)
+
+    def on_profile(self, profile: ProfileRecord) -> None:
+        self._profiled = True
+        print_profile(profile)
 
     def on_save(self, step: int, path: str) -> None:
         self._path = path
@@ -113,6 +123,10 @@ class TrainProgress(Observer):
             console().print(
                 f"{self._skipped:,} steps were skipped because their loss or gradient was infinite or NaN", soft_wrap=True
             )
+        if self._peak_memory is not None:
+            console().print(f"Peak memory of a GPU: {format_bytes(self._peak_memory)}", soft_wrap=True)
+        if self._run.profile is not None and not self._profiled:
+            console().print("No profile was written: the run ended before its steps were recorded", soft_wrap=True)
         if self._path is not None:
             console().print(f"Last checkpoint: {self._path}", markup=False, soft_wrap=True)
         more = " --steps N" if self._last == self._run.steps else ""
@@ -139,21 +153,27 @@ class TrainProgress(Observer):
             table.add_row(*row)
         return table
 
-    def _figures(self, step: StepRecord) -> str:
+    def _losses_now(self, step: StepRecord) -> str:
+        """Task, losses averaged over recent steps, and learning rate."""
         recent = self._recent
-        parts = [f"{step.task:<8}", f"L1 {_mean([one.l1 for one in recent if one.task == step.task]):.2f}"]
+        parts = [f"{printable(step.task):<8}", f"L1 {_mean([one.l1 for one in recent if one.task == step.task]):.2f}"]
         if step.contrastive:
             parts.append(f"contrastive {_mean([one.contrastive for one in recent]):.3f}")
-        operations = sum(self._run.flops[one.task] for one in recent) / len(recent) * self._rate()
-        wait = sum(one.data_wait / one.patches_per_s for one in recent) / sum(1 / one.patches_per_s for one in recent)
-        parts += [
-            f"{self._rate():,.1f} patches/s",
-            f"{operations / 1e12:,.3g} TFLOP/s" + ("" if self._run.peak is None else f" ({operations / self._run.peak:.0%})"),
-            f"wait {wait:.1%}",
-            f"lr {step.lr:g}",
-        ]
+        parts.append(f"lr {step.lr:.4g}")
         if self._skipped:
             parts.append(f"{self._skipped:,} skipped")
+        return "  ".join(parts)
+
+    def _speed(self) -> str:
+        """Rates of recent steps, and memory; on 80 columns it fits on one line."""
+        recent = self._recent
+        wait = sum(one.data_wait / one.patches_per_s for one in recent) / sum(1 / one.patches_per_s for one in recent)
+        operations = f"{_significant(statistics.median(one.tflops for one in recent))} TFLOP/s"
+        if shares := [one.share for one in recent if one.share is not None]:
+            operations += f" ({statistics.median(shares):.0%})"
+        parts = [f"{self._rate():,.1f} patches/s", operations, f"wait {wait:.1%}"]
+        if self._peak_memory is not None:
+            parts.append(f"peak {format_bytes(self._peak_memory)}")
         return "  ".join(parts)
 
     def _warm(self) -> bool:
@@ -201,6 +221,11 @@ class _Losses:
         """The first and the last tenth of the losses, at most 100 each."""
         some = min(max(1, self.count // 10), _ENDS)
         return self._first[:some], list(self._last)[-some:]
+
+
+def _significant(value: float) -> str:
+    """A figure with three digits, or all of its whole part: `0.00123`, `12.3`, `2,534`."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _mean(values: Sequence[float]) -> float:

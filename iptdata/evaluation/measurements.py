@@ -13,7 +13,7 @@ from iptdata.files import Path, Paths, path_list
 from iptdata.options import from_arguments, options_of
 from iptdata.recipe import Recipe, load, shipped
 from iptdata.restoration.baselines import Bicubic, Identity, ImageRestorer
-from iptdata.restoration.options import RestorerOptions
+from iptdata.restoration.options import RestorerOptions, default_overlap
 from iptdata.restoration.restorer import Restorer
 
 
@@ -103,7 +103,7 @@ def plan_measurements(
     if checkpoint is not None:
         network = Restorer(checkpoint, chosen.head, **{name: getattr(chosen, name) for name in options_of(RestorerOptions)})
         if chosen.overlap is None:
-            network.overlap = min(OVERLAP, network.tile_size // 2)
+            network.overlap = default_overlap(OVERLAP, network.tile_size)
     scales = {} if network is None else network.scales
     tasks = chosen.tasks or tuple(scales)
     if not tasks:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from iptdata.options import option
-from iptdata.restoration.options import RestorerOptions
+from iptdata.restoration.options import RestorerOptions, overlap_option
 
 OVERLAP = 24  # pixels
 
@@ -17,15 +17,7 @@ class EvaluateOptions(RestorerOptions):
         EvaluateError: When a value is not allowed.
     """
 
-    overlap: int | None = option(
-        None,
-        help="Minimum number of pixels that neighbouring tiles share.",
-        min=0,
-        unit="pixels",
-        metavar="PIXELS",
-        group="Network",
-        default_help=f"{OVERLAP}, at most half a tile",
-    )
+    overlap: int | None = overlap_option(OVERLAP)
     baseline: Literal["bicubic", "identity"] | None = option(
         None,
         help="Measure a baseline instead of a checkpoint.",

@@ -1,14 +1,16 @@
 """How fast half precision is on a device: CPUs without instructions for it take many times as long as in float32."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from iptdata.model.timing import shortest
+
+MUCH_SLOWER = 1.5  # times as long as float32, from which on a user should know
 _ROWS, _WIDTH = 256, 576  # tokens of a patch, and numbers of a token, of ipt-base
-_SECONDS, _CALLS = 0.02, 2
+_SECONDS = 0.02
 _MEASURING = threading.Lock()
 
 
@@ -44,17 +46,9 @@ def _one_core() -> Iterator[None]:
 def _shortest(device: torch.device, dtype: torch.dtype) -> float:
     """Seconds of the fastest of a few products, after a warm-up."""
     rows, weights = (torch.ones(shape, device=device, dtype=dtype) for shape in ((_ROWS, _WIDTH), (_WIDTH, _WIDTH)))
-    times: list[float] = []
     _product(rows, weights)
-    end = time.perf_counter() + _SECONDS
-    while len(times) < _CALLS or time.perf_counter() < end:
-        start = time.perf_counter()
-        _product(rows, weights)
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return shortest(lambda: _product(rows, weights), device, _SECONDS)
 
 
 def _product(rows: torch.Tensor, weights: torch.Tensor) -> None:
     torch.mm(rows, weights.T)
-    if rows.is_cuda:
-        torch.cuda.synchronize(rows.device)

@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from iptdata.model.compiled import compile_error, compile_in_place
-from iptdata.model.half_precision import slowdown
+from iptdata.model.half_precision import MUCH_SLOWER, slowdown
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_SLOW = 1.5  # times as long as fp32
 _SETTINGS = threading.RLock()  # those of PyTorch belong to the process, and threads that restore them in turns mix them up
 
 
@@ -41,7 +40,7 @@ class TileNetwork:
         self._batch_size = batch_size
         if self.precision in _DTYPES and device.type == "cpu":
             times = slowdown(device, _DTYPES[self.precision])
-            if times > _SLOW:
+            if times > MUCH_SLOWER:
                 self._note(f"{self.precision} takes {times:.3g} times as long as fp32 on this CPU, for a product of matrices")
 
     def compile(self) -> None:

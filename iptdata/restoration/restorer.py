@@ -13,7 +13,7 @@ from iptdata.model.checkpoint import load_checkpoint
 from iptdata.options import from_arguments
 from iptdata.restoration.execution import Execution
 from iptdata.restoration.network import TileNetwork
-from iptdata.restoration.options import OVERLAP, RestorerOptions
+from iptdata.restoration.options import OVERLAP, RestorerOptions, default_overlap
 from iptdata.restoration.tiles import count_tiles, restore_by_tiles
 
 _LARGE_TILE = 192  # of networks that take any size
@@ -46,7 +46,7 @@ class Restorer:
         self._self_ensemble = chosen.self_ensemble
         self.name: str = loaded.path or os.fspath(checkpoint)
         self.tile_size: int = getattr(loaded.config, "patch_size", _LARGE_TILE)
-        self.overlap: int = min(OVERLAP, self.tile_size // 2) if chosen.overlap is None else chosen.overlap
+        self.overlap: int = default_overlap(OVERLAP, self.tile_size) if chosen.overlap is None else chosen.overlap
         if self.overlap >= self.tile_size:
             raise EvaluateError(
                 f"found {self.overlap}, expected 0 to {self.tile_size - 1}, less than the tile size {self.tile_size}",

@@ -2,9 +2,7 @@
 
 import torch
 
-from iptdata.model.half_precision import slowdown
-
-_MUCH_SLOWER = 1.5
+from iptdata.model.half_precision import MUCH_SLOWER, slowdown
 
 
 def uses_bf16(requested: str, device: torch.device) -> tuple[bool, list[str]]:
@@ -24,7 +22,7 @@ def uses_bf16(requested: str, device: torch.device) -> tuple[bool, list[str]]:
         emulated = "this GPU has no instructions for bf16: the network runs in fp32"
         return False, [emulated] if device.type == "cuda" else []
     factor = slowdown(device, torch.bfloat16)
-    if factor <= _MUCH_SLOWER:
+    if factor <= MUCH_SLOWER:
         return True, []
     where = "GPU" if device.type == "cuda" else "CPU"
     return True, [f"bf16 is slow on this {where}: a product takes {factor:.1f} times as long as in fp32; use `precision=fp32`"]

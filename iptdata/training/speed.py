@@ -1,6 +1,5 @@
 """Operations of a network, and rate and memory of a device, so that a run can show how much of them it uses."""
 
-import time
 from collections.abc import Callable
 
 import torch
@@ -11,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from iptdata.model.ipt import IPTConfig, unfold
 from iptdata.model.presets import Config, make_model
+from iptdata.model.timing import shortest
 from iptdata.model.transfer import freeze_body
 
 _SECONDS = 0.3
@@ -99,15 +99,7 @@ def layer_rate(config: Config, patch_size: int, rows: int, device: torch.device,
 
 def _shortest(call: Callable[[], torch.Tensor], device: torch.device) -> float:
     """Seconds of the fastest of at least two calls, within a share of the time for all measurements."""
-    times: list[float] = []
-    end = time.perf_counter() + _SECONDS / 3
-    while len(times) < 2 or time.perf_counter() < end:
-        start = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return shortest(call, device, _SECONDS / 3)
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,15 +20,7 @@ from iptdata.model.transfer import freeze_body
 IPT_CONFIG = IPTConfig(tasks=("rain", "sr2"), scales=(1, 2), n_feats=4, patch_size=12, num_heads=2, num_layers=2)
 EDSR_CONFIG = EDSRConfig(tasks=("rain", "sr2"), scales=(1, 2), n_feats=4, n_blocks=2)
 VARIANTS: list[dict[str, Any]] = [{}, {"no_norm": True}, {"pos_every": True}, {"no_pos": True}, {"no_mlp": True}]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads take longer to start than these small products."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(name: str = "ipt", **changes: Any) -> IPT | EDSR:

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,15 +16,7 @@ SIDE, HEADS, LAYERS, EPS = 2, 4, 2, 1e-5
 SIZES: dict[str, Any] = {"n_feats": 4, "patch_size": 6, "patch_dim": SIDE, "num_heads": HEADS, "num_layers": LAYERS}
 CONFIG = IPTConfig(tasks=("sr4", "rain"), scales=(4, 1), **SIZES)
 FIELDS = ("no_norm", "no_mlp", "pos_every", "no_pos")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads take longer to start than these small products."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def affine(w: Weights, name: str, x: torch.Tensor) -> torch.Tensor:

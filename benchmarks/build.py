@@ -34,7 +34,7 @@ from iptdata.builder.unit import UnitReport, layout_of
 from iptdata.files.storage import Storage
 from iptdata.parallel import RayPool
 from iptdata.recipe import load_recipes
-from iptdata.source import open_source
+from iptdata.source import SourceImage, open_source
 
 BUILDS = {"noise30": ["noise30"], "rain": ["rain"], "suite ipt": ["ipt"]}
 TARGETS = {"noise30": 0.75, "rain": 0.60, "suite ipt": 0.45}
@@ -55,13 +55,18 @@ def linked_source(source: Path, count: int, folder: Path) -> Path:
 class Bench:
     """The measured ways to build, and their times."""
 
-    def __init__(self, plan: BuildPlan, scratch: Path, workers: int) -> None:
+    def __init__(self, plan: BuildPlan, root: Path, scratch: Path, workers: int) -> None:
         self.plan = plan
+        self.root = str(root)
         self.scratch = scratch
         self.workers = workers
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.stages: dict[str, dict[str, float]] = {}
         self.bytes_per_pair: dict[str, float] = {}
+
+    def path_of(self, image: SourceImage) -> str:
+        """Path of the file of an image of the folder."""
+        return f"{self.root}/{image.container}"
 
     def measure(self, name: str, work: Callable[[Path], Any]) -> None:
         """Time one run in an empty folder; its files are removed and synced before the next run."""
@@ -89,7 +94,7 @@ class Bench:
         layouts = [layout_of(recipe) for recipe in load_recipes(BUILDS[name])]
         units = []
         for unit in self.plan.units():
-            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.rows)]
+            images = [self.path_of(image) for image in self.plan.images_of(unit)]
             pairs = len(images) * self.plan.options.patches_per_image
             shards = [(f"{folder}/{unit.index}-{i}.tar", layout.shard_bytes(pairs)) for i, layout in enumerate(layouts)]
             units.append(Unit(images, shards))
@@ -98,7 +103,7 @@ class Bench:
     def tar_writer(self, kind: str, pool: Any, folder: Path) -> None:
         jobs = []
         for unit in self.plan.units():
-            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.rows)]
+            images = [self.path_of(image) for image in self.plan.images_of(unit)]
             jobs.append((unit.index, images, f"{folder}/{unit.index}.tar", kind))
         pairs = sum(pool.imap_unordered(tar_writer_unit, jobs))
         size = sum(path.stat().st_size for path in folder.iterdir())
@@ -142,7 +147,7 @@ def measure_ray_data(bench: Bench, rounds: int) -> None:
         return
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     for _ in range(rounds):
-        bench.measure("Ray Data", lambda folder: ray_data(bench.plan.source.storage.root, str(folder), bench.workers))
+        bench.measure("Ray Data", lambda folder: ray_data(bench.root, str(folder), bench.workers))
 
 
 def warm_up(_: int) -> None:
@@ -190,7 +195,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         source = linked_source(options.source, options.images, Path(name) / "source")
         plan = plan_build(open_source(str(source)), BuildOptions(images_per_shard=options.images_per_shard))
-        bench = Bench(plan, Path(name), options.workers)
+        bench = Bench(plan, source, Path(name), options.workers)
         start_up = measure_all(bench, options.rounds, not options.no_peers)
     report(bench, start_up)
 

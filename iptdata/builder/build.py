@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from iptdata.builder.driver import Survey, UnitMap, build_missing, survey_corpus
+from iptdata.builder.driver import JobMap, Survey, build_missing, survey_corpus
 from iptdata.builder.estimate import BuildEstimate, check_space, estimate_build
+from iptdata.builder.image_table import CACHE
 from iptdata.builder.options import BuildOptions
-from iptdata.builder.plan import plan_build
+from iptdata.builder.plan import BuildPlan, plan_build
 from iptdata.builder.rejects import RejectBudget
 from iptdata.builder.unit import UnitReport
 from iptdata.files.storage import Storage
@@ -18,7 +19,7 @@ from iptdata.options import from_arguments
 from iptdata.parallel import RayPool, serial_map
 from iptdata.recipe import Recipe, RecipeNames, load_recipes
 from iptdata.shards.corpus import SplitTotals
-from iptdata.source import open_source
+from iptdata.source import IndexCache, IndexProgress, open_source
 from iptdata.values import expanded
 
 _FEW_IMAGES = 32
@@ -47,6 +48,9 @@ class BuildResult:
 
 class BuildObserver:
     """Callbacks of a build; these do nothing."""
+
+    def on_indexed(self, progress: IndexProgress) -> None:
+        """Called while the containers of the source are indexed, if they were not before."""
 
     def on_survey(self, survey: Survey) -> None:
         """Called after the plan was compared with the corpus, before anything is written."""
@@ -92,22 +96,22 @@ def build(
         BuildFailed: When too many images were dropped, or workers were lost.
     """
     chosen: BuildOptions = from_arguments(BuildOptions, options)
-    plan = plan_build(open_source(expanded(source)), chosen)
-    loaded = _load(recipes, chosen.patch_size)
     watcher = observer or BuildObserver()
-    counter = _Counter(watcher)
     storage = Storage(expanded(out))
+    plan = _plan(source, storage, chosen, watcher, writable=True)
+    loaded = _load(recipes, chosen.patch_size)
+    counter = _Counter(watcher)
     storage.make_folder()
     with storage.locked():
         survey = survey_corpus(plan, loaded, storage, overwrite=chosen.overwrite)
         watcher.on_survey(survey)
         if not chosen.force:
             check_space(survey)
-        with _unit_map(survey, chosen) as unit_map:
+        with _job_map(survey, chosen) as job_map:
             watcher.on_start()
             start = time.monotonic()
             try:
-                totals = build_missing(survey, unit_map, RejectBudget(limit=chosen.max_rejects), counter.add)
+                totals = build_missing(survey, job_map, RejectBudget(limit=chosen.max_rejects), counter.add)
             finally:
                 seconds = time.monotonic() - start
                 watcher.on_end()
@@ -135,10 +139,20 @@ def estimate(
         IptDataError: As `build` does before it starts.
     """
     chosen: BuildOptions = from_arguments(BuildOptions, options)
-    plan = plan_build(open_source(expanded(source)), chosen)
-    survey = survey_corpus(plan, _load(recipes, chosen.patch_size), Storage(expanded(out)), overwrite=chosen.overwrite)
-    (observer or BuildObserver()).on_survey(survey)
+    watcher = observer or BuildObserver()
+    storage = Storage(expanded(out))
+    plan = _plan(source, storage, chosen, watcher, writable=False)
+    survey = survey_corpus(plan, _load(recipes, chosen.patch_size), storage, overwrite=chosen.overwrite)
+    watcher.on_survey(survey)
     return estimate_build(survey, chosen.worker_count)
+
+
+def _plan(
+    source: str | os.PathLike[str], out: Storage, options: BuildOptions, observer: BuildObserver, *, writable: bool
+) -> BuildPlan:
+    """List the source, with an index of its containers beside the corpus, and plan."""
+    cache = IndexCache(Storage(out.path(CACHE)), writable)
+    return plan_build(open_source(expanded(source), options), options, cache, observer.on_indexed)
 
 
 def _load(recipes: RecipeNames, patch_size: int | None) -> list[Recipe]:
@@ -148,7 +162,7 @@ def _load(recipes: RecipeNames, patch_size: int | None) -> list[Recipe]:
 
 
 @contextmanager
-def _unit_map(survey: Survey, options: BuildOptions) -> Iterator[UnitMap]:
+def _job_map(survey: Survey, options: BuildOptions) -> Iterator[JobMap]:
     """Choose where units are built: in this process, or on Ray with no more local workers than there are units.
 
     Unless `workers` is given, a single unit or a few images are built in this process too, since Ray takes seconds to start.

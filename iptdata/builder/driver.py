@@ -1,12 +1,16 @@
 """Find the missing shards of a corpus and build them unit by unit; this is also how an interrupted build is resumed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
+from iptdata.builder.image_table import CACHE, ImageTable
+from iptdata.builder.job import BuildJob, UnitRange, build_job
 from iptdata.builder.plan import BuildPlan, Unit
 from iptdata.builder.rejects import RejectBudget
-from iptdata.builder.unit import ShardSpec, UnitJob, UnitReport, build_unit, layout_of
+from iptdata.builder.unit import ShardSpec, UnitReport, layout_of
 from iptdata.errors import BuildFailed, ConflictError, printable, shown
 from iptdata.files.storage import Storage
 from iptdata.image.decode import decoder_versions
@@ -19,7 +23,7 @@ _NOT_CONTENT = ("recipe.description", "source.description", "source.option")
 _MANIFEST_BYTES_PER_PAIR = 150
 _MAX_CHANGES = 8
 
-UnitMap = Callable[[Callable[[UnitJob], UnitReport], Iterable[UnitJob]], Iterator[UnitReport]]
+JobMap = Callable[[Callable[[BuildJob], list[UnitReport]], Iterable[BuildJob]], Iterator[list[UnitReport]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +49,7 @@ class Survey:
     @property
     def images(self) -> int:
         """Images still to read."""
-        return sum(len(unit.rows) for unit, _ in self.missing)
+        return sum(unit.images for unit, _ in self.missing)
 
     def shards(self, recipe: Recipe) -> int:
         """Shards of a recipe still to write."""
@@ -63,7 +67,7 @@ class Survey:
 
     def _images_per_unit(self, recipe: Recipe) -> list[int]:
         """Images of each unit that lacks a recipe."""
-        return [len(unit.rows) for unit, lacking in self.missing if recipe in lacking]
+        return [unit.images for unit, lacking in self.missing if recipe in lacking]
 
 
 def identity_of(plan: BuildPlan, recipe: Recipe) -> dict[str, Any]:
@@ -102,13 +106,13 @@ def survey_corpus(plan: BuildPlan, recipes: Sequence[Recipe], out: Storage, *, o
 
 
 def build_missing(
-    survey: Survey, unit_map: UnitMap, budget: RejectBudget, on_report: Callable[[UnitReport], None]
+    survey: Survey, job_map: JobMap, budget: RejectBudget, on_report: Callable[[UnitReport], None]
 ) -> list[SplitTotals]:
     """Build the missing shards, then write the files that are derived from the manifests.
 
     Args:
         survey: What is missing.
-        unit_map: Maps `build_unit` over jobs, in this process or on Ray.
+        job_map: Maps `build_job` over jobs, in this process or on Ray.
         budget: How many images may be dropped.
         on_report: Called after each unit.
 
@@ -129,8 +133,8 @@ def build_missing(
     for stem in survey.stale:
         out.remove(f"{stem}.parquet")
         out.remove(f"{stem}.tar")
-    problems = _build_units(survey, unit_map, budget, on_report)
-    for folder in ("", *folders):
+    problems = _build_units(survey, job_map, budget, on_report)
+    for folder in ("", CACHE, *folders):
         out.remove_partial(folder)
     tasks = {recipe.task for recipe in survey.recipes}
     totals = [total for total in finish_corpus(out) if total.task in tasks and total.split in plan.splits]
@@ -147,41 +151,53 @@ def build_missing(
     return totals
 
 
-def _build_units(survey: Survey, unit_map: UnitMap, budget: RejectBudget, on_report: Callable[[UnitReport], None]) -> list[str]:
+def _build_units(survey: Survey, job_map: JobMap, budget: RejectBudget, on_report: Callable[[UnitReport], None]) -> list[str]:
     """Build the missing units; returns the problems of those that could not be built."""
     problems = []
-    for report in unit_map(build_unit, _jobs(survey)):
-        on_report(report)
-        if report.problem:
-            problems.append(report.problem)
-        for _, info in report.shards:
-            budget.add(info)
-        try:
-            budget.check()
-        except BuildFailed:
-            finish_corpus(survey.out)
-            raise
+    with _written_images(survey) as images:
+        for reports in job_map(build_job, _jobs(survey, images)):
+            for report in reports:
+                on_report(report)
+                if report.problem:
+                    problems.append(report.problem)
+                for _, info in report.shards:
+                    budget.add(info)
+            try:
+                budget.check()
+            except BuildFailed:
+                finish_corpus(survey.out)
+                raise
     return problems
 
 
-def _jobs(survey: Survey) -> Iterator[UnitJob]:
+@contextmanager
+def _written_images(survey: Survey) -> Iterator[ImageTable]:
+    """The table of the images of the missing units, which exists during the block."""
+    images = ImageTable(survey.out)
+    try:
+        if survey.missing:
+            images.write(survey.plan.listing, (survey.plan.rows_of(unit) for unit, _ in survey.missing))
+        yield images
+    finally:
+        images.remove()
+
+
+def _jobs(survey: Survey, images: ImageTable) -> Iterator[BuildJob]:
+    """One job for the missing units of each window; `images` has their images in this order."""
     plan = survey.plan
     identities = {recipe.task: identity_of(plan, recipe) for recipe in survey.recipes}
-    for unit, lacking in survey.missing:
-        yield UnitJob(
-            unit_index=unit.index,
-            images=plan.listing.images(unit.rows),
-            rejects=unit.rejects,
-            shards=[
+    start = 0
+    for _, members in groupby(survey.missing, key=lambda entry: entry[0].window):
+        units = []
+        for unit, lacking in members:
+            shards = [
                 ShardSpec(recipe=recipe, stem=unit.stem(recipe.task), identity=identities[recipe.task]) for recipe in lacking
-            ],
-            source=plan.source,
-            out=survey.out,
-            seed=plan.options.seed,
-            patches_per_image=plan.options.patches_per_image,
-            max_pixels=plan.options.max_pixels,
-            keep_damaged=plan.options.keep_damaged,
-        )
+            ]
+            units.append(
+                UnitRange(index=unit.index, start=start, stop=start + unit.images, rejects=unit.rejects, shards=shards)
+            )
+            start += unit.images
+        yield BuildJob(units=units, images=images, source=plan.source, out=survey.out, options=plan.options)
 
 
 def _finished_stems(

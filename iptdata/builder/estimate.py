@@ -107,10 +107,10 @@ def _estimate_seconds(survey: Survey, workers: int) -> float | None:
         return 0.0
     options = plan.options
     first_unit, recipes = survey.missing[0]
-    for image in plan.listing.images(first_unit.rows[:_PROBED_IMAGES]):
+    for image in plan.images_of(first_unit, _PROBED_IMAGES):
         try:
             with watch("probe"):
-                data = read_image(plan.source, image, options.max_pixels)
+                data = read_image(plan.source.read, image, options.max_pixels)
                 pixels = decode(data, max_pixels=options.max_pixels, keep_damaged=options.keep_damaged).pixels
                 for recipe in recipes:
                     with suppress(TooSmall):

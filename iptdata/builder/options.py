@@ -8,6 +8,7 @@ from iptdata.builder.rejects import RejectLimit
 from iptdata.errors import IptDataError
 from iptdata.options import option, validate
 from iptdata.parallel import cpus
+from iptdata.source import SourceOptions
 
 HELD_OUT = "val"
 _IMAGES, _PAIRS, _UNUSABLE = "Images", "Pairs", "Unusable images"
@@ -78,7 +79,7 @@ class PlanOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildOptions(PlanOptions):
+class BuildOptions(PlanOptions, SourceOptions):
     """All options of `iptdata.build` and `iptdata build`.
 
     Attributes:

@@ -1,5 +1,6 @@
 """Plan a build: divide a source into units, each a slice of its shuffled images. Recipes do not affect the plan."""
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +10,11 @@ import numpy as np
 
 from iptdata import rng
 from iptdata.builder.options import HELD_OUT, PlanOptions
+from iptdata.builder.windows import read_order
 from iptdata.files.walk import WalkReject
-from iptdata.source import Listing, Source
+from iptdata.source import IndexCache, Listing, OnIndexed, Source, SourceImage
+
+_HASHED_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +24,23 @@ class Unit:
     Attributes:
         split: Name of the split.
         index: Position in the split, from 0.
-        rows: Rows of the listing, int64 (N,).
+        start: First image in the plan's order.
+        stop: End of its images in the plan's order.
+        window: Number of the window; units of one window are adjacent and read the same blocks of the source.
         rejects: Entries of the source without a row that this unit lists among its rejects.
     """
 
     split: str
     index: int
-    rows: np.ndarray
+    start: int
+    stop: int
+    window: int
     rejects: tuple[WalkReject, ...] = ()
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return self.stop - self.start
 
     def stem(self, task: str) -> str:
         """Path of a recipe's shard of this unit in the corpus, without extension."""
@@ -42,29 +55,46 @@ class BuildPlan:
         source: Where the images are read from.
         listing: All images of the source.
         options: Options that the plan depends on.
-        splits: Rows of the listing for each split, in order.
+        order: Rows of the listing in the order of the plan, unit after unit, int64.
+        cuts: Units without their rejects, in order.
         fingerprint: Hash of the whole source.
     """
 
     source: Source
     listing: Listing
     options: PlanOptions
-    splits: dict[str, np.ndarray]
+    order: np.ndarray
+    cuts: tuple[Unit, ...]
     fingerprint: str
 
     @property
     def images(self) -> int:
         """Number of images that are used."""
-        return sum(len(rows) for rows in self.splits.values())
+        return len(self.order)
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Number of images of each split; the split of the images that are not held out comes first."""
+        names = [self.options.split, HELD_OUT] if self.options.holdout else [self.options.split]
+        counts = dict.fromkeys(names, 0)
+        for unit in self.cuts:
+            counts[unit.split] += unit.images
+        return counts
 
     def units(self) -> Iterator[Unit]:
-        """Units of each split, in order."""
-        size = self.options.images_per_shard
+        """All units, in order; units of one window are adjacent."""
         rejects = self._rejects_by_unit()
-        for split, rows in self.splits.items():
-            for index in range(-(-len(rows) // size)):
-                part = rows[index * size : (index + 1) * size]
-                yield Unit(split=split, index=index, rows=part, rejects=tuple(rejects[split, index]))
+        for unit in self.cuts:
+            found = rejects.get((unit.split, unit.index))
+            yield dataclasses.replace(unit, rejects=tuple(found)) if found else unit
+
+    def rows_of(self, unit: Unit) -> np.ndarray:
+        """Rows of the listing of a unit's images, int64."""
+        return self.order[unit.start : unit.stop]
+
+    def images_of(self, unit: Unit, limit: int | None = None) -> list[SourceImage]:
+        """The images of a unit, or the first of them."""
+        return self.listing.images(self.rows_of(unit)[:limit])
 
     def _rejects_by_unit(self) -> dict[tuple[str, int], list[WalkReject]]:
         """Spread the rejects of the listing over the units of the first split with images, by the hash of their paths.
@@ -72,12 +102,14 @@ class BuildPlan:
         So they take part in a limit as images do, and another reject more or less moves none of the others.
         """
         found: dict[tuple[str, int], list[WalkReject]] = defaultdict(list)
-        split, rows = next((split, rows) for split, rows in self.splits.items() if len(rows))
+        split, images = next((split, images) for split, images in self.splits.items() if images)
+        units = [unit for unit in self.cuts if unit.split == split]
+        ends = np.cumsum([unit.images for unit in units])
         for reject in self.listing.rejects:
             position = rng.hash64("reject", reject.path) * len(self.listing) >> 64
             if position < self.images:
-                row = position * len(rows) // self.images
-                found[split, row // self.options.images_per_shard].append(reject)
+                index = int(np.searchsorted(ends, position * images // self.images, side="right"))
+                found[split, units[index].index].append(reject)
         return found
 
     def source_identity(self) -> dict[str, Any]:
@@ -91,19 +123,59 @@ class BuildPlan:
         }
 
 
-def plan_build(source: Source, options: PlanOptions) -> BuildPlan:
+def plan_build(
+    source: Source, options: PlanOptions, cache: IndexCache | None = None, on_indexed: OnIndexed | None = None
+) -> BuildPlan:
     """List the source, shuffle it by the seed, and divide it into splits.
+
+    Args:
+        source: The source.
+        options: Options that the plan depends on.
+        cache: See `Source.list`.
+        on_indexed: See `Source.list`.
 
     Raises:
         SourceError: When the source is missing or empty.
     """
-    listing = source.list()
-    words = rng.raw_words(rng.digest("plan", options.seed), len(listing))
-    order = np.argsort(words, kind="stable")[: options.limit]
-    splits = {options.split: order}
-    if options.holdout:
-        keys = listing.keys
-        bound = int(options.holdout * 2**64)
-        held_out = np.array([rng.hash64("holdout", keys[i]) < bound for i in order])
-        splits = {options.split: order[~held_out], HELD_OUT: order[held_out]}
-    return BuildPlan(source=source, listing=listing, options=options, splits=splits, fingerprint=listing.fingerprint())
+    listing = source.list(cache, on_indexed)
+    order, cuts = _cut(listing, options)
+    return BuildPlan(source=source, listing=listing, options=options, order=order, cuts=cuts, fingerprint=listing.fingerprint())
+
+
+def _cut(listing: Listing, options: PlanOptions) -> tuple[np.ndarray, tuple[Unit, ...]]:
+    """The order of the images, and the units."""
+    parts: list[np.ndarray] = []
+    units: list[Unit] = []
+    position = 0
+    indices = {options.split: 0, HELD_OUT: 0}
+    shared = listing.blocks is not None and len(listing.blocks.sizes) < len(listing)
+    for number, rows in enumerate(read_order(listing, options.seed, options.limit, options.images_per_shard)):
+        for split, chosen in _by_split(listing, rows, options).items():
+            parts.append(chosen)
+            for size in _unit_sizes(len(chosen), options.images_per_shard, equal=shared):
+                window = number if shared else len(units)
+                index = indices[split]
+                units.append(Unit(split=split, index=index, start=position, stop=position + size, window=window))
+                indices[split] += 1
+                position += size
+    return np.concatenate(parts), tuple(units)
+
+
+def _unit_sizes(images: int, limit: int, *, equal: bool) -> Iterator[int]:
+    """Images of each unit: `limit` and a rest, or about as many in each."""
+    count = -(-images // limit)
+    for index in range(count):
+        yield (index + 1) * images // count - index * images // count if equal else min(limit, images - index * limit)
+
+
+def _by_split(listing: Listing, rows: np.ndarray, options: PlanOptions) -> dict[str, np.ndarray]:
+    """Divide rows by the hashes of their keys, in the same order."""
+    if not options.holdout:
+        return {options.split: rows}
+    bound = int(options.holdout * 2**64)
+    held_out = np.empty(len(rows), bool)
+    keys = listing.table.column("key")
+    for start in range(0, len(rows), _HASHED_ROWS):
+        part = rows[start : start + _HASHED_ROWS]
+        held_out[start : start + len(part)] = [rng.hash64("holdout", key) < bound for key in keys.take(part).to_pylist()]
+    return {options.split: rows[~held_out], HELD_OUT: rows[held_out]}

@@ -24,7 +24,7 @@ from iptdata.shards.layout import Layout
 from iptdata.shards.manifest import Reject, ShardInfo, write_manifest
 from iptdata.shards.record import SCHEMA_VERSION, RecordFormat
 from iptdata.shards.writer import SampleBlock, ShardWriter, writing_shard
-from iptdata.source import Source, SourceImage
+from iptdata.source import ReadImage, SourceImage
 
 CHUNK_IMAGES = 16
 # Errors caused by the entry itself: it was removed, replaced, or is of a kind that cannot be read. Any other read error (EIO,
@@ -54,14 +54,14 @@ class ShardSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitJob:
-    """The input of `build_unit`; small enough to send to another machine.
+    """The input of `build_unit`.
 
     Attributes:
         unit_index: Index of the unit in its split.
         images: The images of the unit.
         rejects: Entries of the source that cannot be read as images, to be listed with those of this unit.
         shards: The shards to write, one per recipe.
-        source: Where to read the images.
+        read: Reads the encoded bytes of an image.
         out: The corpus.
         seed: Seed of the corpus.
         patches_per_image: Patches to draw per image.
@@ -73,7 +73,7 @@ class UnitJob:
     images: Sequence[SourceImage]
     rejects: Sequence[WalkReject]
     shards: Sequence[ShardSpec]
-    source: Source
+    read: ReadImage
     out: Storage
     seed: int
     patches_per_image: int
@@ -180,7 +180,7 @@ def _decode_image(job: UnitJob, image: SourceImage, shards: Sequence[_OpenShard]
     """Decode an image; on failure record the reason for every shard and return None."""
     try:
         with watch("read"):
-            data = read_image(job.source, image, job.max_pixels)
+            data = read_image(job.read, image, job.max_pixels)
         with watch("decode"):
             return decode(data, max_pixels=job.max_pixels, keep_damaged=job.keep_damaged)
     except Unusable as error:
@@ -195,7 +195,7 @@ def _decode_image(job: UnitJob, image: SourceImage, shards: Sequence[_OpenShard]
     return None
 
 
-def read_image(source: Source, image: SourceImage, max_pixels: int) -> bytes:
+def read_image(read: ReadImage, image: SourceImage, max_pixels: int) -> bytes:
     """The encoded bytes of an image.
 
     Raises:
@@ -205,7 +205,7 @@ def read_image(source: Source, image: SourceImage, max_pixels: int) -> bytes:
     limit = max_pixels * _MAX_BYTES_PER_PIXEL + _MAX_OTHER_BYTES
     if image.length > limit:
         raise Unusable("too many bytes", f"{image.length:,} bytes, the limit for {max_pixels:,} pixels is {limit:,}")
-    return source.read(image)
+    return read(image)
 
 
 def _begin_image(job: UnitJob, image: SourceImage, pixels: np.ndarray, shards: Sequence[_OpenShard], watch: Stopwatch) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from iptdata.errors import StorageError, one_line
-from iptdata.files.backend import Sink
+from iptdata.files.backend import FileVersion, Sink
 from iptdata.files.urls import split_query
 
 
@@ -62,6 +62,11 @@ class ArrowBackend:
     def size(self, relative: str) -> int | None:
         info = self.filesystem.get_file_info(relative)
         return info.size if info.is_file else None
+
+    @arrow_errors()
+    def version(self, relative: str) -> FileVersion | None:
+        info = self.filesystem.get_file_info(relative)
+        return FileVersion(info.size, info.mtime_ns or 0) if info.is_file else None
 
     def sizes(self, relative: str) -> dict[str, int]:
         return {info.base_name: info.size for info in self._list(relative) if info.is_file}

@@ -15,7 +15,7 @@ import pyarrow.fs as pafs
 
 from iptdata.errors import StorageError, storage_error, storage_errors
 from iptdata.files.arrow import ArrowBackend
-from iptdata.files.backend import Backend, Sink
+from iptdata.files.backend import Backend, FileVersion, Sink
 from iptdata.files.local import LocalBackend
 from iptdata.files.urls import check_url, is_utf8, split_query
 
@@ -78,6 +78,11 @@ class Storage:
         """Bytes of a file, None if there is none."""
         with storage_errors(self.path(relative)):
             return self._backend.size(relative)
+
+    def version(self, relative: str) -> FileVersion | None:
+        """Size and time of the last change of a file, None if there is none."""
+        with storage_errors(self.path(relative)):
+            return self._backend.version(relative)
 
     def sizes(self, relative: str = "") -> dict[str, int]:
         """Name and bytes of each file in a folder, in no particular order; empty if there is no folder."""

@@ -16,7 +16,8 @@ from iptdata import rng
 from iptdata.errors import ShardError, StorageError, shown
 from iptdata.files.concurrent import map_reads
 from iptdata.files.storage import Storage
-from iptdata.shards.layout import BLOCK, MAX_BYTES, RECORD, Layout, checked_layout, round_up
+from iptdata.files.tar_members import BLOCK, round_up
+from iptdata.shards.layout import MAX_BYTES, RECORD, Layout, checked_layout
 from iptdata.shards.manifest import NAME, SHA256, ShardInfo, is_manifest, is_tar, read_info
 from iptdata.shards.parquet import PARQUET_ERRORS, read_columns, read_footer
 

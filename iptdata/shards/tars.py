@@ -17,9 +17,9 @@ import numpy as np
 
 from iptdata.errors import ShardError, one_line, printable
 from iptdata.files.storage import Storage
+from iptdata.files.tar_members import TarMember, tar_members
 from iptdata.image.decode import Unusable, decode
 from iptdata.image.npy import decode_npy
-from iptdata.shards.tar_members import TarMember, tar_members
 from iptdata.shards.tar_samples import Sample, group_samples, is_npy
 from iptdata.units import format_bytes, pluralize
 

@@ -1,14 +1,19 @@
 """A directory of images, such as ImageNet's `train`: the label is the name of the parent folder."""
 
-import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
 
 from iptdata.errors import SourceError, StorageError
 from iptdata.files.storage import Storage
-from iptdata.files.walk import EXTENSIONS, WalkReject, walk_images
-from iptdata.source.listing import Listing, SourceImage
+from iptdata.files.walk import EXTENSIONS, WalkedFile, WalkReject, walk_images
+from iptdata.source.index_cache import IndexCache
+from iptdata.source.listing import Listing, SourceImage, make_table, nfc
+from iptdata.source.source import OnIndexed, Source
 
 
-class FolderSource:
+class FolderSource(Source):
     """Every image file below a directory or URL, in sorted order; see `iptdata.files.walk` for what is left out.
 
     Args:
@@ -28,8 +33,8 @@ class FolderSource:
         """Value of the option `source` that rebuilds the corpus, without the path on this machine."""
         return f"./{self.storage.name}"
 
-    def list(self) -> Listing:
-        """Walk the directory.
+    def list(self, cache: IndexCache | None = None, on_indexed: OnIndexed | None = None) -> Listing:
+        """Walk the directory; nothing is kept for the next time.
 
         Raises:
             SourceError: When it is missing, is not a directory, cannot be read, or holds no image.
@@ -47,15 +52,22 @@ class FolderSource:
         if not walked.images:
             message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders{_first(walked.rejects)}"
             raise SourceError(message, argument="source")
-        return Listing.of_files(((path, self._label(path), size) for path, size in walked.images), walked.rejects)
+        table, ambiguous = self._table(walked.images)
+        return Listing(table=table, rejects=tuple(walked.rejects), ambiguous=ambiguous)
 
     def read(self, image: SourceImage) -> bytes:
         """The encoded bytes of an image."""
         return self.storage.read(image.container, image.offset, image.length)
 
+    def _table(self, files: Sequence[WalkedFile]) -> tuple[pa.Table, int]:
+        paths = pa.array([file.path for file in files], pa.string())
+        labels = pa.array([self._label(file.path) for file in files], pa.string())
+        lengths = np.array([file.size for file in files], np.int64)
+        return make_table(labels, paths, paths, np.zeros(len(files), np.int64), lengths)
+
     def _label(self, path: str) -> str:
         parts = path.rsplit("/", 2)
-        return unicodedata.normalize("NFC", parts[-2] if len(parts) > 1 else self.storage.name)
+        return nfc(parts[-2] if len(parts) > 1 else self.storage.name)
 
 
 def _first(rejects: list[WalkReject]) -> str:

@@ -199,7 +199,7 @@ def ray_workers(parent: int) -> Iterator[int]:
         ancestor = pid
         while ancestor not in (0, 1, parent):
             ancestor = parents.get(ancestor, 0)
-        if ancestor == parent and name.startswith(b"ray::build_unit"):
+        if ancestor == parent and name.startswith(b"ray::build_job"):
             yield pid
 
 

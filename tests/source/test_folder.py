@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from iptdata.errors import SourceError
 from iptdata.source import open_source
 from iptdata.source.folder import FolderSource
-from iptdata.source.listing import unique_keys
+from iptdata.source.keys import unique_keys
 
 
 def touch(root: Path, *names: str) -> None:
@@ -35,9 +36,15 @@ def test_equal_names_get_distinct_keys(tmp_path: Path) -> None:
     assert listing.ambiguous == 2
 
 
+def keys_of(images: list[tuple[str, str]]) -> tuple[list[str], int]:
+    """The keys of images with these labels and paths, and the number of those that share label and file name."""
+    keys, ambiguous = unique_keys(pa.array([label for label, _ in images]), pa.array([path for _, path in images]))
+    return keys.to_pylist(), ambiguous
+
+
 def test_shortest_parent_path() -> None:
     images = [("c", "x/a/b/c/1.jpg"), ("c", "y/a/b/c/1.jpg"), ("c", "1.jpg"), ("d", "d/1.jpg")]
-    keys, ambiguous = unique_keys(images)
+    keys, ambiguous = keys_of(images)
     assert len(set(keys)) == 4
     assert keys[3] == "d/1.jpg"
     assert ambiguous == 3
@@ -76,7 +83,7 @@ def test_keys_are_of_one_unicode_form(tmp_path: Path, one: str, two: str) -> Non
     ],
 )
 def test_keys_are_unique_whatever_the_paths_are(images: list[tuple[str, str]]) -> None:
-    keys, _ = unique_keys(images)
+    keys, _ = keys_of(images)
     assert len(set(keys)) == len(images)
 
 

@@ -29,9 +29,9 @@ class SurveyPrinter(BuildObserver):
 
     def on_survey(self, survey: Survey) -> None:
         plan, listing = survey.plan, survey.plan.listing
-        splits = ", ".join(f"{len(rows):,} {split}" for split, rows in plan.splits.items())
-        images = pluralize(len(listing), "image")
-        console().print(f"[bold]{escape(printable(plan.source.description))}[/]: {images}, {splits}; seed {plan.options.seed}")
+        splits = ", ".join(f"{images:,} {split}" for split, images in plan.splits.items())
+        total = pluralize(len(listing), "image")
+        console().print(f"[bold]{escape(printable(plan.source.description))}[/]: {total}, {splits}; seed {plan.options.seed}")
         if listing.ambiguous:
             console().print(f"{listing.ambiguous:,} images share label and file name; their keys include more of their path")
         for reject in listing.rejects[:_SHOWN_REJECTS]:

@@ -8,8 +8,8 @@ from typing import IO, Any, NamedTuple
 
 from iptdata.errors import ShardError, printable, shown
 from iptdata.files.walk import is_hidden
-from iptdata.shards.layout import BLOCK, round_up
 
+BLOCK = 512
 _MAX_EXTENSION_BYTES = 1 << 20  # of a long name or of PAX records, which are read into memory
 _MAX_DIGITS = 20
 _CHECKSUM = slice(148, 156)
@@ -155,3 +155,8 @@ def _visible(name: bytes) -> str:
     text = text if text.isprintable() else printable(text, None)
     parts = [part for part in text.split("/") if part not in ("", ".")]
     return "" if any(is_hidden(part) for part in parts if part != "..") else "/".join(parts)
+
+
+def round_up(size: int, multiple: int) -> int:
+    """The next multiple at or above `size`."""
+    return -(-size // multiple) * multiple

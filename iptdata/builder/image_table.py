@@ -1,7 +1,8 @@
 """The images that a build has to read, in a file beside the corpus: the driver sends ranges of its rows to workers."""
 
+import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from iptdata.source import Listing, SourceImage
 from iptdata.source.listing import SCHEMA, images_of
 
 CACHE = ".cache"
-_PATH = f"{CACHE}/images.parquet"
+_PREFIX = "images-"
 _GROUP_ROWS = 1 << 13
 
 
@@ -22,11 +23,15 @@ _GROUP_ROWS = 1 << 13
 class ImageTable:
     """The images that a build still has to read, in the order in which it reads them.
 
+    Its name is random, since a remote corpus has no lock that keeps another build from writing one too.
+
     Attributes:
         storage: The corpus.
+        path: Path of the file in it.
     """
 
     storage: Storage
+    path: str = field(default_factory=lambda: f"{CACHE}/{_PREFIX}{uuid.uuid4().hex}.parquet")
 
     def write(self, listing: Listing, parts: Iterable[np.ndarray]) -> None:
         """Write the images of these rows of a listing, one part after the other.
@@ -37,7 +42,7 @@ class ImageTable:
         rows = np.concatenate([np.empty(0, np.int64), *parts])
         self.storage.make_folder(CACHE)
         with (
-            self.storage.writing(_PATH) as sink,
+            self.storage.writing(self.path) as sink,
             pa.PythonFile(_Counting(sink), mode="w") as file,
             pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer,
         ):
@@ -53,15 +58,19 @@ class ImageTable:
         """
         if start == stop:
             return []
-        with self.storage.open(_PATH) as file:
+        with self.storage.open(self.path) as file:
             footer = read_footer(file)
             first, last = start // _GROUP_ROWS, -(-stop // _GROUP_ROWS)
             groups = pq.ParquetFile(file, metadata=footer).read_row_groups(list(range(first, last)), use_threads=False)
         return images_of(groups.slice(start - first * _GROUP_ROWS, stop - start))
 
     def remove(self) -> None:
-        """Remove the file."""
-        self.storage.remove(_PATH)
+        """Remove the file, and those that killed builds left in a local corpus, which this build has locked."""
+        self.storage.remove(self.path)
+        if self.storage.is_local:
+            for name in self.storage.names(CACHE):
+                if name.startswith(_PREFIX):
+                    self.storage.remove(f"{CACHE}/{name}")
 
 
 class _Counting:

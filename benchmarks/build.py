@@ -25,6 +25,7 @@ os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 
 from floor import Unit, run_floor
 from peers import ray_data, tar_writer_unit
+from source_forms import make_forms
 
 from iptdata.builder.driver import build_missing, survey_corpus
 from iptdata.builder.options import BuildOptions
@@ -79,13 +80,16 @@ class Bench:
         self.seconds[name].append(time.perf_counter() - start)
 
     def build(self, name: str, pool: RayPool, folder: Path) -> None:
+        self.build_plan(self.plan, name, BUILDS[name], pool, folder)
+
+    def build_plan(self, plan: BuildPlan, name: str, recipes: list[str], pool: RayPool, folder: Path) -> None:
         stages: dict[str, float] = defaultdict(float)
 
         def add_stages(report: UnitReport) -> None:
             for stage, seconds in report.seconds.items():
                 stages[stage] += seconds
 
-        work = survey_corpus(self.plan, load_recipes(BUILDS[name]), Storage(str(folder)))
+        work = survey_corpus(plan, load_recipes(recipes), Storage(str(folder)))
         totals = build_missing(work, pool.map, RejectBudget(limit=RejectLimit(share=1.0)), add_stages)
         self.stages[name] = stages
         self.bytes_per_pair[name] = sum(total.bytes for total in totals) / sum(total.pairs for total in totals)
@@ -139,6 +143,23 @@ def measure_all(bench: Bench, rounds: int, peers: bool) -> float:
     return start_up
 
 
+def measure_forms(bench: Bench, forms: dict[str, str], rounds: int) -> None:
+    """Build noise30 from a folder and from every form of it, alternately, after a warm-up round."""
+    options = bench.plan.options
+    plans = {"folder": bench.plan} | {name: plan_build(open_source(path), options) for name, path in forms.items()}
+    with RayPool(workers=bench.workers) as pool:
+        for round_index in range(rounds + 1):
+            for name, plan in plans.items():
+                bench.measure(name, lambda folder, n=name, p=plan: bench.build_plan(p, n, ["noise30"], pool, folder))
+            if round_index == 0:
+                for name in plans:
+                    bench.seconds.pop(name)
+    print(f"\nnoise30 from other forms of the same {bench.plan.images} images: time, target at most 1.10 of the folder's")
+    for name in plans:
+        read = bench.stages[name]["read"] / bench.plan.images * 1e3
+        print(f"{name:<24}{bench.median(name):>9.2f} s{bench.ratio(name, 'folder'):>8.2f}   {read:.3f} ms to read an image")
+
+
 def measure_ray_data(bench: Bench, rounds: int) -> None:
     try:
         print(f"Ray Data runs with pandas {version('pandas')}")
@@ -190,6 +211,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images-per-shard", type=int, default=512)
+    parser.add_argument("--forms", action="store_true", help="also build from tars, zips and Parquet")
     parser.add_argument("--no-peers", action="store_true", help="only builds and their floors")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -197,7 +219,10 @@ def main() -> None:
         plan = plan_build(open_source(str(source)), BuildOptions(images_per_shard=options.images_per_shard))
         bench = Bench(plan, source, Path(name), options.workers)
         start_up = measure_all(bench, options.rounds, not options.no_peers)
-    report(bench, start_up)
+        report(bench, start_up)
+        if options.forms:
+            (Path(name) / "forms").mkdir()
+            measure_forms(bench, make_forms(source, Path(name) / "forms"), options.rounds)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from iptdata.files.storage import Storage
 from iptdata.files.walk import EXTENSIONS, WalkedFile, WalkReject, walk_images
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.listing import Listing, SourceImage, make_table, nfc
+from iptdata.source.locate import hint_of_containers
 from iptdata.source.source import OnIndexed, Source
 
 
@@ -51,7 +52,7 @@ class FolderSource(Source):
             raise SourceError(error.message, argument="source", hint=error.hint) from error
         if not walked.images:
             message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders{_first(walked.rejects)}"
-            raise SourceError(message, argument="source")
+            raise SourceError(message, argument="source", hint=hint_of_containers(self.storage))
         table, ambiguous = self._table(walked.images)
         return Listing(table=table, rejects=tuple(walked.rejects), ambiguous=ambiguous)
 

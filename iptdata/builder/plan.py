@@ -83,6 +83,12 @@ class BuildPlan:
             counts[unit.split] += unit.images
         return counts
 
+    @property
+    def windows(self) -> int:
+        """Number of windows, 0 where each image is read by itself."""
+        blocks = self.listing.blocks
+        return 0 if blocks is None or len(blocks.sizes) == len(self.listing) else self.cuts[-1].window + 1
+
     def units(self) -> Iterator[Unit]:
         """All units, in order; units of one window are adjacent."""
         rejects = self._rejects_by_unit()

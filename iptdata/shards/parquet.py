@@ -1,18 +1,13 @@
 """Read Parquet files that may be damaged, or made to do harm: nothing is read whose size was not checked before."""
 
-import os
 from collections.abc import Sequence
 from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# What pyarrow raises for a file that is damaged, of another kind, or larger than it should be.
-PARQUET_ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError)
+from iptdata.files.parquet_footer import read_metadata
 
-_MAGIC = b"PAR1"
-_TAIL_BYTES = 1 << 16
-_MAX_FOOTER_BYTES = 1 << 27
 _MAX_ROWS_PER_BYTE = 8
 _MAX_BYTES_PER_ROW = 1 << 13
 _DICTIONARY_BYTES = 1 << 20
@@ -27,16 +22,7 @@ def read_footer(file: IO[bytes] | pa.NativeFile) -> pq.FileMetaData:
     Raises:
         ValueError: When it is not a Parquet file, or its metadata or rows are larger than those of a manifest can be.
     """
-    size = file.seek(0, os.SEEK_END)
-    tail = _read_end(file, size, min(size, _TAIL_BYTES))
-    length = int.from_bytes(tail[-8:-4], "little")
-    if tail[-4:] != _MAGIC or length + 8 > size:
-        raise ValueError("found no Parquet metadata at its end")
-    if length > _MAX_FOOTER_BYTES:
-        raise ValueError(f"found {length:,} bytes of metadata, expected at most {_MAX_FOOTER_BYTES:,}")
-    if length + 8 > len(tail):
-        tail = _read_end(file, size, length + 8)
-    footer = pq.read_metadata(pa.BufferReader(tail))
+    footer, size = read_metadata(file)
     rows = footer.num_rows
     if not 0 <= rows <= size * _MAX_ROWS_PER_BYTE:
         raise ValueError(f"found {rows:,} rows in {size:,} bytes")
@@ -67,9 +53,3 @@ def read_columns(
     if len(table) != footer.num_rows:
         raise ValueError(f"found {len(table):,} rows, expected {footer.num_rows:,} as in its metadata")
     return table
-
-
-def _read_end(file: IO[bytes] | pa.NativeFile, size: int, length: int) -> bytes:
-    """The last `length` bytes of a file of `size` bytes."""
-    file.seek(size - length)
-    return file.read(length)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from iptdata.errors import SourceError, StorageError, one_line
 from iptdata.files.concurrent import map_reads
-from iptdata.files.parquet_footer import PARQUET_ERRORS
+from iptdata.files.parquet import PARQUET_ERRORS
 from iptdata.source.containers import Containers
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.labels import class_names, text_of_labels, text_of_names

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata.errors import SourceError, StorageError, one_line, storage_error
-from iptdata.files.parquet_footer import PARQUET_ERRORS
+from iptdata.files.parquet import PARQUET_ERRORS
 from iptdata.files.storage import Storage
 from iptdata.image.decode import Unusable
 from iptdata.source.listing import SourceImage

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from iptdata.errors import SourceError, nearest, shown
-from iptdata.files.parquet_footer import read_metadata
+from iptdata.files.parquet import read_metadata
 from iptdata.source.labels import MAX_TEXT_BYTES
 from iptdata.units import format_bytes
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata.errors import ShardError, StorageError, one_line, shown, storage_error
+from iptdata.files.parquet import PARQUET_ERRORS, read_footer
 from iptdata.files.storage import Storage
 from iptdata.image.psnr import MAX_DB, PEAK_SQUARED
 from iptdata.recipe import Recipe
 from iptdata.shards.columns import COLUMNS
 from iptdata.shards.fields import IDENTIFIER, Fields, parse_json
 from iptdata.shards.layout import MAX_BYTES, Layout, checked_layout
-from iptdata.shards.parquet import PARQUET_ERRORS, read_footer
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[^/.\0][^/\0]*-\d{6,}")

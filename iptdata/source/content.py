@@ -6,7 +6,7 @@ import shlex
 from iptdata.errors import ShardError, SourceError, printable, storage_errors
 from iptdata.files.storage import Storage
 from iptdata.files.tar_members import BLOCK, tar_members
-from iptdata.files.walk import is_hidden, is_image_name
+from iptdata.files.walk import is_image_name
 
 CONTAINERS = {"tar": ".tar", "zip": ".zip", "parquet": ".parquet"}
 LISTS = (".csv", ".tsv", ".txt", ".lst")
@@ -27,13 +27,8 @@ _OWN_PAIRS = ".clean.npy"
 
 
 def kind_by_name(name: str) -> str:
-    """What a file is by its name: a key of `CONTAINERS`, `COMPRESSED` for a compressed tar, "list", "image", or "" if unknown.
-
-    A hidden file is "".
-    """
+    """What a file is by its name: a key of `CONTAINERS`, `COMPRESSED` for a compressed tar, "list", "image", or ""."""
     lower = name.lower()
-    if is_hidden(name):
-        return ""
     if is_image_name(name):
         return "image"
     for kind, suffix in CONTAINERS.items():

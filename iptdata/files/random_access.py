@@ -3,7 +3,7 @@
 import os
 from collections import OrderedDict
 from types import TracebackType
-from typing import IO, Self
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -20,6 +20,10 @@ _FAR_BYTES = 1 << 12
 class RandomFile:
     """An open file; several threads may read it at once.
 
+    Attributes:
+        path: Full path or URL.
+        is_local: Whether no request is needed to read it.
+
     Args:
         storage: The folder of the file.
         path: Its path in the folder.
@@ -30,7 +34,8 @@ class RandomFile:
 
     def __init__(self, storage: Storage, path: str) -> None:
         self.path: str = storage.path(path)
-        self._file: IO[bytes] | pa.NativeFile = storage.open(path)
+        self.is_local: bool = storage.is_local
+        self._file: Any = storage.open(path)
 
     def read_at(self, offset: int, length: int) -> bytes:
         """The bytes at an offset; fewer than `length` only at the end of the file.
@@ -116,19 +121,21 @@ class ReadAhead:
     instead of 270 ms. Where it is farther away, as in a tar of tars, 4 KiB are read. A local file is always read 4 KiB at a
     time, which is what the system reads anyway.
 
+    Attributes:
+        last_read: Offset of the last read.
+
     Args:
         file: The file.
         start: First byte of the part, which is offset 0 here.
         stop: End of the part; nothing behind it is read.
-        remote: Whether each read is a request.
     """
 
-    def __init__(self, file: RandomFile, start: int, stop: int, *, remote: bool) -> None:
+    def __init__(self, file: RandomFile, start: int, stop: int) -> None:
         self._file = file
         self._start, self._length = start, stop - start
-        self._near = _NEAR_BYTES if remote else _FAR_BYTES
+        self._near = _FAR_BYTES if file.is_local else _NEAR_BYTES
         self._position = 0
-        self._last = -_NEAR_BYTES - 1  # position of the last read
+        self.last_read: int = -_NEAR_BYTES - 1
         self._buffer_start = 0
         self._buffer = b""
 
@@ -150,10 +157,10 @@ class ReadAhead:
         position = self._position
         first = position - self._buffer_start
         if first < 0 or first + size > len(self._buffer):
-            block = self._near if 0 <= position - self._last <= _NEAR_BYTES else _FAR_BYTES
+            block = self._near if 0 <= position - self.last_read <= _NEAR_BYTES else _FAR_BYTES
             wanted = min(max(size, block), self._length - position)
             self._buffer = self._file.read_at(self._start + position, wanted) if wanted > 0 else b""
             self._buffer_start, first = position, 0
         data = self._buffer[first : first + size]
-        self._position, self._last = position + len(data), position
+        self._position, self.last_read = position + len(data), position
         return data

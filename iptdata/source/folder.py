@@ -7,10 +7,11 @@ import pyarrow as pa
 
 from iptdata.errors import SourceError, StorageError
 from iptdata.files.storage import Storage
-from iptdata.files.walk import EXTENSIONS, WalkedFile, WalkReject, walk_images
+from iptdata.files.walk import EXTENSIONS, WalkedFile, walk_images
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.listing import Listing, SourceImage, make_table, nfc
 from iptdata.source.locate import hint_of_containers
+from iptdata.source.rejects import first_of
 from iptdata.source.source import OnIndexed, Source
 
 
@@ -51,7 +52,7 @@ class FolderSource(Source):
                 raise SourceError(f"{root} is a file, expected a directory of images", argument="source") from error
             raise SourceError(error.message, argument="source", hint=error.hint) from error
         if not walked.images:
-            message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders{_first(walked.rejects)}"
+            message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders{first_of(walked.rejects)}"
             raise SourceError(message, argument="source", hint=hint_of_containers(self.storage))
         table, ambiguous = self._table(walked.images)
         return Listing(table=table, rejects=tuple(walked.rejects), ambiguous=ambiguous)
@@ -69,10 +70,3 @@ class FolderSource(Source):
     def _label(self, path: str) -> str:
         parts = path.rsplit("/", 2)
         return nfc(parts[-2] if len(parts) > 1 else self.storage.name)
-
-
-def _first(rejects: list[WalkReject]) -> str:
-    """The first of the entries that cannot be used and their number, for a message."""
-    if not rejects:
-        return ""
-    return f"; {len(rejects):,} cannot be used, the first is {rejects[0].path} ({rejects[0].reason}: {rejects[0].detail})"

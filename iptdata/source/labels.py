@@ -35,7 +35,7 @@ def class_names(metadata: dict[bytes, bytes] | None, column: str) -> list[str]:
         return []
     for key in ("info", "features", column, "names"):
         found = found.get(key) if isinstance(found, dict) else None
-    if isinstance(found, list) and all(isinstance(name, str) and _WNID.fullmatch(name) for name in found):
+    if isinstance(found, list) and all(isinstance(name, str) and is_wnid(name) for name in found):
         return found
     return []
 
@@ -79,6 +79,11 @@ def text_of_names(names: pa.Array) -> pa.Array:
         raise ValueError(f"found a name of {longest:,} bytes, expected at most {MAX_TEXT_BYTES:,}")
     text = data.cast(pa.binary()).cast(pa.string())
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+def is_wnid(text: str) -> bool:
+    """Whether a text is a WordNet identifier, which names a class of ImageNet."""
+    return _WNID.fullmatch(text) is not None
 
 
 def is_text(kind: pa.DataType) -> bool:

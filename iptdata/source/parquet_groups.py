@@ -5,16 +5,17 @@ a disk or a network that fails does not, since it may work later.
 """
 
 import bisect
-import errno
+import os
 from collections import OrderedDict
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from iptdata.errors import SourceError, StorageError, one_line, storage_error
+from iptdata.errors import SourceError, StorageError, one_line
 from iptdata.files.parquet import PARQUET_ERRORS
+from iptdata.files.random_access import RandomFile
 from iptdata.files.storage import Storage
 from iptdata.image.decode import Unusable
 from iptdata.source.listing import SourceImage
@@ -27,39 +28,32 @@ _OPEN_FILES = 32
 _MAX_EXCESS = 1 << 30  # what equal images, stored once, may need in memory in addition
 
 
-class WatchedFile:
-    """A file whose failures to read are told from damage in what was read.
+class SeekableFile:
+    """A file as Arrow reads it; its failures are StorageErrors, and so are told from damage in what was read.
 
     Args:
-        storage: The folder of the file.
-        path: Its path in it.
-
-    Raises:
-        StorageError: When it cannot be opened.
+        file: The file.
+        size: Its bytes.
     """
 
-    def __init__(self, storage: Storage, path: str) -> None:
-        self._path = storage.path(path)
-        self._file: IO[bytes] | pa.NativeFile = storage.open(path)
-        self._failure: OSError | None = None
+    closed = False
 
-    @property
-    def closed(self) -> bool:
-        return self._file.closed
+    def __init__(self, file: RandomFile, size: int) -> None:
+        self._file = file
+        self._size = size
+        self._position = 0
 
     def read(self, size: int = -1) -> bytes:
-        try:
-            return self._file.read(size)
-        except (OSError, pa.ArrowException) as error:
-            known = isinstance(error, OSError) and error.errno
-            self._failure = error if known else OSError(errno.EIO, one_line(error, 200))  # pyright: ignore[reportAttributeAccessIssue]
-            raise
+        data = self._file.read_at(self._position, self._size - self._position if size < 0 else size)
+        self._position += len(data)
+        return data
 
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        return self._position
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._position
 
     def readable(self) -> bool:
         return True
@@ -70,13 +64,7 @@ class WatchedFile:
     def writable(self) -> bool:
         return False
 
-    def close(self) -> None:
-        self._file.close()
-
-    def check(self) -> None:
-        """Raise a StorageError if reading failed since the file was opened."""
-        if self._failure is not None:
-            raise storage_error(self._path, self._failure, "read") from self._failure
+    def close(self) -> None: ...
 
 
 class RowGroups:
@@ -149,15 +137,15 @@ class _OpenFile:
     """
 
     def __init__(self, storage: Storage, path: str, image_column: str) -> None:
-        self._file = WatchedFile(storage, path)
+        self._file = RandomFile(storage, path)
         try:
-            self.layout: ImageLayout = read_layout(self._file, image_column, "")
+            file = SeekableFile(self._file, storage.size(path) or 0)
+            self.layout: ImageLayout = read_layout(file, image_column, "")
             buffer = _BUFFER_BYTES if storage.is_local else _REMOTE_BUFFER_BYTES
-            wrapped = pa.PythonFile(self._file, mode="r")
+            wrapped = pa.PythonFile(file, mode="r")
             self._parquet = pq.ParquetFile(wrapped, metadata=self.layout.footer, buffer_size=buffer, pre_buffer=False)
         except (*PARQUET_ERRORS, SourceError) as error:
             self._file.close()
-            self._file.check()
             raise _damaged(error) from error
 
     def load(self, number: int) -> "_Group":
@@ -182,7 +170,6 @@ class _OpenFile:
             if sum(map(len, chunks)) != self.layout.rows[number]:
                 raise ValueError("it has other rows than its metadata says")
         except PARQUET_ERRORS as error:
-            self._file.check()
             raise _damaged(error) from error
         return _Group(chunks)
 

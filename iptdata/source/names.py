@@ -72,34 +72,29 @@ def find_names(paths: pa.Array | pa.ChunkedArray, labels: pa.Array | pa.ChunkedA
     return Names(labels=found, paths=_nfc(pc.binary_join_element_wise(found, names, "/")))
 
 
-def named_table(
-    names: Names,
-    stored: pa.Array | pa.ChunkedArray,
-    containers: pa.Array | pa.ChunkedArray,
-    offsets: np.ndarray,
-    lengths: np.ndarray,
-) -> tuple[pa.Table, int]:
-    """Make the table of a listing of images in containers.
+def stored_table(images: pa.Table, folder: str) -> tuple[pa.Table, pa.Array, int]:
+    """Make the table of a listing from names and labels as containers store them, by the rules above.
 
     Where label and file name are not unique, keys are qualified by the path as stored, then by its container.
 
     Args:
-        names: Label and path of each image.
-        stored: Path of each image as stored, text.
-        containers: See `make_table`; a dictionary.
-        offsets: See `make_table`.
-        lengths: See `make_table`.
+        images: Columns `path`, `label` ("" for none), `container` and `offset` of an index, and `length` where it is known.
+        folder: Name of the folder that has the containers.
 
     Returns:
-        The table, and the number of images whose label and file name are not unique.
+        The table, in the order of the index; the path of each image in a folder of folders of classes; and the number of
+        images whose label and file name are not unique.
     """
-    paths = names.paths
+    stored, labels = one_array(images["path"]), one_array(images["label"])
+    names = find_names(stored, pc.if_else(pc.equal(labels, ""), pa.scalar(None, pa.string()), labels), folder)
+    paths, offsets = names.paths, images["offset"].to_numpy()
+    lengths = images["length"].to_numpy() if "length" in images.column_names else np.zeros(len(images), np.int64)
     if len(pc.unique(paths)) < len(paths):
-        folders = pc.replace_substring_regex(one_array(stored), "[^/]*$", "")
-        paths = pc.binary_join_element_wise(folders, base_names(paths), "")
+        paths = pc.binary_join_element_wise(pc.replace_substring_regex(stored, "[^/]*$", ""), base_names(paths), "")
         rows = pa.array([f"{offset:07d}" for offset in offsets.tolist()], pa.string())
-        paths = pc.binary_join_element_wise(one_array(containers), rows, paths, "/")
-    return make_table(names.labels, paths, containers, offsets, lengths)
+        paths = pc.binary_join_element_wise(one_array(images["container"]), rows, paths, "/")
+    table, ambiguous = make_table(names.labels, paths, images["container"], offsets, lengths)
+    return table, names.paths, ambiguous
 
 
 def base_names(paths: pa.Array) -> pa.Array:

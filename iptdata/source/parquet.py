@@ -11,24 +11,30 @@ own.
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from threading import Lock
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
-from iptdata.errors import SourceError, StorageError, one_line
-from iptdata.files.concurrent import map_reads
+from iptdata import rng
+from iptdata.errors import SourceError, one_line, printable
 from iptdata.files.parquet import PARQUET_ERRORS
+from iptdata.files.random_access import RandomFile
 from iptdata.source.containers import Containers
+from iptdata.source.index import indexed
 from iptdata.source.index_cache import IndexCache
+from iptdata.source.index_part import SCHEMA, Part, PartIndex
 from iptdata.source.labels import class_names, text_of_labels, text_of_names
 from iptdata.source.listing import Blocks, Listing, SourceImage, sorted_rows
-from iptdata.source.names import find_names, named_table
-from iptdata.source.parquet_groups import RowGroups, WatchedFile
+from iptdata.source.names import stored_table
+from iptdata.source.parquet_groups import RowGroups, SeekableFile
 from iptdata.source.parquet_layout import ImageLayout, read_layout
-from iptdata.source.source import IndexProgress, OnIndexed, ReadImage, Source
+from iptdata.source.source import OnIndexed, ReadImage, Source
+
+pc: Any = pyarrow.compute  # its functions are made at run time
 
 _BATCH_ROWS = 1 << 13
 
@@ -43,9 +49,9 @@ class ParquetSource(Source):
     """
 
     def __init__(self, files: Containers, image_column: str = "image", label_column: str = "label") -> None:
-        self.files = files
-        self.image_column = image_column
-        self.label_column = label_column
+        self.files: Containers = files
+        self.image_column: str = image_column
+        self.label_column: str = label_column
 
     @property
     def description(self) -> str:
@@ -58,17 +64,24 @@ class ParquetSource(Source):
         return f"./{self.files.name}"
 
     def list(self, cache: IndexCache | None = None, on_indexed: OnIndexed | None = None) -> Listing:
-        """Read the metadata, names and labels of all files.
+        """Read the metadata, names and labels of all files, unless the cache has them.
 
         Raises:
             SourceError: When a file cannot be read, is no Parquet file, or lacks a column; or when there is no image.
+            StorageError: When the index cannot be written.
         """
-        counter = _Counter(len(self.files.paths), on_indexed)
-        remote = not self.files.storage.is_local
-        indices = map_reads(lambda path: counter.add(self._index(path)), self.files.paths, remote=remote)
-        if not sum(len(index.stored) for index in indices):
-            raise SourceError(f"{self.files.name} has no image", argument="source")
-        return self._listing(indices)
+        index_part = partial(index_file, image_column=self.image_column, label_column=self.label_column)
+        kind = f"parquet-{rng.digest(self.image_column, self.label_column, size=4).hex()}"
+        images = indexed(self.files, kind, index_part, cache, on_indexed).images
+        if not len(images):
+            raise SourceError(f"{printable(self.files.name)} has no row", argument="source")
+        table, paths, ambiguous = stored_table(images.drop_columns(["length"]), self.files.storage.name)
+        blocks = _blocks(images)
+        if len(blocks.sizes) == len(table):
+            order = sorted_rows(paths)
+            table = table.take(pa.array(order))
+            blocks = Blocks(starts=blocks.starts, bytes=blocks.bytes[order])
+        return Listing(table=table, ambiguous=ambiguous, blocks=blocks, named=bool(pc.all(images["named"]).as_py()))
 
     def read(self, image: SourceImage) -> bytes:
         """The encoded bytes of an image; its row group is read for it."""
@@ -81,101 +94,68 @@ class ParquetSource(Source):
         with closing(RowGroups(self.files.storage, self.image_column)) as groups:
             yield groups.read
 
-    def _index(self, path: str) -> "_FileIndex":
-        """The index of a file.
 
-        Raises:
-            SourceError: See `list`.
-        """
-        full = self.files.storage.path(path)
-        try:
-            with closing(WatchedFile(self.files.storage, path)) as file:
-                try:
-                    layout = read_layout(file, self.image_column, self.label_column)
-                    stored, labels = _read_names(file, layout)
-                except PARQUET_ERRORS as error:
-                    file.check()
-                    message = f"{full} cannot be read as Parquet: {one_line(error, 200)}"
-                    raise SourceError(message, argument="source") from error
-        except StorageError as error:
-            raise SourceError(error.message, argument="source", hint=error.hint) from error
-        except SourceError as error:
-            if error.argument is not None:
-                raise
-            raise SourceError(f"{full} {error.message}", argument="source", hint=error.hint) from error
-        return _FileIndex(path=path, stored=stored, labels=labels, layout=layout)
+def index_file(file: RandomFile, part: Part, *, image_column: str, label_column: str) -> PartIndex:
+    """The images of a Parquet file, with names and labels as they are stored.
 
-    def _listing(self, indices: "Sequence[_FileIndex]") -> Listing:
-        """The listing of all files."""
-        counts = [len(index.stored) for index in indices]
-        stored = pa.chunked_array([index.names for index in indices], pa.string())
-        labels = pa.chunked_array([index.labels for index in indices], pa.string())
-        files = pa.array([index.path for index in indices], pa.string())
-        containers = pa.DictionaryArray.from_arrays(pa.array(np.repeat(np.arange(len(indices)), counts), pa.int32()), files)
-        offsets = np.concatenate([np.arange(count) for count in counts])
-        names = find_names(stored, labels, self.files.storage.name)
-        table, ambiguous = named_table(names, stored, containers, offsets, np.zeros(len(offsets), np.int64))
-        sizes = np.concatenate([index.layout.rows for index in indices])
-        held = np.concatenate([index.layout.bytes for index in indices])[sizes > 0]
-        sizes = sizes[sizes > 0]
-        if len(sizes) == len(table):
-            order = sorted_rows(names.paths)
-            table, held = table.take(pa.array(order)), held[order]
-        blocks = Blocks(starts=np.concatenate([[0], np.cumsum(sizes)]), bytes=held)
-        named = not any(index.stored.null_count for index in indices)
-        return Listing(table=table, ambiguous=ambiguous, blocks=blocks, named=named)
+    `offset` is the row. At the first image of each row group `packed` is 1 and `length` has the bytes of the group; elsewhere
+    both are 0.
 
+    Args:
+        file: The file.
+        part: All of it.
+        image_column: See `ParquetSource`.
+        label_column: See `ParquetSource`.
 
-@dataclass(frozen=True, kw_only=True)
-class _FileIndex:
-    """What the index reads of a file.
-
-    Attributes:
-        path: Path of the file.
-        stored: Name of each image as stored, text, null where there is none.
-        labels: Label of each image as stored, text, null where there is none.
-        layout: Its columns and row groups.
+    Raises:
+        SourceError: When it is no Parquet file, is damaged, or lacks a column.
+        StorageError: When it cannot be read.
     """
-
-    path: str
-    stored: pa.Array
-    labels: pa.Array
-    layout: ImageLayout
-
-    @property
-    def names(self) -> pa.Array:
-        """Name of each image; where none is stored, that of the file and the row."""
-        if not self.stored.null_count:
-            return self.stored
-        stem = self.path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        names = self.stored.to_pylist()
-        return pa.array([name or f"{stem}-{row:07d}" for row, name in enumerate(names)], pa.string())
-
-
-class _Counter:
-    """Reports how many files are indexed."""
-
-    def __init__(self, files: int, on_indexed: OnIndexed | None) -> None:
-        self._files = files
-        self._on_indexed = on_indexed
-        self._done = self._images = 0
-        self._lock = Lock()
-
-    def add(self, index: _FileIndex) -> _FileIndex:
-        """Count a file."""
-        with self._lock:
-            self._done += 1
-            self._images += len(index.stored)
-            if self._on_indexed is not None:
-                self._on_indexed(
-                    IndexProgress(
-                        containers=self._done, total_containers=self._files, images=self._images, bytes=0, total_bytes=0
-                    )
-                )
-        return index
+    seekable = SeekableFile(file, part.stop)
+    try:
+        layout = read_layout(seekable, image_column, label_column)
+        stored, labels = _read_names(seekable, layout)
+    except PARQUET_ERRORS as error:
+        message = f"{file.path} cannot be read as Parquet: {one_line(error, 200)}"
+        raise SourceError(message, argument="source", hint="Download it again if it is damaged") from error
+    except SourceError as error:
+        raise SourceError(f"{file.path} {error.message}", argument="source", hint=error.hint) from error
+    rows = len(stored)
+    first = np.zeros(rows, np.int64)
+    lengths = np.zeros(rows, np.int64)
+    starts = (np.cumsum(layout.rows) - layout.rows)[layout.rows > 0]
+    first[starts] = 1
+    lengths[starts] = layout.bytes[layout.rows > 0]
+    columns = [
+        _with_names(stored, part.container),
+        pc.coalesce(labels, "").dictionary_encode(),
+        np.arange(rows),
+        lengths,
+        first,
+    ]
+    table = pa.table([*columns, pc.is_valid(stored)], names=SCHEMA.names)
+    return PartIndex(images=table.cast(SCHEMA))
 
 
-def _read_names(file: WatchedFile, layout: ImageLayout) -> tuple[pa.Array, pa.Array]:
+def _blocks(images: pa.Table) -> Blocks:
+    """The row groups of the rows of an index."""
+    containers = np.concatenate([chunk.indices.to_numpy() for chunk in images["container"].chunks])
+    is_first = images["packed"].to_numpy() > 0
+    is_first |= np.diff(containers, prepend=-1) != 0
+    starts = np.flatnonzero(is_first)
+    return Blocks(starts=np.append(starts, len(images)), bytes=images["length"].to_numpy()[starts])
+
+
+def _with_names(stored: pa.Array, path: str) -> pa.Array:
+    """Name of each image; where none is stored, that of the file and the row."""
+    if not stored.null_count:
+        return stored
+    stem = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    names = [name or f"{stem}-{row:07d}" for row, name in enumerate(stored.to_pylist())]
+    return pa.array(names, pa.string())
+
+
+def _read_names(file: SeekableFile, layout: ImageLayout) -> tuple[pa.Array, pa.Array]:
     """Name and label of each image as stored, text; a text that is repeated is not copied to all rows before it is checked.
 
     Raises:

@@ -1,8 +1,8 @@
 """WebDataset shards: tars whose adjacent members with the same key are a sample, such as `0000123.jpg` and `0000123.cls`.
 
-The image of a sample is its member `jpg`, `jpeg`, `png` or `webp`. Its file name is `filename` of the member `json`, if there is
-one, else key and extension. Its label is what the file name says, see `iptdata.source.names`, else `wnid` of the member `json`
-if it is one, else the member `cls`, else the first of `label`, `cls`, `class` and `class_id` of the member `json`.
+The image of a sample is its member `jpg`, `jpeg`, `png` or `webp`. Its file name is `filename` of the member `json`, if there
+is one, else key and extension. Its label is what the file name says, see `iptdata.source.names`, else `wnid` of the member
+`json` if it is one, else the member `cls`, else the first of `label`, `cls`, `class` and `class_id` of the member `json`.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute
 
-from iptdata.errors import ShardError, SourceError, shown
+from iptdata.errors import ShardError, SourceError, printable, shown
 from iptdata.files.random_access import OpenFiles, RandomFile, ReadAhead
 from iptdata.files.tar_members import TarMember, tar_members
 from iptdata.files.tar_samples import Sample, group_samples
@@ -24,12 +24,12 @@ from iptdata.source.index_cache import IndexCache
 from iptdata.source.index_part import ImageRows, Part, PartIndex
 from iptdata.source.labels import MAX_TEXT_BYTES, is_wnid
 from iptdata.source.listing import Listing, SourceImage, sorted_rows
-from iptdata.source.names import find_names, named_table
+from iptdata.source.names import stored_table
+from iptdata.source.rejects import first_of
 from iptdata.source.source import OnIndexed, ReadImage, Source
 
 pc: Any = pyarrow.compute  # its functions are made at run time
 
-_KIND = "webdataset-1"
 _IMAGES = ("jpg", "jpeg", "png", "webp")
 _READ = ("cls", "json")
 _LABELS = ("label", "cls", "class", "class_id")
@@ -65,21 +65,16 @@ class WebDatasetSource(Source):
             SourceError: When a shard cannot be read, is no tar, or was built by iptdata; or when there is no image.
             StorageError: When the index cannot be written.
         """
-        storage = self.files.storage
-        index = indexed(self.files, _KIND, partial(index_shard, remote=not storage.is_local), cache, on_indexed)
+        index = indexed(self.files, "webdataset", index_shard, cache, on_indexed)
         images = index.images
         if not len(images):
-            found = f"; {len(index.rejects):,} samples cannot be used" if index.rejects else ""
-            raise SourceError(f"{self.files.name} has no image, expected samples with one of {', '.join(_IMAGES)}{found}",
-                              argument="source")
-        labels = images["label"].cast(pa.string())
-        labels = pc.if_else(pc.equal(labels, ""), pa.scalar(None, pa.string()), labels)
-        names = find_names(images["path"], labels, storage.name)
-        numbers = (images[name].to_numpy() for name in ("offset", "length"))
-        table, ambiguous = named_table(names, images["path"], images["container"], *numbers)
+            expected = f"expected samples with a member {' or '.join(_IMAGES)}"
+            message = f"{printable(self.files.name)} holds no image, {expected}{first_of(index.rejects)}"
+            raise SourceError(message, argument="source")
+        table, paths, ambiguous = stored_table(images, self.files.storage.name)
         return Listing(
-            table=table.take(pa.array(sorted_rows(names.paths))),
-            rejects=index.rejects,
+            table=table.take(pa.array(sorted_rows(paths))),
+            rejects=tuple(sorted(index.rejects, key=lambda reject: (reject.path, reject.reason))),
             ambiguous=ambiguous,
             named=bool(pc.all(images["named"]).as_py()),
         )
@@ -113,22 +108,21 @@ class _Unreadable(Exception):
     """A label or a file name that cannot be used."""
 
 
-def index_shard(file: RandomFile, part: Part, *, remote: bool) -> PartIndex:
+def index_shard(file: RandomFile, part: Part) -> PartIndex:
     """The images of a shard, with labels and names as they are stored.
 
     Args:
         file: The shard.
         part: All of it.
-        remote: Whether each read is a request.
 
     Raises:
         SourceError: When it is no tar, is damaged, or was built by iptdata.
     """
-    tar = ReadAhead(file, part.start, part.stop, remote=remote)
+    tar = ReadAhead(file, part.start, part.stop)
     rows = ImageRows()
     try:
         for sample in group_samples(tar_members(tar, part.stop - part.start), partial(_read_member, tar)):
-            _add_sample(rows, sample, part.start)
+            _add_sample(rows, sample, part)
     except ShardError as error:
         raise SourceError(f"{file.path} is not a valid tar: {error.message}", argument="source", hint=error.hint) from error
     except _OwnShard as error:
@@ -148,23 +142,24 @@ def _read_member(tar: ReadAhead, member: TarMember, _: str) -> _Member:
     return _Member(member.offset, member.size, tar.read(member.size) if wanted else b"")
 
 
-def _add_sample(rows: ImageRows, sample: Sample[_Member], start: int) -> None:
+def _add_sample(rows: ImageRows, sample: Sample[_Member], part: Part) -> None:
     """Add the image of a sample, or a reject."""
     members = sample.members
     if members.keys() >= _OWN:
         raise _OwnShard
+    name = f"{part.container}/{sample.key}"
     images = [extension for extension in members if extension.lower() in _IMAGES]
     if sample.problem or len(images) != 1:
         reason = "several images in the sample" if len(images) > 1 or sample.problem else "no image in the sample"
-        rows.reject(sample.key, reason, sample.problem or f"its members are {', '.join(members)}")
+        rows.reject(name, reason, sample.problem or f"its members are {', '.join(members)}")
         return
     image = members[images[0]]
     try:
         path, label, named = _name_and_label(sample.key, images[0], members)
     except _Unreadable as error:
-        rows.reject(sample.key, "label or name cannot be read", str(error))
+        rows.reject(name, "label or name cannot be read", str(error))
         return
-    rows.add(path, label, start + image.offset, image.size, named=named)
+    rows.add(path, label, part.start + image.offset, image.size, named=named)
 
 
 def _name_and_label(key: str, extension: str, members: dict[str, _Member]) -> tuple[str, str, bool]:

@@ -56,7 +56,7 @@ class ParquetSource(Source):
     @property
     def description(self) -> str:
         """Description of the source, as recorded in manifests."""
-        return f"Parquet {self.files.name}"
+        return self.files.described("Parquet file")
 
     @property
     def option(self) -> str:

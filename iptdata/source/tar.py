@@ -51,7 +51,7 @@ class TarSource(Source):
     @property
     def description(self) -> str:
         """Description of the source, as recorded in manifests."""
-        return f"tar {self.files.name}"
+        return self.files.described("tar")
 
     @property
     def option(self) -> str:

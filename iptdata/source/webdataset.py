@@ -51,7 +51,7 @@ class WebDatasetSource(Source):
     @property
     def description(self) -> str:
         """Description of the source, as recorded in manifests."""
-        return f"WebDataset {self.files.name}"
+        return self.files.described("WebDataset shard")
 
     @property
     def option(self) -> str:

@@ -36,7 +36,7 @@ class ZipSource(Source):
     @property
     def description(self) -> str:
         """Description of the source, as recorded in manifests."""
-        return f"zip {self.files.name}"
+        return self.files.described("zip")
 
     @property
     def option(self) -> str:

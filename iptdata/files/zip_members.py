@@ -5,6 +5,7 @@ central directory; an archive of ImageNet has 1.3 million members.
 """
 
 import errno
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -105,11 +106,7 @@ def _directory(file: RandomFile, length: int) -> _Directory:
     """Find the central directory from the end of the zip."""
     tail_start = max(0, length - _END.size - _LOCATOR.size - _MAX_COMMENT_BYTES)
     tail = file.read_at(tail_start, length - tail_start)
-    at = tail.rfind(b"PK\5\6")
-    while at >= 0 and at + _END.size + int.from_bytes(tail[at + 20 : at + 22], "little") > len(tail):
-        at = tail.rfind(b"PK\5\6", 0, at)
-    if at < 0:
-        raise ShardError("no central directory was found at its end, it is cut off")
+    at = _end_record(tail)
     _, disk, first_disk, here, members, size, start, _ = _END.unpack_from(tail, at)
     end = tail_start + at
     is_64 = at >= _LOCATOR.size and tail[at - _LOCATOR.size : at].startswith(b"PK\6\7")
@@ -131,6 +128,16 @@ def _directory(file: RandomFile, length: int) -> _Directory:
     if shift < 0:
         raise ShardError("its central directory does not fit")
     return _Directory(start + shift, end, members, shift, is_64)
+
+
+def _end_record(tail: bytes) -> int:
+    """Where the end record is in the last bytes of a zip: the last one whose comment ends with the zip, or else before that."""
+    places = [found.start() for found in re.finditer(re.escape(b"PK\5\6"), tail)]
+    ends = {place: place + _END.size + int.from_bytes(tail[place + 20 : place + 22], "little") for place in places}
+    for place in sorted(places, key=lambda place: (ends[place] == len(tail), place), reverse=True):
+        if ends[place] <= len(tail) and place + _END.size <= len(tail):
+            return place
+    raise ShardError("no central directory was found at its end, it is cut off")
 
 
 def _member(entry: tuple[int, ...], texts: bytes, shift: int) -> ZipMember:

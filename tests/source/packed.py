@@ -3,7 +3,7 @@
 import io
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from iptdata.files.storage import Storage
@@ -48,9 +48,7 @@ def packed(folder: Path, out: Path, form: str) -> Source:
     return ZipSource(containers(write_zip(out / "train.zip", members(folder), method)))
 
 
-def write_zip(
-    path: Path, entries: Iterator[tuple[str, bytes]] | list[tuple[str, bytes]], method: int = zipfile.ZIP_STORED
-) -> Path:
+def write_zip(path: Path, entries: Iterable[tuple[str, bytes]], method: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in entries:
             archive.writestr(name, content)

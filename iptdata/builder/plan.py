@@ -87,7 +87,8 @@ class BuildPlan:
     def windows(self) -> int:
         """Number of windows, 0 where each image is read by itself."""
         blocks = self.listing.blocks
-        return 0 if blocks is None or len(blocks.sizes) == len(self.listing) else self.cuts[-1].window + 1
+        shared = blocks is not None and len(blocks.sizes) < len(self.listing)
+        return self.cuts[-1].window + 1 if shared and self.cuts else 0
 
     def units(self) -> Iterator[Unit]:
         """All units, in order; units of one window are adjacent."""

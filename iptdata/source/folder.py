@@ -10,7 +10,7 @@ from iptdata.files.storage import Storage
 from iptdata.files.walk import EXTENSIONS, WalkedFile, walk_images
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.listing import Listing, SourceImage, make_table, nfc
-from iptdata.source.locate import hint_of_containers
+from iptdata.source.locate import hint_of_containers, hint_of_missing
 from iptdata.source.rejects import first_of
 from iptdata.source.source import OnIndexed, Source
 
@@ -44,8 +44,7 @@ class FolderSource(Source):
         root = self.storage.root
         try:
             if not self.storage.exists():
-                hint = "Pass a directory of images, or samples for the photos that ship with iptdata"
-                raise SourceError(f"{root} does not exist", argument="source", hint=hint)
+                raise SourceError(f"{root} does not exist", argument="source", hint=hint_of_missing(root))
             walked = walk_images(self.storage)
         except StorageError as error:
             if isinstance(error.__cause__, NotADirectoryError):

@@ -5,6 +5,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from itertools import takewhile
 
 from iptdata.errors import SourceError, printable
@@ -14,11 +15,13 @@ from iptdata.files.urls import split_query
 from iptdata.files.walk import is_hidden
 from iptdata.source.containers import Containers
 from iptdata.source.content import COMPRESSED, CONTAINERS, kind_by_name, refuse_compressed
+from iptdata.units import pluralize
 
 KINDS_OF_FORMAT = {"tar": "tar", "webdataset": "tar", "zip": "zip", "parquet": "parquet"}
 _SPLIT = re.compile(r"(?:^|[-_.])(train|training|validation|valid|val|test|dev)(?=[-_.\d])", re.IGNORECASE)
 _SEARCHED_FOLDERS = 20
-_CORPUS = "corpus.json"
+_COMPLETE = "Complete the download, or pass the files that exist"
+_CORPUS = {"corpus.json"}, {"index.parquet", "recipe.yaml"}  # files of a corpus, and of a split in one
 
 
 def is_pattern(text: str) -> bool:
@@ -107,7 +110,7 @@ def files_in_folder(storage: Storage, source_format: str) -> Containers | None:
     found = {kind: files for kind, files in kinds.items() if kind in (*CONTAINERS, COMPRESSED)}
     wanted = KINDS_OF_FORMAT.get(source_format)
     if wanted is None:
-        if _CORPUS in names and "image" not in kinds:
+        if "image" not in kinds and any(marks <= set(names) for marks in _CORPUS):
             raise SourceError(f"{storage.root} is a corpus of iptdata, expected images", argument="source")
         if not found or "image" in kinds or any(not is_hidden(name) for name in storage.folders()):
             return None
@@ -147,6 +150,15 @@ def hint_of_containers(storage: Storage) -> str | None:
                 return f"Pass {storage.path(chosen)} for the {CONTAINERS[kind]} files in that folder"
         folders += [f"{folder}/{name}" for name in storage.folders(folder) if not is_hidden(name)]
     return None
+
+
+def hint_of_missing(text: str) -> str:
+    """A hint for a path that does not exist, with the nearest name in its folder."""
+    base, query = split_query(text)
+    folder, name = _split(base.rstrip("/"))
+    expected = "Pass a directory of images, a tar, zip, Parquet file or list, or samples for the photos that ship with iptdata"
+    near = get_close_matches(name, Storage(folder + query).names(), n=1)
+    return f"{expected}; the nearest name there is {printable(near[0])}" if near else expected
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -198,11 +210,11 @@ def _by_kind(paths: Iterable[str]) -> dict[str, list[str]]:
 
 def _counts(kinds: dict[str, list[str]]) -> str:
     """How many files there are of each kind, with the first of each."""
-    words = {"": "other files", "image": "images", "list": "text files", COMPRESSED: "compressed tars"}
+    words = {"": "other file", "image": "image", "list": "text file", COMPRESSED: "compressed tar"}
     parts = []
     for kind, paths in sorted(kinds.items(), key=lambda item: -len(item[1])):
         names = printable(paths[0], 60) + (", ..." if len(paths) > 1 else "")
-        parts.append(f"{len(paths):,} {words.get(kind) or CONTAINERS[kind] + ' files'} ({names})")
+        parts.append(f"{pluralize(len(paths), words.get(kind) or CONTAINERS[kind] + ' file')} ({names})")
     return " and ".join(parts)
 
 

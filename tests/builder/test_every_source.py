@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ BAD = {
     f"{LABELS[1]}/{LABELS[1]}_91.JPEG": "unreadable",
     f"{LABELS[2]}/{LABELS[2]}_92.JPEG": "too small",
 }
+_ON_S3 = " on S3"
+Write = Callable[[Images], str]
 # A build in a process that is killed when it has written the tar of its third unit, and not yet the manifest.
 _KILLED = """
 import json, os, signal, sys
@@ -70,28 +72,46 @@ def of_folder(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "out"
 
 
-@pytest.fixture(params=WRITERS)
+@pytest.fixture(params=[*WRITERS, *(f"{form}{_ON_S3}" for form in ("folder", "tar", "Parquet, groups of 5"))])
 def form(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def source_of(form: str, images: Images, root: Path) -> Path:
-    """The images in this form, in a new folder."""
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir()
-    return WRITERS[form](images, root)
+@pytest.fixture
+def write(form: str, tmp_path: Path, request: pytest.FixtureRequest) -> Write:
+    """Writes images in the form, in place of those before; returns the value of the option `source`."""
+    root, writer = tmp_path / "source", WRITERS[form.removesuffix(_ON_S3)]
+    server = request.getfixturevalue("s3") if form.endswith(_ON_S3) else None
+    bucket = server.bucket() if server else ""
+
+    def written(images: Images) -> str:
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir()
+        path = writer(images, root)
+        if server is None:
+            return str(path)
+        server.upload(root, bucket)
+        return server.url(f"{bucket}/{path.relative_to(root)}")
+
+    return written
+
+
+def has_blocks(form: str) -> bool:
+    return form.removesuffix(_ON_S3) in BLOCKS
 
 
 def tars(out: Path) -> dict[str, bytes]:
     return {name: data for name, data in corpus_bytes(out).items() if name.endswith(".tar")}
 
 
-def test_the_same_pairs_and_rejects_as_from_a_folder(form: str, images: Images, of_folder: Path, tmp_path: Path) -> None:
-    source = source_of(form, images, tmp_path / "source")
+def test_the_same_pairs_and_rejects_as_from_a_folder(
+    form: str, write: Write, images: Images, of_folder: Path, tmp_path: Path
+) -> None:
+    source = write(images)
     totals = build(source, tmp_path / "out", max_rejects=3, holdout=0.3, **OPTIONS)
     assert pairs_of(tmp_path / "out") == pairs_of(of_folder)
     assert {split for split, _ in pairs_of(of_folder).values()} == {"train", "val"}
-    if form not in BLOCKS:
+    if not has_blocks(form):
         assert tars(tmp_path / "out") == tars(of_folder)
     rejects = pq.read_table(tmp_path / "out/rejects.parquet").to_pylist()
     assert {row["source"]: row["reason"] for row in rejects} == BAD
@@ -100,8 +120,8 @@ def test_the_same_pairs_and_rejects_as_from_a_folder(form: str, images: Images, 
     assert "imagenet-terms-of-access" in (tmp_path / "out/README.md").read_text()
 
 
-def test_a_limit_takes_images_of_the_plan(form: str, images: Images, tmp_path: Path) -> None:
-    source = source_of(form, images, tmp_path / "source")
+def test_a_limit_takes_images_of_the_plan(write: Write, images: Images, tmp_path: Path) -> None:
+    source = write(images)
     build(source, tmp_path / "whole", max_rejects=3, **OPTIONS)
     (total,) = build(source, tmp_path / "out", max_rejects=3, limit=5, **OPTIONS)
     assert total.images == 5
@@ -110,15 +130,15 @@ def test_a_limit_takes_images_of_the_plan(form: str, images: Images, tmp_path: P
     assert found.items() <= whole.items()
 
 
-def killed(source: Path, out: Path, options: Mapping[str, Any]) -> int:
+def killed(source: str, out: Path, options: Mapping[str, Any]) -> int:
     """Exit status of a build that is killed in its third unit."""
     command = [sys.executable, "-c", _KILLED, str(source), str(out), json.dumps(options)]
     return subprocess.run(command, check=False, capture_output=True, text=True).returncode
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_a_killed_build_resumes_with_the_same_bytes(form: str, images: Images, tmp_path: Path) -> None:
-    source = source_of(form, images, tmp_path / "source")
+def test_a_killed_build_resumes_with_the_same_bytes(write: Write, images: Images, tmp_path: Path) -> None:
+    source = write(images)
     options = OPTIONS | {"max_rejects": "3"}
     assert killed(source, tmp_path / "killed", options) == -signal.SIGKILL
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("*/*/*-[0-9]*.parquet")}
@@ -134,19 +154,19 @@ def without_cache(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("change", ["replaced", "added"])
-def test_a_source_that_changed_is_refused(form: str, change: str, images: Images, tmp_path: Path) -> None:
-    source = source_of(form, images, tmp_path / "source")
+def test_a_source_that_changed_is_refused(write: Write, change: str, images: Images, tmp_path: Path) -> None:
+    source = write(images)
     build(source, tmp_path / "out", max_rejects=3, **OPTIONS)
     before = without_cache(tmp_path / "out")
     name = next(iter(images)) if change == "replaced" else f"{LABELS[2]}/{LABELS[2]}_99.JPEG"
     changed = dict(images) | {name: jpeg(natural_image(61, 62, 99))}
     with pytest.raises(ConflictError, match=r"was built with different content .*source\.fingerprint"):
-        build(source_of(form, changed, tmp_path / "source"), tmp_path / "out", max_rejects=3, **OPTIONS)
+        build(write(changed), tmp_path / "out", max_rejects=3, **OPTIONS)
     assert without_cache(tmp_path / "out") == before
 
 
-def test_an_estimate_writes_nothing(form: str, images: Images, tmp_path: Path) -> None:
-    source = source_of(form, images, tmp_path / "source")
+def test_an_estimate_writes_nothing(write: Write, images: Images, tmp_path: Path) -> None:
+    source = write(images)
     before = corpus_bytes(tmp_path)
     found = estimate(source, tmp_path / "out", ["noise30"], **OPTIONS)
     assert (found.images, found.units) == (len(images), 6)
@@ -155,12 +175,12 @@ def test_an_estimate_writes_nothing(form: str, images: Images, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
-def test_other_forms_continue_a_corpus(form: str, images: Images, tmp_path: Path) -> None:
+def test_other_forms_continue_a_corpus(form: str, write: Write, images: Images, tmp_path: Path) -> None:
     """The form is not part of the content, unless the lengths of images are not known from the index, as in Parquet files."""
-    build(source_of("folder", images, tmp_path / "folder"), tmp_path / "out", max_rejects=3, **OPTIONS)
+    build(WRITERS["folder"](images, tmp_path), tmp_path / "out", max_rejects=3, **OPTIONS)
     before = tars(tmp_path / "out")
     (tmp_path / "out" / sorted(before)[1]).unlink()
-    source = source_of(form, images, tmp_path / "source")
+    source = write(images)
     if form.startswith("Parquet"):
         with pytest.raises(ConflictError):
             build(source, tmp_path / "out", max_rejects=3, **OPTIONS)

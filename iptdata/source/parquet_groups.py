@@ -79,7 +79,7 @@ class RowGroups:
         self._storage = storage
         self._image_column = image_column
         self._files: OrderedDict[str, _OpenFile] = OrderedDict()
-        self._groups: dict[tuple[str, int], _Group | Unusable] = {}
+        self._groups: dict[tuple[str, int], _Group | str] = {}
         self._starts: dict[str, list[int]] = {}
 
     def read(self, image: SourceImage) -> bytes:
@@ -98,8 +98,8 @@ class RowGroups:
             raise StorageError(f"{self._storage.path(path)} has {starts[-1]:,} rows, more when it was listed")
         number = bisect.bisect_right(starts, image.offset) - 1
         group = self._group(path, number, starts[number + 1] - starts[number])
-        if isinstance(group, Unusable):
-            raise group
+        if isinstance(group, str):
+            raise Unusable("unreadable", group)
         return group.read(image.offset - starts[number])
 
     def close(self) -> None:
@@ -108,16 +108,20 @@ class RowGroups:
         while self._files:
             self._files.popitem()[1].close()
 
-    def _group(self, path: str, number: int, rows: int) -> "_Group | Unusable":
+    def _group(self, path: str, number: int, rows: int) -> "_Group | str":
         found = self._groups.get((path, number))
         if found is None:
-            try:
-                found = self._open(path).load(number)
-            except Unusable as error:
-                found = error
+            found = self._load(path, number)
             if rows > 1:
                 self._groups[path, number] = found
         return found
+
+    def _load(self, path: str, number: int) -> "_Group | str":
+        """Read a row group; why it cannot be used if it is damaged."""
+        try:
+            return self._open(path).load(number)
+        except Unusable as error:
+            return error.detail  # the error itself would keep what was read in memory
 
     def _open(self, path: str) -> "_OpenFile":
         if path not in self._files:

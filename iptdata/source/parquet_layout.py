@@ -109,9 +109,11 @@ def _image_leaf(footer: pq.FileMetaData, leaves: dict[str, int], name: str) -> s
     """
     for path in (f"{name}.bytes", name):
         if path in leaves:
-            if _is_bytes(footer, leaves[path]):
+            column = footer.schema.column(leaves[path])
+            is_text = column.logical_type.type == "STRING"
+            if _is_bytes(footer, leaves[path]) and not is_text:
                 return path
-            kind = footer.schema.column(leaves[path]).physical_type
+            kind = "text" if is_text else column.physical_type
             raise SourceError(f"has {kind} in column {shown(path)}, expected bytes of encoded images")
     inner = [path.removeprefix(f"{name}.") for path in leaves if path.startswith(f"{name}.")]
     if inner:

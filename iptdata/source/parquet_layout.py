@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from iptdata.errors import SourceError, nearest, shown
 from iptdata.files.parquet import read_metadata
 from iptdata.source.labels import MAX_TEXT_BYTES
-from iptdata.units import format_bytes
+from iptdata.units import format_bytes, pluralize
 
 _MAX_GROUP_BYTES = 64 << 30
 _MAX_RATIO = 1100  # images are compressed already
@@ -75,7 +75,8 @@ def read_layout(file: IO[bytes] | Any, image_column: str, label_column: str) -> 
             _check_chunk(chunk, size)
         for chunk in chunks[1:]:
             if chunk.total_uncompressed_size > group.num_rows * MAX_TEXT_BYTES + _SPARE_BYTES:
-                raise ValueError(f"found {format_bytes(chunk.total_uncompressed_size)} of text in {group.num_rows:,} rows")
+                size_of_text = format_bytes(chunk.total_uncompressed_size)
+                raise ValueError(f"found {size_of_text} of text in {pluralize(group.num_rows, 'row')}")
         rows.append(group.num_rows)
         held.append(chunks[0].total_uncompressed_size)
         statistics = chunks[0].statistics

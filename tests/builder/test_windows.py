@@ -92,13 +92,12 @@ def test_the_last_window_is_no_rest() -> None:
     assert [len(window) for window in windows(planned(listing(3300, equal_blocks(3300, 100))))] == [16, 8, 9]
     large = windows(planned(listing(1100, equal_blocks(1100, 100), block_bytes=1 << 27)))
     assert [len(window) for window in large] == [5, 6]
-    starts, held = equal_blocks(900, 100), np.full(9, 1 << 27)
-    order = windows(planned(listing(900, starts, block_bytes=1 << 27)))
-    last = order[-1]
-    held[next(iter(last))] = 1 << 30
-    found = listing(900, starts)
-    plan = planned(Listing(table=found.table, blocks=Blocks(starts=starts, bytes=held)))
-    assert all(sum(held[list(window)]) <= 1 << 30 for window in windows(plan))
+    starts, table = equal_blocks(1700, 100), listing(1700, None).table
+    for large_block in range(17):
+        held = np.full(17, 1 << 26)
+        held[large_block] = 1 << 30
+        plan = planned(Listing(table=table, blocks=Blocks(starts=starts, bytes=held)))
+        assert all(held[list(window)].sum() <= 1 << 30 for window in windows(plan))
 
 
 @pytest.mark.parametrize("block", [10, 100])

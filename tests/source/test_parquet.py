@@ -352,16 +352,29 @@ def test_a_file_that_lost_rows_after_it_was_listed(tmp_path: Path, rows: list[Ro
 
 
 def test_equal_images_stored_once_are_bounded_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dictionary has an image once, and each row costs a few bits: 300 rows of 1 MB in a file of 1 MB."""
-    monkeypatch.setattr("iptdata.source.parquet_groups._MAX_EXCESS", 1 << 26)
-    data = pa.DictionaryArray.from_arrays(pa.array(np.zeros(300, np.int32)), pa.array([os.urandom(1 << 20)]))
-    pq.write_table(pa.table({"image": data}), tmp_path / "a.parquet", dictionary_pagesize_limit=1 << 22)
-    assert (tmp_path / "a.parquet").stat().st_size < 2 << 20
+    """A dictionary has an image once, and each row costs a few bits: 300 rows of 64 kB in a file of 64 kB."""
+    monkeypatch.setattr("iptdata.source.parquet_groups._MAX_EXCESS", 1 << 22)
+    pq.write_table(pa.table({"image": [os.urandom(1 << 16)] * 300}), tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 1 << 17
     source = ParquetSource(containers(tmp_path / "a.parquet"), "image", "")
-    before = pa.total_allocated_bytes()
+    image = source.list().images([0])[0]
     with pytest.raises(Unusable, match=r"unreadable: .* more bytes than its metadata says"):
-        source.read(source.list().images([0])[0])
-    assert pa.total_allocated_bytes() - before < 1 << 27
+        source.read(image)
+    monkeypatch.undo()
+    assert len(source.read(image)) == 1 << 16
+
+
+def test_claims_that_the_file_cannot_hold(tmp_path: Path) -> None:
+    """Images that shrink to a thousandth are none, and rows take bytes."""
+    pq.write_table(pa.table({"image": [bytes(1 << 24)]}), tmp_path / "a.parquet", compression="zstd")
+    with pytest.raises(SourceError, match="found a row group of 16,777,"):
+        ParquetSource(containers(tmp_path / "a.parquet"), "image", "").list()
+    pq.write_table(pa.table({"image": [b"x"] + [None] * 100_000}), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match="found 100,001 rows in"):
+        ParquetSource(containers(tmp_path / "a.parquet"), "image", "").list()
+    pq.write_table(pa.table({"image": [b"x"], "label": ["x" * (1 << 23)]}), tmp_path / "a.parquet", use_dictionary=False)
+    with pytest.raises(SourceError, match="of text in 1 row"):
+        ParquetSource(containers(tmp_path / "a.parquet")).list()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from iptdata.errors import IptDataError, SourceError
+from iptdata.files.random_access import RandomFile
 from iptdata.files.storage import Storage
 from iptdata.source import FolderSource, IndexCache, Listing
 from iptdata.source.webdataset import WebDatasetSource
@@ -112,6 +113,16 @@ def test_a_sample_that_cannot_be_used_is_a_reject(tmp_path: Path, members: list[
     found = listed(tmp_path, *members)
     assert [(reject.path, reject.reason) for reject in found.rejects] == [("a.tar/a", reason)]
     assert len(found) == 1
+
+
+def test_a_large_label_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = []
+    read_at = RandomFile.read_at
+    monkeypatch.setattr(
+        RandomFile, "read_at", lambda self, offset, length: lengths.append(length) or read_at(self, offset, length)
+    )
+    listed(tmp_path, ("a.jpg", b"x"), ("a.cls", b"1" * 5_000_000), ("a.json", b" " * 5_000_000))
+    assert max(lengths) < 1 << 20
 
 
 def test_equal_keys_in_several_shards_get_distinct_keys(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def plan_study(study: Study | str | os.PathLike[str], out: str | os.PathLike[str
     study = study if isinstance(study, Study) else load_study(os.fspath(study))
     folder = os.fspath(out or os.path.join("studies", study.name + ("-smoke" if chosen.smoke else "")))
     if "://" in folder:
-        raise StudyError(f"{folder} is a URL, expected a local folder", argument="out")
+        raise StudyError("found a URL, expected a local folder", argument="out")
     _check_settings(study, chosen.settings)
     stand_ins = chosen.smoke and not chosen.shards and chosen.benchmarks is None
     if stand_ins:

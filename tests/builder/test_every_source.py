@@ -1,6 +1,8 @@
 """What holds for a folder of images holds for every other form of the same images, and all give the same pairs."""
 
 import json
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,8 +15,10 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from iptdata.builder import estimate
+from iptdata.cli import group
 from iptdata.errors import ConflictError
 from tests.conftest import build, corpus_bytes, natural_image
 from tests.source.every_form import BLOCKS, WRITERS, Images, pairs_of
@@ -187,3 +191,18 @@ def test_other_forms_continue_a_corpus(form: str, write: Write, images: Images, 
     else:
         build(source, tmp_path / "out", max_rejects=3, **OPTIONS)
         assert tars(tmp_path / "out") == before
+
+
+def test_the_command_in_the_card_opens_the_source_again(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = WRITERS["Parquet, groups of 5"](images, tmp_path)
+    for path in source.parent.iterdir():
+        pq.write_table(pq.read_table(path).rename_columns(["picture", "class"]), path, row_group_size=5)
+    options = OPTIONS | {"image_column": "picture", "label_column": ""}
+    build(source, tmp_path / "out", max_rejects=3, **options)
+    (line,) = re.findall(r"^iptdata (build .*)$", (tmp_path / "out/README.md").read_text(), re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    command = [*shlex.split(line), "--out", "again", "--workers", "0", "--max-rejects", "3"]
+    assert CliRunner().invoke(group, command, catch_exceptions=False).exit_code == 0
+    assert tars(tmp_path / "again") == tars(tmp_path / "out")

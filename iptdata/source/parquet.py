@@ -139,10 +139,7 @@ def index_file(file: RandomFile, part: Part, *, image_column: str, label_column:
 
 def _blocks(images: pa.Table) -> Blocks:
     """The row groups of the rows of an index."""
-    containers = np.concatenate([chunk.indices.to_numpy() for chunk in images["container"].chunks])
-    is_first = images["packed"].to_numpy() > 0
-    is_first |= np.diff(containers, prepend=-1) != 0
-    starts = np.flatnonzero(is_first)
+    starts = np.flatnonzero(images["packed"].to_numpy())
     return Blocks(starts=np.append(starts, len(images)), bytes=images["length"].to_numpy()[starts])
 
 

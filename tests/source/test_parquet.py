@@ -23,6 +23,7 @@ from iptdata.files.random_access import RandomFile
 from iptdata.files.storage import Storage
 from iptdata.image.decode import Unusable
 from iptdata.source import FolderSource, IndexCache, IndexProgress
+from iptdata.source.containers import Containers
 from iptdata.source.parquet import ParquetSource
 from iptdata.source.parquet_groups import RowGroups
 from tests.source.forms import (
@@ -242,6 +243,14 @@ def test_fingerprint_of_groups_of_one_image_depends_on_their_bytes(tmp_path: Pat
         last = {"image": {**rows[-1]["image"], "bytes": rows[-1]["image"]["bytes"] + more}, "label": 0}
         found.add(ParquetSource(write_parquet(tmp_path / "a.parquet", [*rows[:-1], last])).list().fingerprint())
     assert len(found) == 2
+
+
+def test_a_url(tmp_path: Path, rows: list[Row]) -> None:
+    write_parquet(tmp_path / "a.parquet", rows, 5)
+    source = ParquetSource(Containers(Storage(f"file://{tmp_path}"), ("a.parquet",), "a.parquet"))
+    with source.reading() as read:
+        images = source.list().images(range(len(rows)))
+        assert [read(image) for image in images] == [row["image"]["bytes"] for row in rows]
 
 
 def test_it_can_be_pickled(tmp_path: Path, rows: list[Row]) -> None:

@@ -10,6 +10,7 @@ from iptdata.errors import IptDataError, SourceError
 from iptdata.files.random_access import RandomFile
 from iptdata.files.storage import Storage
 from iptdata.source import FolderSource, IndexCache, Listing
+from iptdata.source.containers import Containers
 from iptdata.source.webdataset import WebDatasetSource
 from tests.conftest import build
 from tests.source.forms import build_source, containers, pairs_of, tars_of, write_folder, write_shards
@@ -137,6 +138,14 @@ def test_the_index_is_cached(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     first = source.list(cache)
     monkeypatch.setattr("iptdata.source.webdataset.tar_members", None)
     assert source.list(cache).table.equals(first.table)
+
+
+def test_a_url(folder: Path, tmp_path: Path) -> None:
+    files = write_shards(tmp_path, shuffled(folder), 5, names=True)
+    source = WebDatasetSource(Containers(Storage(f"file://{tmp_path}"), files.paths, files.name))
+    with source.reading() as read:
+        images = source.list().images(range(12))
+        assert [read(image) for image in images] == [path.read_bytes() for path in sorted(folder.rglob("*.JPEG"))]
 
 
 def test_shards_of_iptdata_are_refused(photos: Path, tmp_path: Path) -> None:

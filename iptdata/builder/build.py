@@ -78,7 +78,8 @@ def build(
     The same call completes an interrupted build; finished shards are kept. The corpus is locked against other builds.
 
     Args:
-        source: Folder of images, or "samples" for the six photos that come with iptdata.
+        source: Folder of images, tar, zip, Parquet file, WebDataset shard or list, or a pattern of such files; "samples" for
+            the six photos that come with iptdata.
         out: Root of the corpus, a local path or a URL; recipes and splits can be added later.
         recipes: Recipes and suites: names, paths of YAML files, or `Recipe` objects; one or several.
         observer: Callbacks, for example to show progress.

@@ -19,7 +19,7 @@ from iptdata.shards.corpus import SplitTotals, finish_corpus, manifests
 from iptdata.shards.index import remove_index
 from iptdata.shards.manifest import read_info
 
-_NOT_CONTENT = ("recipe.description", "source.description", "source.option")
+_NOT_CONTENT = ("recipe.description", "source.description", "source.option", "source.settings", "source.terms")
 _MANIFEST_BYTES_PER_PAIR = 150
 _MAX_CHANGES = 8
 
@@ -235,8 +235,10 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Join nested keys by dots, without those that pairs do not depend on."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
+        if prefix + key in _NOT_CONTENT:
+            continue
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
-        elif prefix + key not in _NOT_CONTENT:
+        else:
             flat[prefix + key] = value
     return flat

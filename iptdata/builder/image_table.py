@@ -3,14 +3,13 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from iptdata.files import Sink, Storage
-from iptdata.shards.parquet import read_footer
+from iptdata.files import Storage
+from iptdata.files.parquet import read_footer, writing_parquet
 from iptdata.source import Listing, SourceImage
 from iptdata.source.listing import SCHEMA, images_of
 
@@ -41,11 +40,7 @@ class ImageTable:
         """
         rows = np.concatenate([np.empty(0, np.int64), *parts])
         self.storage.make_folder(CACHE)
-        with (
-            self.storage.writing(self.path) as sink,
-            pa.PythonFile(_Counting(sink), mode="w") as file,
-            pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer,
-        ):
+        with writing_parquet(self.storage, self.path, SCHEMA) as writer:
             for start in range(0, len(rows), _GROUP_ROWS):
                 chosen = listing.table.take(pa.array(rows[start : start + _GROUP_ROWS]))
                 writer.write_table(chosen.cast(SCHEMA))
@@ -71,35 +66,3 @@ class ImageTable:
             for name in self.storage.names(CACHE):
                 if name.startswith(_PREFIX):
                     self.storage.remove(f"{CACHE}/{name}")
-
-
-class _Counting:
-    """A sink as a file object that knows its position, as Parquet needs."""
-
-    closed = False
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._position = 0
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data)
-        self._sink.write(view)
-        self._position += view.nbytes
-        return view.nbytes
-
-    def tell(self) -> int:
-        return self._position
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False

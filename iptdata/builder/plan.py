@@ -4,6 +4,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from iptdata.builder.options import HELD_OUT, PlanOptions
 from iptdata.builder.windows import read_order
 from iptdata.files.walk import WalkReject
 from iptdata.source import IndexCache, Listing, OnIndexed, Source, SourceImage
+from iptdata.source.terms import terms_of
 
 _HASHED_ROWS = 1 << 16
 
@@ -81,6 +83,13 @@ class BuildPlan:
             counts[unit.split] += unit.images
         return counts
 
+    @property
+    def windows(self) -> int:
+        """Number of windows, 0 where each image is read by itself."""
+        blocks = self.listing.blocks
+        shared = blocks is not None and len(blocks.sizes) < len(self.listing)
+        return self.cuts[-1].window + 1 if shared and self.cuts else 0
+
     def units(self) -> Iterator[Unit]:
         """All units, in order; units of one window are adjacent."""
         rejects = self._rejects_by_unit()
@@ -115,12 +124,19 @@ class BuildPlan:
     def source_identity(self) -> dict[str, Any]:
         """What a manifest records about the source; no path of this machine."""
         source = self.source
-        return {
+        identity = {
             "description": source.description,
             "option": source.option,
             "fingerprint": self.fingerprint,
             "images": len(self.listing),
         }
+        more = {"settings": dict(source.settings), "terms": self._terms}
+        return identity | {name: value for name, value in more.items() if value}
+
+    @cached_property
+    def _terms(self) -> str:
+        """See `terms_of`."""
+        return terms_of(self.listing, self.source.description)
 
 
 def plan_build(

@@ -199,13 +199,16 @@ def read_image(read: ReadImage, image: SourceImage, max_pixels: int) -> bytes:
     """The encoded bytes of an image.
 
     Raises:
-        Unusable: When it has more bytes than an image of `max_pixels` can have; it is not read then.
+        Unusable: When it has more bytes than an image of `max_pixels` can have; it is not read then if its length is known. Or
+            when the source has no bytes of it.
         StorageError: When it cannot be read.
     """
     limit = max_pixels * _MAX_BYTES_PER_PIXEL + _MAX_OTHER_BYTES
-    if image.length > limit:
-        raise Unusable("too many bytes", f"{image.length:,} bytes, the limit for {max_pixels:,} pixels is {limit:,}")
-    return read(image)
+    data = b"" if image.length > limit else read(image)
+    length = len(data) or image.length
+    if length > limit:
+        raise Unusable("too many bytes", f"{length:,} bytes, the limit for {max_pixels:,} pixels is {limit:,}")
+    return data
 
 
 def _begin_image(job: UnitJob, image: SourceImage, pixels: np.ndarray, shards: Sequence[_OpenShard], watch: Stopwatch) -> None:

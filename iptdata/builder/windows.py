@@ -35,22 +35,32 @@ def read_order(listing: Listing, seed: int, limit: int | None, images_per_shard:
         yield rows[_shuffled(len(rows), "window", seed, number)]
 
 
-def _windows(blocks: Blocks, order: np.ndarray, images_per_shard: int) -> Iterator[list[int]]:
+def _windows(blocks: Blocks, order: np.ndarray, images_per_shard: int) -> list[list[int]]:
     """Divide the blocks, in this order, into windows."""
-    window: list[int] = []
+    sizes, held = blocks.sizes[order].tolist(), blocks.bytes[order].tolist()
+    cuts = [0]
     images = size = 0
-    for block, block_images, block_bytes in zip(
-        order.tolist(), blocks.sizes[order].tolist(), blocks.bytes[order].tolist(), strict=True
-    ):
-        full = len(window) >= _WINDOW_BLOCKS and images >= images_per_shard
-        if window and (full or size + block_bytes > _WINDOW_BYTES):
-            yield window
-            window, images, size = [], 0, 0
-        window.append(block)
+    for position, (block_images, block_bytes) in enumerate(zip(sizes, held, strict=True)):
+        full = position - cuts[-1] >= _WINDOW_BLOCKS and images >= images_per_shard
+        if position > cuts[-1] and (full or size + block_bytes > _WINDOW_BYTES):
+            cuts.append(position)
+            images = size = 0
         images += block_images
         size += block_bytes
-    if window:
-        yield window
+    return [window.tolist() for window in np.split(order, _balanced(cuts, held)[1:])]
+
+
+def _balanced(cuts: list[int], held: list[int]) -> list[int]:
+    """The first block of each window, with the last two windows about equal, if they have room.
+
+    What is left for the last window may be a single block, whose images may be of one class.
+    """
+    if len(cuts) < 2:
+        return cuts
+    middle = (cuts[-2] + len(held)) // 2
+    if middle < cuts[-1] and sum(held[middle:]) <= _WINDOW_BYTES:
+        return [*cuts[:-1], middle]
+    return cuts
 
 
 def _shuffled(count: int, *purpose: object) -> np.ndarray:

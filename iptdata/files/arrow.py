@@ -2,8 +2,8 @@
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -11,6 +11,10 @@ import pyarrow.fs as pafs
 from iptdata.errors import StorageError, one_line
 from iptdata.files.backend import FileVersion, Sink
 from iptdata.files.urls import split_query
+
+_OBJECT_STORES = ("s3", "gs", "gcs", "abfs", "abfss")
+_HELD_BYTES = 4 << 20  # of an object that is uploaded in one request; every shard that is being written holds this much
+_DELAYED = "allow_delayed_open"
 
 
 @contextmanager
@@ -48,7 +52,7 @@ class ArrowBackend:
         """
         if self._opened is None or self._opened[0] != os.getpid():
             try:
-                filesystem, path = pafs.FileSystem.from_uri(self.absolute_root)
+                filesystem, path = pafs.FileSystem.from_uri(_with_delayed_open(self.absolute_root))
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise StorageError(f"cannot open {self.absolute_root}: {one_line(error)}") from error
             self._opened = os.getpid(), pafs.SubTreeFileSystem(path, filesystem)
@@ -95,23 +99,39 @@ class ArrowBackend:
 
     @arrow_errors()
     def make_folder(self, relative: str) -> None:
-        self.filesystem.create_dir(relative, recursive=True)
+        filesystem = self.filesystem
+        if relative or not isinstance(filesystem, pafs.SubTreeFileSystem):
+            filesystem.create_dir(relative, recursive=True)
+        else:  # a file system below a path does not create this path
+            filesystem.base_fs.create_dir(filesystem.base_path.rstrip("/") or "/", recursive=True)
 
     @contextmanager
-    def create(self, relative: str) -> Iterator[Sink]:
+    def create(self, relative: str, temporary: str) -> Iterator[Sink]:
+        with ExitStack() as stack:
+            sink = _Upload(lambda path: stack.enter_context(self._stream(path)), temporary)
+            if not self._is_object_store:
+                sink.spill()
+            yield sink
+            if not sink.spilled:
+                with self._stream(relative) as stream:
+                    stream.write(sink.held)
+                return
         with arrow_errors():
-            stream = self.filesystem.open_output_stream(relative)
-        with stream:
-            yield stream
+            self.filesystem.move(temporary, relative)  # object stores copy it
 
-    @arrow_errors()
-    def rename(self, source: str, target: str) -> None:
-        """Move a file onto another; object stores copy it."""
-        self.filesystem.move(source, target)
+    @contextmanager
+    def _stream(self, relative: str) -> Iterator[pa.NativeFile]:
+        """A new file, which is complete when the block ends, also by an error: Arrow cannot abort an upload."""
+        with arrow_errors(), self.filesystem.open_output_stream(relative) as stream:
+            yield stream
 
     @arrow_errors()
     def remove(self, relative: str) -> None:
         self.filesystem.delete_file(relative)
+
+    @property
+    def _is_object_store(self) -> bool:
+        return self.absolute_root.partition("://")[0] in _OBJECT_STORES
 
     def free_bytes(self) -> None:
         return None
@@ -124,6 +144,48 @@ class ArrowBackend:
     @arrow_errors()
     def _list(self, relative: str) -> list[pafs.FileInfo]:
         return self.filesystem.get_file_info(pafs.FileSelector(relative, allow_not_found=True))
+
+
+class _Upload:
+    """Holds the first bytes of an object: a small one is uploaded in one request, when it is complete, and never in part.
+
+    Args:
+        open_stream: Opens the stream for a path.
+        temporary: Path for an object that is too large to be held.
+    """
+
+    def __init__(self, open_stream: Callable[[str], pa.NativeFile], temporary: str) -> None:
+        self._open_stream = open_stream
+        self._temporary = temporary
+        self._stream: pa.NativeFile | None = None
+        self.held: bytearray = bytearray()
+
+    @property
+    def spilled(self) -> bool:
+        """Whether the bytes go to the temporary object."""
+        return self._stream is not None
+
+    def write(self, data: memoryview) -> None:
+        """Write all of `data`."""
+        if self._stream is None and len(self.held) + data.nbytes <= _HELD_BYTES:
+            self.held += data
+            return
+        self.spill().write(data)
+
+    def spill(self) -> pa.NativeFile:
+        """Open the temporary object and move the held bytes there."""
+        if self._stream is None:
+            stream = self._stream = self._open_stream(self._temporary)
+            stream.write(self.held)
+            self.held = bytearray()
+        return self._stream
+
+
+def _with_delayed_open(url: str) -> str:
+    """The URL with the option of S3 that uploads a small object in one request instead of three."""
+    if not url.startswith("s3://") or f"{_DELAYED}=" in url:
+        return url
+    return f"{url}{'&' if split_query(url)[1] else '?'}{_DELAYED}=true"
 
 
 def is_of_this_machine(filesystem: pafs.FileSystem) -> bool:

@@ -84,12 +84,14 @@ class Backend(Protocol):
         """Create a folder and its parents; no error if it exists."""
         ...
 
-    def create(self, relative: str) -> AbstractContextManager[Sink]:
-        """A new file; once the block has ended without an error, its bytes are where they survive a crash."""
-        ...
+    def create(self, relative: str, temporary: str) -> AbstractContextManager[Sink]:
+        """A new file that replaces `relative` when the block ends without an error, and then survives a crash.
 
-    def rename(self, source: str, target: str) -> None:
-        """Move a file onto `target`, which is replaced if it exists; the rename survives a crash as well."""
+        Args:
+            relative: Its path.
+            temporary: A path in the same folder, where its bytes can be until then; whatever is there after an error is removed
+                by the caller.
+        """
         ...
 
     def remove(self, relative: str) -> None:

@@ -90,14 +90,12 @@ class LocalBackend:
         os.makedirs(self._path(relative), exist_ok=True)
 
     @contextmanager
-    def create(self, relative: str) -> Iterator[Sink]:
-        with open(self._path(relative), "xb", buffering=0) as file:
+    def create(self, relative: str, temporary: str) -> Iterator[Sink]:
+        with open(self._path(temporary), "xb", buffering=0) as file:
             yield _FullWrites(file)
             sync_file(file.fileno())
-
-    def rename(self, source: str, target: str) -> None:
-        os.replace(self._path(source), self._path(target))
-        sync_folder(os.path.dirname(self._path(target)))
+        os.replace(self._path(temporary), self._path(relative))
+        sync_folder(os.path.dirname(self._path(relative)))
 
     def remove(self, relative: str) -> None:
         os.unlink(self._path(relative))

@@ -1,7 +1,8 @@
 """A directory, local or behind any `pyarrow.fs` URL (s3://, gs://, hdfs://).
 
-Writes are atomic: a temporary file in the same folder, then a rename (a copy on object stores). Local writes are durable too,
-where the file system can: file and folder are synced.
+Writes are atomic: a temporary file in the same folder, then a rename; on object stores one request for a small object, a
+temporary object and a copy for a large one. Local writes are durable too, where the file system can: file and folder are
+synced.
 """
 
 import os
@@ -161,9 +162,8 @@ class Storage:
         temporary = os.path.join(os.path.dirname(relative), f".{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}")
         with storage_errors(self.path(relative)):
             try:
-                with self._backend.create(temporary) as sink:
+                with self._backend.create(relative, temporary) as sink:
                     yield sink
-                self._backend.rename(temporary, relative)
             except BaseException:
                 with suppress(StorageError):  # the first error is the one to report
                     self.remove(temporary)

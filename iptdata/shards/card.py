@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from iptdata.errors import RecipeError
 from iptdata.image.psnr import PSNR_NOTE
 from iptdata.recipe import load_recipes
+from iptdata.source.terms import IMAGENET
 
 
 class Totals(Protocol):
@@ -27,11 +28,18 @@ class Totals(Protocol):
 
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "n>1B")
 
+_IMAGENET_TERMS = "https://image-net.org/download"
+_IMAGENET_LICENSE = ["license_name: imagenet-terms-of-access", f"license_link: {_IMAGENET_TERMS}"]
+_IMAGENET_TEXT = f"""
+The images are from ImageNet. They belong to their copyright holders; ImageNet provides them for non-commercial research and
+education only, under its [terms of access]({_IMAGENET_TERMS}). Patches cut from them fall under the same terms: whoever uses
+this corpus must have accepted them.
+"""
 _TEMPLATE = """\
 # Pairs of corrupted and clean patches
 
 Built with iptdata from {sources}. The patches are parts of those images: the licence of the images applies to this corpus too.
-
+{terms}
 {table}
 
 {psnr_note}.
@@ -77,6 +85,7 @@ def dataset_card(totals: Sequence[Totals]) -> str:
     last = f"{first.shards - 1:06d}"
     text = _TEMPLATE.format(
         sources=" and ".join(sources),
+        terms=_IMAGENET_TEXT if _is_of_imagenet(totals) else "",
         table=_table(totals),
         psnr_note=PSNR_NOTE,
         recipes=_recipes(totals),
@@ -90,7 +99,8 @@ def dataset_card(totals: Sequence[Totals]) -> str:
 def _front_matter(totals: Sequence[Totals]) -> str:
     pairs = sum(total.pairs for total in totals)
     size = _SIZES[min(max(int(math.log10(max(pairs, 1))) - 2, 0), len(_SIZES) - 1)]
-    lines = ["---", "license: other", "task_categories: [image-to-image]", "tags: [webdataset, image-restoration]"]
+    lines = ["---", "license: other", *(_IMAGENET_LICENSE if _is_of_imagenet(totals) else [])]
+    lines += ["task_categories: [image-to-image]", "tags: [webdataset, image-restoration]"]
     lines += [f"size_categories: ['{size}']", "configs:"]
     for task in dict.fromkeys(total.task for total in totals):
         lines += [f"- config_name: {task}", "  data_files:"]
@@ -98,6 +108,10 @@ def _front_matter(totals: Sequence[Totals]) -> str:
             if total.task == task:
                 lines += [f"  - split: {total.split}", f"    path: {task}/{total.split}/*.tar"]
     return "\n".join([*lines, "---", "", ""])
+
+
+def _is_of_imagenet(totals: Sequence[Totals]) -> bool:
+    return any(total.identity["source"].get("terms") == IMAGENET for total in totals)
 
 
 def _table(totals: Sequence[Totals]) -> str:
@@ -149,7 +163,8 @@ def _options(identity: dict[str, Any]) -> str:
     options = identity["options"] | {name: identity[name] for name in ("seed", "patches_per_image")}
     parts = ["--source", shlex.quote(identity["source"]["option"])]
     parts += ["--patch-size", str(identity["recipe"]["patch_size"])]
-    for name, value in sorted(options.items()):
-        if value:
+    settings = identity["source"].get("settings", {})
+    for name, value in sorted((options | settings).items()):
+        if value or name in settings:
             parts += [f"--{name.replace('_', '-')}"] + ([] if value is True else [shlex.quote(str(value))])
     return " ".join(parts)

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from iptdata import rng
 from iptdata.errors import ShardError, StorageError, shown
 from iptdata.files.concurrent import map_reads
+from iptdata.files.parquet import PARQUET_ERRORS, read_columns, read_footer
 from iptdata.files.storage import Storage
 from iptdata.files.tar_members import BLOCK, round_up
 from iptdata.shards.layout import MAX_BYTES, RECORD, Layout, checked_layout
 from iptdata.shards.manifest import NAME, SHA256, ShardInfo, is_manifest, is_tar, read_info
-from iptdata.shards.parquet import PARQUET_ERRORS, read_columns, read_footer
 
 INDEX = "index.parquet"
 

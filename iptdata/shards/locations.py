@@ -91,7 +91,9 @@ def locate(path: str, split: str | None = None, tasks: Container[str] | None = N
 
     Raises:
         ShardError: When there is no shard at the path.
+        StorageError: When the path has a scheme that is never opened, or credentials.
     """
+    check_url(path)
     base, _ = split_query(path)
     if not base:
         raise ShardError("found an empty path, expected a corpus, a folder in one, or shards")
@@ -119,6 +121,7 @@ def find_tars(pattern: str) -> list[Tar]:
         ShardError: When a brace is not closed.
         StorageError: When a URL cannot be opened.
     """
+    check_url(pattern)
     if "://" in pattern:
         return _remote_tars(pattern)
     if os.path.isdir(pattern):

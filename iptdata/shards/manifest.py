@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata.errors import ShardError, StorageError, one_line, shown, storage_error
+from iptdata.files.parquet import PARQUET_ERRORS, read_footer
 from iptdata.files.storage import Storage
 from iptdata.image.psnr import MAX_DB, PEAK_SQUARED
 from iptdata.recipe import Recipe
 from iptdata.shards.columns import COLUMNS
 from iptdata.shards.fields import IDENTIFIER, Fields, parse_json
 from iptdata.shards.layout import MAX_BYTES, Layout, checked_layout
-from iptdata.shards.parquet import PARQUET_ERRORS, read_footer
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[^/.\0][^/\0]*-\d{6,}")
@@ -256,9 +256,7 @@ def _identity(fields: Fields) -> dict[str, Any]:
         for name in step.content:
             step.fields(name)
     options = fields.fields("options")
-    for name in options.content:
-        if IDENTIFIER.fullmatch(name) is None:
-            raise options.wrong(name, "a name of letters, digits and _")
+    _check_names(options)
     options.number("holdout", 0, 1)
     options.whole("images_per_shard", low=1)
     if options.content.get("limit") is not None:
@@ -267,7 +265,18 @@ def _identity(fields: Fields) -> dict[str, Any]:
     for name in ("description", "option", "fingerprint"):
         source.text(name)
     source.whole("images")
+    if "settings" in source.content:
+        settings = source.fields("settings")
+        _check_names(settings)
+        for name in settings.content:
+            settings.text(name)
     decoders = fields.fields("decoders")
     for name in decoders.content:
         decoders.text(name)
     return fields.content
+
+
+def _check_names(options: Fields) -> None:
+    for name in options.content:
+        if IDENTIFIER.fullmatch(name) is None:
+            raise options.wrong(name, "a name of letters, digits and _")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from iptdata.files.storage import Storage
+from iptdata.units import pluralize
 
 
 @dataclass(frozen=True)
@@ -19,3 +20,7 @@ class Containers:
     storage: Storage
     paths: tuple[str, ...]
     name: str
+
+    def described(self, noun: str) -> str:
+        """The files in words: `tar train.tar`, `294 Parquet files data/train-*.parquet`."""
+        return f"{noun if len(self.paths) == 1 else pluralize(len(self.paths), noun)} {self.name}"

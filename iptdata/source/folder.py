@@ -7,9 +7,11 @@ import pyarrow as pa
 
 from iptdata.errors import SourceError, StorageError
 from iptdata.files.storage import Storage
-from iptdata.files.walk import EXTENSIONS, WalkedFile, WalkReject, walk_images
+from iptdata.files.walk import EXTENSIONS, WalkedFile, walk_images
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.listing import Listing, SourceImage, make_table, nfc
+from iptdata.source.locate import hint_of_containers, hint_of_missing
+from iptdata.source.rejects import first_of
 from iptdata.source.source import OnIndexed, Source
 
 
@@ -42,16 +44,15 @@ class FolderSource(Source):
         root = self.storage.root
         try:
             if not self.storage.exists():
-                hint = "Pass a directory of images, or samples for the photos that ship with iptdata"
-                raise SourceError(f"{root} does not exist", argument="source", hint=hint)
+                raise SourceError(f"{root} does not exist", argument="source", hint=hint_of_missing(root))
             walked = walk_images(self.storage)
         except StorageError as error:
             if isinstance(error.__cause__, NotADirectoryError):
                 raise SourceError(f"{root} is a file, expected a directory of images", argument="source") from error
             raise SourceError(error.message, argument="source", hint=error.hint) from error
         if not walked.images:
-            message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders{_first(walked.rejects)}"
-            raise SourceError(message, argument="source")
+            message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders{first_of(walked.rejects)}"
+            raise SourceError(message, argument="source", hint=hint_of_containers(self.storage))
         table, ambiguous = self._table(walked.images)
         return Listing(table=table, rejects=tuple(walked.rejects), ambiguous=ambiguous)
 
@@ -68,10 +69,3 @@ class FolderSource(Source):
     def _label(self, path: str) -> str:
         parts = path.rsplit("/", 2)
         return nfc(parts[-2] if len(parts) > 1 else self.storage.name)
-
-
-def _first(rejects: list[WalkReject]) -> str:
-    """The first of the entries that cannot be used and their number, for a message."""
-    if not rejects:
-        return ""
-    return f"; {len(rejects):,} cannot be used, the first is {rejects[0].path} ({rejects[0].reason}: {rejects[0].detail})"

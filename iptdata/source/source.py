@@ -1,9 +1,10 @@
 """What every source offers: a table of its images, and the bytes of each."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.listing import Listing, SourceImage
@@ -37,7 +38,12 @@ class Source(ABC):
     """A set of images.
 
     It can be pickled, so that a worker on another machine reads from it; nothing is opened before the first image is read.
+
+    Attributes:
+        settings: Options by name that differ from their defaults and that are needed to open it again.
     """
+
+    settings: Mapping[str, str] = MappingProxyType({})
 
     @property
     @abstractmethod

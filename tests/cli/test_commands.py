@@ -163,7 +163,7 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
         (["--recipe", "none.yaml"], "none.yaml: cannot be read: No such file"),
         (
             ["--recipe", "rain", "--source", "nowhere"],
-            "source: nowhere does not exist. Pass a directory of images, or samples",
+            "source: nowhere does not exist. Pass a directory of images, a tar",
         ),
         (["--recipe", "rain", "--source", "."], "holds no image; looked for .jpg"),
         (["--recipe", "rain", "--holdout", "2"], "--holdout: found 2.0, expected a number from 0 to 0.999"),

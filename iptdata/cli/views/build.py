@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from types import TracebackType
+from typing import Self
 
 from rich import box
 from rich.markup import escape
@@ -15,25 +16,49 @@ from iptdata.builder import BuildEstimate, BuildObserver, BuildResult
 from iptdata.builder.driver import Survey
 from iptdata.builder.unit import UnitReport
 from iptdata.cli.console import console, results
+from iptdata.cli.views.indexing import IndexingView
 from iptdata.errors import printable
 from iptdata.image.psnr import PSNR_NOTE
 from iptdata.shards.corpus import SplitTotals
+from iptdata.source import IndexProgress
 from iptdata.units import format_bytes, format_duration, pluralize
 
 _LINE_EVERY_SECONDS = 10.0
 _SHOWN_REJECTS = 20
+_NOT_NAMED = (
+    "The names are not the original ones: the pairs are those of this source, other forms of the same images give other pairs"
+)
 
 
 class SurveyPrinter(BuildObserver):
-    """Prints what will be built, and what is already complete."""
+    """Prints how far the source is indexed, what will be built, and what is already complete; a context manager."""
+
+    def __init__(self) -> None:
+        self._indexing = IndexingView()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._indexing.stop()
+
+    def on_indexed(self, progress: IndexProgress) -> None:
+        self._indexing.update(progress)
 
     def on_survey(self, survey: Survey) -> None:
+        self._indexing.stop()
         plan, listing = survey.plan, survey.plan.listing
         splits = ", ".join(f"{images:,} {split}" for split, images in plan.splits.items())
         total = pluralize(len(listing), "image")
         console().print(f"[bold]{escape(printable(plan.source.description))}[/]: {total}, {splits}; seed {plan.options.seed}")
         if listing.ambiguous:
             console().print(f"{listing.ambiguous:,} images share label and file name; their keys include more of their path")
+        if not listing.named:
+            console().print(_NOT_NAMED)
+        if plan.windows:
+            blocks = 0 if listing.blocks is None else len(listing.blocks.sizes)
+            found = f"{pluralize(blocks, 'block')} in {pluralize(plan.windows, 'window')}"
+            console().print(f"{found}, whose images are mixed: {pluralize(len(plan.cuts), 'unit')}")
         for reject in listing.rejects[:_SHOWN_REJECTS]:
             console().print(f"skipped: {reject.path} ({reject.reason})", markup=False)
         if (more := len(listing.rejects) - _SHOWN_REJECTS) > 0:
@@ -46,6 +71,7 @@ class BuildProgress(SurveyPrinter):
     """A bar on a terminal, otherwise one line every 10 seconds."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._images = self._pairs = self._bytes = self._total = 0
         self._rejects: Counter[str] = Counter()
         self._stop = threading.Event()
@@ -61,10 +87,8 @@ class BuildProgress(SurveyPrinter):
             disable=not console().is_terminal,
         )
 
-    def __enter__(self) -> "BuildProgress":
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, error, trace)
         self._starting.stop()
         self.on_end()
 

@@ -1,0 +1,216 @@
+"""The index of containers: where each image is, found from headers alone; built once, in parallel, and kept for the next time.
+
+A container is indexed in parts: a tar in a tar is one of its own, and a long tar is cut into pieces. So the tars in one tar are
+indexed at once, and whatever is finished is kept once a minute: an index that was interrupted goes on from there.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+import numpy as np
+import pyarrow as pa
+
+from iptdata.errors import SourceError, StorageError
+from iptdata.files.backend import FileVersion
+from iptdata.files.concurrent import map_reads
+from iptdata.files.random_access import RandomFile
+from iptdata.files.urls import is_utf8
+from iptdata.files.walk import WalkReject
+from iptdata.source.containers import Containers
+from iptdata.source.index_cache import IndexCache
+from iptdata.source.index_file import read_index, write_index
+from iptdata.source.index_part import SCHEMA, Part, PartIndex
+from iptdata.source.source import IndexProgress, OnIndexed
+
+# Reads wait for a disk or a network most of the time.
+_THREADS = 8
+_REMOTE_THREADS = 16
+_REPORT_SECONDS = 0.1
+_SAVE_SECONDS = 60
+_SAVE_SHARE = 10  # at most a tenth of the time goes into keeping what is found
+
+IndexPart = Callable[[RandomFile, Part], PartIndex]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """All images of some containers.
+
+    Attributes:
+        images: One row per image: columns of `index_part.SCHEMA`, and `container`, its path as a dictionary. Rows of one part
+            are adjacent.
+        rejects: Members that may be images and cannot be used.
+    """
+
+    images: pa.Table
+    rejects: tuple[WalkReject, ...]
+
+
+def indexed(
+    files: Containers,
+    kind: str,
+    index_part: IndexPart,
+    cache: IndexCache | None = None,
+    on_indexed: OnIndexed | None = None,
+) -> Index:
+    """The index of containers: from the cache where they have not changed since, else from `index_part`.
+
+    Args:
+        files: The containers.
+        kind: Kind of source, which is part of the name of the file in the cache. Another one for every rule that changes
+            what `index_part` returns.
+        index_part: Indexes a part of a container; called in several threads, first with each container as a whole. Further
+            parts that it returns are indexed in the same way. It should return within seconds, so that a long one is divided.
+        cache: Where the index is kept; nowhere if None.
+        on_indexed: Called in this thread, at most 10 times a second and at the end.
+
+    Raises:
+        SourceError: When a container is missing or cannot be read, or what `index_part` raises.
+        StorageError: When the index cannot be written.
+    """
+    versions = _versions(files)
+    known = {} if cache is None else read_index(cache, kind, versions)
+    run = _Run(files, kind, index_part, versions, cache if cache is not None and cache.writable else None, on_indexed)
+    run.add_all(known)
+    return _joined(files, run.found)
+
+
+def _versions(files: Containers) -> dict[str, FileVersion]:
+    """Size and last change of each container."""
+    storage = files.storage
+    for path in files.paths:
+        if not is_utf8(path):
+            raise SourceError(f"the name of {storage.path(path)} is not UTF-8", argument="source", hint="Rename it")
+    try:
+        found = map_reads(storage.version, files.paths, remote=not storage.is_local)
+    except StorageError as error:
+        raise SourceError(error.message, argument="source", hint=error.hint) from error
+    versions = {}
+    for path, version in zip(files.paths, found, strict=True):
+        if version is None:
+            raise SourceError(f"{storage.path(path)} does not exist or is no file", argument="source")
+        versions[path] = version
+    return versions
+
+
+class _Run:
+    """Indexes parts in threads, reports, and keeps what is found."""
+
+    def __init__(
+        self,
+        files: Containers,
+        kind: str,
+        index_part: IndexPart,
+        versions: Mapping[str, FileVersion],
+        cache: IndexCache | None,
+        on_indexed: OnIndexed | None,
+    ) -> None:
+        self.found: dict[Part, PartIndex] = {}
+        self._storage = files.storage
+        self._kind = kind
+        self._index_part = index_part
+        self._versions = versions
+        self._cache = cache
+        self._on_indexed = on_indexed
+        self._bytes = self._images = self._containers = 0
+        self._total_bytes = sum(version.size for version in versions.values())
+        self._open_parts: Counter[str] = Counter(versions.keys())
+        self._reported = 0.0
+        self._next_save = time.monotonic() + _SAVE_SECONDS
+
+    def add_all(self, known: dict[Part, PartIndex]) -> None:
+        """Add the index of all containers; parts in `known` are taken from there."""
+        missing = self._add_known([Part(path, 0, version.size) for path, version in self._versions.items()], known)
+        changed = bool(missing or known)  # parts that are left in `known` belong to nothing
+        try:
+            if missing:
+                self._index(missing, known)
+        finally:
+            if changed and self.found and self._cache is not None:
+                self._save(self._cache)
+        self._report(last=True)
+
+    def _index(self, parts: list[Part], known: dict[Part, PartIndex]) -> None:
+        threads = _THREADS if self._storage.is_local else _REMOTE_THREADS
+        done: SimpleQueue[tuple[Part, Future[PartIndex]]] = SimpleQueue()
+        with ThreadPoolExecutor(threads, thread_name_prefix="index") as pool:
+            try:
+                running = 0
+                while parts or running:
+                    for part in parts:
+                        future = pool.submit(self._read, part)
+                        future.add_done_callback(lambda future, part=part: done.put((part, future)))
+                        running += 1
+                    part, future = done.get()
+                    running -= 1
+                    known[part] = future.result()
+                    parts = self._add_known([part], known)
+                    self._report()
+                    if self._cache is not None and time.monotonic() > self._next_save:
+                        self._save(self._cache)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, part: Part) -> PartIndex:
+        try:
+            with RandomFile(self._storage, part.container) as file:
+                return self._index_part(file, part)
+        except StorageError as error:
+            raise SourceError(error.message, argument="source", hint=error.hint) from error
+
+    def _add_known(self, parts: Sequence[Part], known: dict[Part, PartIndex]) -> list[Part]:
+        """Add the parts that are known, with those that they lead to; returns the others."""
+        missing, left = [], list(parts)
+        while left:
+            part = left.pop()
+            index = known.pop(part, None)
+            if index is None:
+                missing.append(part)
+                continue
+            self.found[part] = index
+            left += index.parts
+            self._images += len(index.images)
+            self._bytes += part.stop - part.start - sum(inner.stop - inner.start for inner in index.parts)
+            self._open_parts[part.container] += len(index.parts) - 1
+            self._containers += not self._open_parts[part.container]
+        return missing
+
+    def _report(self, *, last: bool = False) -> None:
+        now = time.monotonic()
+        if self._on_indexed is None or (now < self._reported + _REPORT_SECONDS and not last):
+            return
+        self._reported = now
+        self._on_indexed(
+            IndexProgress(
+                containers=self._containers,
+                total_containers=len(self._versions),
+                images=self._images,
+                bytes=self._bytes,
+                total_bytes=self._total_bytes,
+            )
+        )
+
+    def _save(self, cache: IndexCache) -> None:
+        start = time.monotonic()
+        write_index(cache, self._kind, self._versions, self.found)
+        stop = time.monotonic()
+        self._next_save = stop + max(_SAVE_SECONDS, _SAVE_SHARE * (stop - start))
+
+
+def _joined(files: Containers, found: Mapping[Part, PartIndex]) -> Index:
+    """One table of all parts, in the order of the containers and of the parts in them."""
+    numbers = {path: number for number, path in enumerate(files.paths)}
+    parts = sorted(found, key=lambda part: (numbers[part.container], part.start, part.stop))
+    images = (
+        pa.concat_tables([SCHEMA.empty_table(), *(found[part].images for part in parts)]).unify_dictionaries().combine_chunks()
+    )
+    rows = np.repeat(
+        np.array([numbers[part.container] for part in parts], np.int32), [len(found[part].images) for part in parts]
+    )
+    containers = pa.DictionaryArray.from_arrays(pa.array(rows), pa.array(files.paths, pa.string()))
+    rejects = tuple(reject for part in parts for reject in found[part].rejects)
+    return Index(images=images.append_column("container", containers), rejects=rejects)

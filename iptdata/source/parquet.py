@@ -1,0 +1,190 @@
+"""Parquet files with a column of encoded images, as on the Hugging Face Hub.
+
+A row group is the smallest part of a Parquet file that can be read. So it is a block of the plan: it is read once, as a
+whole, by the job that builds the units of its window; see `iptdata.builder.windows`. The index reads the metadata at the end
+of each file and the columns of names and labels, never an image.
+
+Files sorted by class still give shards that mix classes, as far as a window reaches: it has 16 row groups from anywhere in the
+files, and its images are shuffled. The smaller the groups, the better the mix; one that is larger than 1 GiB is a window of its
+own.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from iptdata import rng
+from iptdata.errors import SourceError, one_line, printable
+from iptdata.files.parquet import PARQUET_ERRORS
+from iptdata.files.random_access import RandomFile
+from iptdata.source.containers import Containers
+from iptdata.source.index import indexed
+from iptdata.source.index_cache import IndexCache
+from iptdata.source.index_part import SCHEMA, Part, PartIndex
+from iptdata.source.labels import class_names, text_of_labels, text_of_names
+from iptdata.source.listing import Blocks, Listing, SourceImage, sorted_rows
+from iptdata.source.names import stored_table
+from iptdata.source.parquet_groups import RowGroups, SeekableFile
+from iptdata.source.parquet_layout import ImageLayout, read_layout
+from iptdata.source.source import OnIndexed, ReadImage, Source
+
+pc: Any = pyarrow.compute  # its functions are made at run time
+
+_BATCH_ROWS = 1 << 13
+
+
+class ParquetSource(Source):
+    """The images of Parquet files, in the order of files and rows; where each row group has one image, sorted as in a folder.
+
+    Args:
+        files: The files.
+        image_column: Column with the images: a struct of `bytes` and `path`, or bytes.
+        label_column: Column with the labels, integers or text; "" for none.
+    """
+
+    def __init__(self, files: Containers, image_column: str = "image", label_column: str = "label") -> None:
+        self.files: Containers = files
+        self.image_column: str = image_column
+        self.label_column: str = label_column
+
+    @property
+    def description(self) -> str:
+        """Description of the source, as recorded in manifests."""
+        return self.files.described("Parquet file")
+
+    @property
+    def option(self) -> str:
+        """Value of the option `source` that rebuilds the corpus, without the path on this machine."""
+        return f"./{self.files.name}"
+
+    def list(self, cache: IndexCache | None = None, on_indexed: OnIndexed | None = None) -> Listing:
+        """Read the metadata, names and labels of all files, unless the cache has them.
+
+        Raises:
+            SourceError: When a file cannot be read, is no Parquet file, or lacks a column; or when there is no image.
+            StorageError: When the index cannot be written.
+        """
+        index_part = partial(index_file, image_column=self.image_column, label_column=self.label_column)
+        kind = f"parquet-{rng.digest(self.image_column, self.label_column, size=4).hex()}"
+        images = indexed(self.files, kind, index_part, cache, on_indexed).images
+        if not len(images):
+            raise SourceError(f"{printable(self.files.name)} has no row", argument="source")
+        table, paths, ambiguous = stored_table(images.drop_columns(["length"]), self.files.storage.name)
+        blocks = _blocks(images)
+        if len(blocks.sizes) == len(table):
+            order = sorted_rows(paths)
+            table = table.take(pa.array(order))
+            blocks = Blocks(starts=blocks.starts, bytes=blocks.bytes[order])
+        return Listing(table=table, ambiguous=ambiguous, blocks=blocks, named=bool(pc.all(images["named"]).as_py()))
+
+    def read(self, image: SourceImage) -> bytes:
+        """The encoded bytes of an image; its row group is read for it."""
+        with self.reading() as read:
+            return read(image)
+
+    @contextmanager
+    def reading(self) -> Iterator[ReadImage]:
+        """A function as `read` that reads each row group once, and keeps it."""
+        with closing(RowGroups(self.files.storage, self.image_column)) as groups:
+            yield groups.read
+
+
+def index_file(file: RandomFile, part: Part, *, image_column: str, label_column: str) -> PartIndex:
+    """The images of a Parquet file, with names and labels as they are stored.
+
+    `offset` is the row. At the first image of each row group `packed` is 1 and `length` has the bytes of the group; elsewhere
+    both are 0.
+
+    Args:
+        file: The file.
+        part: All of it.
+        image_column: See `ParquetSource`.
+        label_column: See `ParquetSource`.
+
+    Raises:
+        SourceError: When it is no Parquet file, is damaged, or lacks a column.
+        StorageError: When it cannot be read.
+    """
+    seekable = SeekableFile(file, part.stop)
+    try:
+        layout = read_layout(seekable, image_column, label_column)
+        stored, labels = _read_names(seekable, layout)
+    except PARQUET_ERRORS as error:
+        message = f"{file.path} cannot be read as Parquet: {one_line(error, 200)}"
+        raise SourceError(message, argument="source", hint="Download it again if it is damaged") from error
+    except SourceError as error:
+        raise SourceError(f"{file.path} {error.message}", argument="source", hint=error.hint) from error
+    rows = len(stored)
+    first = np.zeros(rows, np.int64)
+    lengths = np.zeros(rows, np.int64)
+    starts = (np.cumsum(layout.rows) - layout.rows)[layout.rows > 0]
+    first[starts] = 1
+    lengths[starts] = layout.bytes[layout.rows > 0]
+    columns = [
+        _with_names(stored, part.container),
+        pc.coalesce(labels, "").dictionary_encode(),
+        np.arange(rows),
+        lengths,
+        first,
+    ]
+    table = pa.table([*columns, pc.is_valid(stored)], names=SCHEMA.names)
+    return PartIndex(images=table.cast(SCHEMA))
+
+
+def _blocks(images: pa.Table) -> Blocks:
+    """The row groups of the rows of an index."""
+    starts = np.flatnonzero(images["packed"].to_numpy())
+    return Blocks(starts=np.append(starts, len(images)), bytes=images["length"].to_numpy()[starts])
+
+
+def _with_names(stored: pa.Array, path: str) -> pa.Array:
+    """Name of each image; where none is stored, that of the file and the row."""
+    if not stored.null_count:
+        return stored
+    stem = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    names = [name or f"{stem}-{row:07d}" for row, name in enumerate(stored.to_pylist())]
+    return pa.array(names, pa.string())
+
+
+def _read_names(file: SeekableFile, layout: ImageLayout) -> tuple[pa.Array, pa.Array]:
+    """Name and label of each image as stored, text; a text that is repeated is not copied to all rows before it is checked.
+
+    Raises:
+        SourceError: When labels are neither integers nor text; the message is a clause.
+        ValueError: When a name or a label is too long; also what pyarrow raises.
+    """
+    rows = layout.footer.num_rows
+    columns = [column for column in (layout.path, layout.label) if column]
+    stored: list[pa.Array] = []
+    labels: list[pa.Array] = []
+    known = class_names(layout.footer.metadata, layout.label)
+    if columns:
+        encoded = [layout.label] if layout.label_is_text else []
+        wrapped = pa.PythonFile(file, mode="r")
+        parquet = pq.ParquetFile(wrapped, metadata=layout.footer, read_dictionary=encoded, pre_buffer=True)
+        for batch in parquet.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
+            if layout.path:
+                stored.append(text_of_names(batch.column(layout.path.removesuffix(".path")).flatten()[0]))
+            if layout.label:
+                labels.append(text_of_labels(batch.column(layout.label), known))
+    return _of_all_rows(stored, rows, layout.path), _of_all_rows(labels, rows, layout.label)
+
+
+def _of_all_rows(batches: Sequence[pa.Array], rows: int, column: str) -> pa.Array:
+    """A column of text in one array, null if there is none.
+
+    Raises:
+        ValueError: When it does not have this number of rows.
+    """
+    if not column:
+        return pa.nulls(rows, pa.string())
+    found = pa.concat_arrays([*batches, pa.array([], pa.string())])
+    if len(found) != rows:
+        raise ValueError(f"found {len(found):,} rows, expected {rows:,} as in its metadata")
+    return found

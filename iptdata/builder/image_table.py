@@ -12,10 +12,12 @@ from iptdata.files import Sink, Storage
 from iptdata.shards.parquet import read_footer
 from iptdata.source import Listing, SourceImage
 from iptdata.source.listing import SCHEMA, images_of
+from iptdata.source.take import take_rows
 
 CACHE = ".cache"
 _PATH = f"{CACHE}/images.parquet"
 _GROUP_ROWS = 1 << 13
+_TAKEN_ROWS = 1 << 18  # a multiple of the rows of a group
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ class ImageTable:
             pa.PythonFile(_Counting(sink), mode="w") as file,
             pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer,
         ):
-            for start in range(0, len(rows), _GROUP_ROWS):
-                chosen = listing.table.take(pa.array(rows[start : start + _GROUP_ROWS]))
-                writer.write_table(chosen.cast(SCHEMA))
+            for start in range(0, len(rows), _TAKEN_ROWS):
+                chosen = take_rows(listing.table, rows[start : start + _TAKEN_ROWS]).select(SCHEMA.names).cast(SCHEMA)
+                writer.write_table(chosen, row_group_size=_GROUP_ROWS)
 
     def read(self, start: int, stop: int) -> Sequence[SourceImage]:
         """The images in a range of rows.

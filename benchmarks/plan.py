@@ -91,7 +91,7 @@ def dry_run(index: str, holdout: float, write: bool) -> None:
     from iptdata.errors import StorageError
     from iptdata.files.storage import Storage
     from iptdata.recipe import load_recipes
-    from iptdata.source import IndexCache, Listing, OnIndexed, Source, SourceImage, listing
+    from iptdata.source import IndexCache, Listing, OnIndexed, Source, SourceImage, listing, take
 
     estimate = importlib.import_module("iptdata.builder.estimate")  # the package has a function of this name
 
@@ -101,29 +101,27 @@ def dry_run(index: str, holdout: float, write: bool) -> None:
         description = option = "index"  # pyright: ignore[reportAssignmentType]
 
         def list(self, cache: IndexCache | None = None, on_indexed: OnIndexed | None = None) -> Listing:
-            labels, paths, containers, offsets, lengths = self.columns()
-            rows = listing.sorted_rows(paths)
-            chosen = pa.array(rows)
-            labels, paths, containers = labels.take(chosen), paths.take(chosen), containers.take(chosen)
-            table, ambiguous = listing.make_table(labels, paths, containers, offsets[rows], lengths[rows])
+            columns = self.entries()
+            take.reorder(columns, listing.sorted_rows(columns["path"]))
+            numbers = (columns.pop(name).to_numpy() for name in ("offset", "length"))
+            table, ambiguous = listing.make_table(columns["label"], columns["path"], columns["container"], *numbers)
             return Listing(table=table, ambiguous=ambiguous)
 
-        def columns(self) -> tuple[pa.ChunkedArray, pa.ChunkedArray, pa.ChunkedArray, np.ndarray, np.ndarray]:
-            """Labels, paths, containers, offsets and lengths."""
+        def entries(self) -> dict[str, pa.ChunkedArray]:
+            """The entries of the tars."""
             with pq.ParquetFile(index) as file:
                 names = pa.array(file.schema_arrow.metadata[b"classes"].decode().split())
                 tars = pc.binary_join_element_wise(names, "tar", ".")
-                parts, numbers = [], []
+                parts = []
                 for group in file.iter_batches(_INDEX_ROWS):
                     classes = pc.take(names, group["class"])
                     file_names = pc.binary_join_element_wise(classes, group["number"].cast(pa.string()), "_")
                     paths = pc.binary_join_element_wise(classes, pc.binary_join_element_wise(file_names, "JPEG", "."), "/")
-                    parts.append((pa.DictionaryArray.from_arrays(group["class"], names), paths, group["class"]))
-                    numbers.append((group["offset"].to_numpy(), group["length"].to_numpy()))
-            labels, paths, classes = (pa.chunked_array(list(column)) for column in zip(*parts, strict=True))
-            containers = pa.chunked_array([pa.DictionaryArray.from_arrays(chunk, tars) for chunk in classes.chunks])
-            offsets, lengths = (np.concatenate(column) for column in zip(*numbers, strict=True))
-            return labels, paths, containers, offsets, lengths
+                    labels, containers = (pa.DictionaryArray.from_arrays(group["class"], texts) for texts in (names, tars))
+                    columns = [labels, paths, containers, group["offset"], group["length"]]
+                    parts.append(pa.table(columns, names=["label", "path", "container", "offset", "length"]))
+            table = pa.concat_tables(parts)
+            return dict(zip(table.column_names, table.columns, strict=True))
 
         def read(self, image: SourceImage) -> bytes:
             raise StorageError("there are no pixels")
@@ -132,8 +130,9 @@ def dry_run(index: str, holdout: float, write: bool) -> None:
     print(f"{'':<34}{'seconds':>8}{'CPU s':>8}{'peak MB':>10}{'after MB':>10}")
     print(f"{'imports':<34}{time.perf_counter() - START:>8.2f}{time.process_time():>8.2f}{_status('VmHWM'):>10.0f}")
     for owner, name, title in (
-        (IndexSource, "columns", "read the index"),
+        (IndexSource, "entries", "read the index"),
         (listing, "sorted_rows", "sort by path"),
+        (take, "reorder", "reorder"),
         (listing, "unique_keys", "unique keys"),
         (IndexSource, "list", "= list"),
         (plan, "_by_split", "holdout"),

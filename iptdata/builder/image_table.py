@@ -12,7 +12,7 @@ from iptdata.files import Sink, Storage
 from iptdata.shards.parquet import read_footer
 from iptdata.source import Listing, SourceImage
 from iptdata.source.listing import SCHEMA, images_of
-from iptdata.source.take import take_rows
+from iptdata.take import take_rows
 
 CACHE = ".cache"
 _PATH = f"{CACHE}/images.parquet"

@@ -13,7 +13,7 @@ from iptdata.builder.options import HELD_OUT, PlanOptions
 from iptdata.builder.windows import read_order
 from iptdata.files.walk import WalkReject
 from iptdata.source import IndexCache, Listing, OnIndexed, Source, SourceImage
-from iptdata.source.take import take_rows
+from iptdata.take import take_rows
 
 _HASHED_ROWS = 1 << 16
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from iptdata.source.take import take_rows
+from iptdata.take import take_rows
 
 _ROWS = 1 << 15  # so that what is computed of them stays in the cache of a core
 _MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xFF51AFD7ED558CCD], np.uint64)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from iptdata import rng
 from iptdata.files.walk import WalkReject
 from iptdata.source.keys import unique_keys
-from iptdata.source.take import take_rows
+from iptdata.take import take_rows
 
 SCHEMA = pa.schema(
     [

@@ -19,6 +19,7 @@ from pathlib import Path
 os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 
 import numpy as np
+from build import linked_source
 
 from iptdata.builder.driver import build_missing, survey_corpus
 from iptdata.builder.options import BuildOptions
@@ -52,13 +53,12 @@ class Measured:
     """What was measured of builds of a suite.
 
     Args:
-        source: The images.
-        images: Number of images.
+        source: The images, at least those of the largest unit.
         recipes: The recipes.
     """
 
-    def __init__(self, source: str, images: int, recipes: list[str]) -> None:
-        self._source, self._images, self._recipes = source, images, recipes
+    def __init__(self, source: str, recipes: list[str]) -> None:
+        self._source, self._recipes = source, recipes
         self._build(GROUP)  # the first build warms up
         groups, *_ = self._build(GROUP)
         self.spread = groups / groups.mean()
@@ -75,7 +75,7 @@ class Measured:
 
     def _build(self, size: int) -> tuple[np.ndarray, float, float]:
         """Processor seconds of each full unit of this many images; bytes read and bytes written per image."""
-        plan = plan_build(open_source(self._source), BuildOptions(images_per_shard=size, limit=self._images))
+        plan = plan_build(open_source(self._source), BuildOptions(images_per_shard=size))
         seconds: list[float] = []
         last = 0.0
 
@@ -145,18 +145,20 @@ def simulate(work: np.ndarray, slots: int, driver: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", default="samples", help="images to measure")
-    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument(
+        "--source", type=Path, default=Path("iptdata/source/samples"), help="folder of JPEGs, repeated as needed"
+    )
+    parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--jobs", type=int, default=12_000, help="jobs that measure the driver")
     parser.add_argument("--price", type=float, default=0.04, help="dollars per core-hour")
     parser.add_argument("--bandwidth", type=float, default=20.0, help="GB/s that the storage reads and writes in all")
     options = parser.parse_args()
-    if not Path(options.source).exists() and options.source != "samples":
-        parser.error(f"{options.source} does not exist")
     driver = measure_driver(options.jobs)
     print(f"driver: {driver * 1e3:.2f} ms of processor time per job")
-    for suite, recipes in SUITES.items():
-        report(suite, Measured(options.source, options.images, recipes), driver, options.price, options.bandwidth * 1e9)
+    with tempfile.TemporaryDirectory() as folder:
+        source = str(linked_source(options.source, options.images, Path(folder)))
+        for suite, recipes in SUITES.items():
+            report(suite, Measured(source, recipes), driver, options.price, options.bandwidth * 1e9)
 
 
 def report(suite: str, measured: Measured, driver: float, price: float, bandwidth: float) -> None:

@@ -15,9 +15,8 @@ from iptdata.errors import BuildFailed, ConflictError, printable, shown
 from iptdata.files.storage import Storage
 from iptdata.image.decode import decoder_versions
 from iptdata.recipe import Recipe
-from iptdata.shards.corpus import SplitTotals, finish_corpus, manifests
+from iptdata.shards.corpus import SplitTotals, finish_corpus, manifests, read_infos
 from iptdata.shards.index import remove_index
-from iptdata.shards.manifest import read_info
 
 _NOT_CONTENT = ("recipe.description", "source.description", "source.option", "source.settings", "source.terms")
 _MANIFEST_BYTES_PER_PAIR = 150
@@ -206,14 +205,14 @@ def _finished_stems(
     """Complete shards with the expected content, and shards with different content that `overwrite` allows to replace."""
     expected = identity_of(plan, recipe)
     stems, stale = set(), []
-    for path in manifests(out, recipe.task, split):
-        info = read_info(out, path)
+    sizes = out.sizes(f"{recipe.task}/{split}")
+    for path, info in read_infos(out, manifests(out, recipe.task, split)):
         stem = path.removesuffix(".parquet")
         if _flat(info.identity) != _flat(expected):
             if not overwrite:
                 _refuse_conflict(out.path(path), _flat(info.identity), _flat(expected))
             stale.append(stem)
-        elif out.size(f"{stem}.tar") == info.bytes:
+        elif sizes.get(f"{info.name}.tar") == info.bytes:
             stems.add(stem)
     return stems, stale
 

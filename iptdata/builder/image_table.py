@@ -5,17 +5,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata.files import Storage
 from iptdata.files.parquet import read_footer, writing_parquet
 from iptdata.source import Listing, SourceImage
 from iptdata.source.listing import SCHEMA, images_of
+from iptdata.take import take_rows
 
 CACHE = ".cache"
 _PREFIX = "images-"
 _GROUP_ROWS = 1 << 13
+_TAKEN_ROWS = 1 << 18  # a multiple of the rows of a group
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class ImageTable:
         rows = np.concatenate([np.empty(0, np.int64), *parts])
         self.storage.make_folder(CACHE)
         with writing_parquet(self.storage, self.path, SCHEMA) as writer:
-            for start in range(0, len(rows), _GROUP_ROWS):
-                chosen = listing.table.take(pa.array(rows[start : start + _GROUP_ROWS]))
-                writer.write_table(chosen.cast(SCHEMA))
+            for start in range(0, len(rows), _TAKEN_ROWS):
+                chosen = take_rows(listing.table, rows[start : start + _TAKEN_ROWS]).select(SCHEMA.names).cast(SCHEMA)
+                writer.write_table(chosen, row_group_size=_GROUP_ROWS)
 
     def read(self, start: int, stop: int) -> Sequence[SourceImage]:
         """The images in a range of rows.

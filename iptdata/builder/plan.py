@@ -15,6 +15,7 @@ from iptdata.builder.windows import read_order
 from iptdata.files.walk import WalkReject
 from iptdata.source import IndexCache, Listing, OnIndexed, Source, SourceImage
 from iptdata.source.terms import terms_of
+from iptdata.take import take_rows
 
 _HASHED_ROWS = 1 << 16
 
@@ -190,8 +191,10 @@ def _by_split(listing: Listing, rows: np.ndarray, options: PlanOptions) -> dict[
         return {options.split: rows}
     bound = int(options.holdout * 2**64)
     held_out = np.empty(len(rows), bool)
-    keys = listing.table.column("key")
+    keys = listing.table.select(["key"])
+    order = np.argsort(rows)  # ascending rows are taken faster
     for start in range(0, len(rows), _HASHED_ROWS):
-        part = rows[start : start + _HASHED_ROWS]
-        held_out[start : start + len(part)] = [rng.hash64("holdout", key) < bound for key in keys.take(part).to_pylist()]
+        part = order[start : start + _HASHED_ROWS]
+        texts = take_rows(keys, rows[part])["key"].to_pylist()
+        held_out[part] = rng.hash64_each("holdout", texts) < bound
     return {options.split: rows[~held_out], HELD_OUT: rows[held_out]}

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 
 import iptdata
+from iptdata.files.concurrent import each_read
 from iptdata.files.storage import Storage
 from iptdata.image.psnr import capped_psnrs
 from iptdata.shards.card import dataset_card
@@ -27,7 +28,10 @@ CORPUS = "corpus.json"
 REJECTS = "rejects.parquet"
 README = "README.md"
 RECIPE = "recipe.yaml"
-_REJECT_COLUMNS = ("recipe", "split", "source", "reason", "detail")
+_REJECTS_SCHEMA = pa.schema(
+    [*((name, pa.string()) for name in ("recipe", "split", "source", "reason", "detail")), ("patches", pa.int32())]
+)
+_BUFFERED_REJECTS = 1 << 14
 
 
 @dataclass(kw_only=True)
@@ -118,23 +122,41 @@ def finish_corpus(storage: Storage) -> list[SplitTotals]:
         The totals of each recipe and split, in the order of their names.
     """
     totals: list[SplitTotals] = []
-    rejects: list[dict[str, Any]] = []
+    rejects = _Rejects()
     for task, split in split_folders(storage):
         rows = []
-        for path in manifests(storage, task, split):
-            info = with_psnr_sum(storage, path, read_info(storage, path))
+        for _, info in read_infos(storage, manifests(storage, task, split), with_psnr=True):
             if not rows:
                 totals.append(SplitTotals(task=task, split=split, identity=info.identity))
             totals[-1].add(info)
-            rejects += [{"recipe": task, "split": split} | vars(reject) for reject in info.rejects]
+            rejects.add(task, split, info)
             rows.append(index_row(info))
         write_index(storage, f"{task}/{split}", rows)
         recipe = yaml.safe_dump(totals[-1].identity["recipe"], sort_keys=False)
         storage.write(f"{task}/{split}/{RECIPE}", recipe.encode())
-    _write_rejects(storage, rejects)
+    storage.write(REJECTS, rejects.encoded())
     _write_corpus_json(storage, totals)
     storage.write(README, dataset_card(totals).encode("utf-8", "backslashreplace"))
     return totals
+
+
+def read_infos(storage: Storage, paths: Sequence[str], *, with_psnr: bool = False) -> Iterator[tuple[str, ShardInfo]]:
+    """Read the descriptions of shards from their manifests, one after the other in this order.
+
+    Args:
+        storage: The corpus.
+        paths: Paths of the manifests in it.
+        with_psnr: See `with_psnr_sum`.
+
+    Raises:
+        ShardError: When one is damaged.
+    """
+
+    def read(path: str) -> ShardInfo:
+        info = read_info(storage, path)
+        return with_psnr_sum(storage, path, info) if with_psnr else info
+
+    yield from zip(paths, each_read(read, paths, remote=not storage.is_local), strict=True)
 
 
 def with_psnr_sum(storage: Storage, path: str, info: ShardInfo) -> ShardInfo:
@@ -164,12 +186,30 @@ def manifests(storage: Storage, task: str, split: str) -> list[str]:
     return [f"{folder}/{name}" for name in storage.names(folder) if name.startswith(f"{task}-{split}-") and is_manifest(name)]
 
 
-def _write_rejects(storage: Storage, rejects: list[dict[str, Any]]) -> None:
-    columns = [(name, pa.string()) for name in _REJECT_COLUMNS]
-    schema = pa.schema([*columns, ("patches", pa.int32())])
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rejects, schema=schema), sink, compression="zstd")
-    storage.write(REJECTS, sink.getvalue().to_pybytes())
+class _Rejects:
+    """The rejects of a corpus in columns, since there may be a million of them."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Any, ...]] = []
+        self._parts = [_REJECTS_SCHEMA.empty_table()]
+
+    def add(self, task: str, split: str, info: ShardInfo) -> None:
+        """Add those of a shard."""
+        self._rows += [(task, split, item.source, item.reason, item.detail, item.patches) for item in info.rejects]
+        if len(self._rows) >= _BUFFERED_REJECTS:
+            self._flush()
+
+    def encoded(self) -> bytes:
+        """All of them as a Parquet file."""
+        self._flush()
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.concat_tables(self._parts), sink, compression="zstd")
+        return sink.getvalue().to_pybytes()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._parts.append(pa.table(list(zip(*self._rows, strict=True)), schema=_REJECTS_SCHEMA))
+            self._rows.clear()
 
 
 def _write_corpus_json(storage: Storage, totals: list[SplitTotals]) -> None:

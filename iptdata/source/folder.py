@@ -1,15 +1,14 @@
 """A directory of images, such as ImageNet's `train`: the label is the name of the parent folder."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from iptdata.errors import SourceError, StorageError
 from iptdata.files.storage import Storage
-from iptdata.files.walk import EXTENSIONS, WalkedFile, walk_images
+from iptdata.files.walk import EXTENSIONS, walk_images
 from iptdata.source.index_cache import IndexCache
-from iptdata.source.listing import Listing, SourceImage, make_table, nfc
+from iptdata.source.listing import Listing, SourceImage, make_table
 from iptdata.source.locate import hint_of_containers, hint_of_missing
 from iptdata.source.rejects import first_of
 from iptdata.source.source import OnIndexed, Source
@@ -50,22 +49,25 @@ class FolderSource(Source):
             if isinstance(error.__cause__, NotADirectoryError):
                 raise SourceError(f"{root} is a file, expected a directory of images", argument="source") from error
             raise SourceError(error.message, argument="source", hint=error.hint) from error
-        if not walked.images:
+        if not len(walked.paths):
             message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders{first_of(walked.rejects)}"
             raise SourceError(message, argument="source", hint=hint_of_containers(self.storage))
-        table, ambiguous = self._table(walked.images)
+        offsets = np.zeros(len(walked.paths), np.int64)
+        table, ambiguous = make_table(self._labels(walked.paths), walked.paths, walked.paths, offsets, walked.sizes.to_numpy())
         return Listing(table=table, rejects=tuple(walked.rejects), ambiguous=ambiguous)
 
     def read(self, image: SourceImage) -> bytes:
         """The encoded bytes of an image."""
         return self.storage.read(image.container, image.offset, image.length)
 
-    def _table(self, files: Sequence[WalkedFile]) -> tuple[pa.Table, int]:
-        paths = pa.array([file.path for file in files], pa.string())
-        labels = pa.array([self._label(file.path) for file in files], pa.string())
-        lengths = np.array([file.size for file in files], np.int64)
-        return make_table(labels, paths, paths, np.zeros(len(files), np.int64), lengths)
-
-    def _label(self, path: str) -> str:
-        parts = path.rsplit("/", 2)
-        return nfc(parts[-2] if len(parts) > 1 else self.storage.name)
+    def _labels(self, paths: pa.ChunkedArray) -> pa.ChunkedArray:
+        """The name of the folder of each file, in the Unicode form NFC."""
+        labels = []
+        for chunk in paths.chunks:
+            parts = pc.split_pattern(chunk, "/", max_splits=2, reverse=True)  # pyright: ignore[reportAttributeAccessIssue]
+            ends = parts.offsets.to_numpy()[1:]
+            names = parts.values.take(pa.array(np.maximum(ends - 2, 0)))
+            in_root = pc.less(pc.list_value_length(parts), 2)  # pyright: ignore[reportAttributeAccessIssue]
+            names = pc.if_else(in_root, self.storage.name, names)  # pyright: ignore[reportAttributeAccessIssue]
+            labels.append(pc.utf8_normalize(names, "NFC").dictionary_encode())  # pyright: ignore[reportAttributeAccessIssue]
+        return pa.chunked_array(labels)

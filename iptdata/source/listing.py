@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from iptdata import rng
 from iptdata.files.walk import WalkReject
 from iptdata.source.keys import unique_keys
+from iptdata.take import take_rows
 
 SCHEMA = pa.schema(
     [
@@ -95,7 +96,7 @@ class Listing:
 
     def images(self, rows: Sequence[int] | np.ndarray) -> list[SourceImage]:
         """The images of these rows, in their order."""
-        return images_of(self.table.take(pa.array(rows, pa.int64())))
+        return images_of(take_rows(self.table, np.asarray(rows, np.int64)))
 
     def fingerprint(self) -> str:
         """A hash of every key and length, in order, and of the images and bytes of each block: 32 hexadecimal digits.
@@ -143,7 +144,7 @@ def make_table(
 
 def sorted_rows(paths: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """Rows in the order of their paths, which is that of a folder with these files: int64."""
-    return pc.sort_indices(paths).to_numpy().astype(np.int64)  # pyright: ignore[reportAttributeAccessIssue]
+    return pc.sort_indices(paths).to_numpy().view(np.int64)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def nfc(text: str) -> str:

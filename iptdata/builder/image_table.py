@@ -42,7 +42,7 @@ class ImageTable:
             pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer,
         ):
             for start in range(0, len(rows), _GROUP_ROWS):
-                chosen = listing.table.take(pa.array(rows[start : start + _GROUP_ROWS]))
+                chosen = listing.table.select(SCHEMA.names).take(pa.array(rows[start : start + _GROUP_ROWS]))
                 writer.write_table(chosen.cast(SCHEMA))
 
     def read(self, start: int, stop: int) -> Sequence[SourceImage]:

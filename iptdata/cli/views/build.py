@@ -13,6 +13,7 @@ from rich.table import Table
 
 from iptdata.builder import BuildEstimate, BuildObserver, BuildResult
 from iptdata.builder.driver import Survey
+from iptdata.builder.plan import Extension
 from iptdata.builder.unit import UnitReport
 from iptdata.cli.console import console, results
 from iptdata.errors import printable
@@ -32,6 +33,8 @@ class SurveyPrinter(BuildObserver):
         splits = ", ".join(f"{images:,} {split}" for split, images in plan.splits.items())
         total = pluralize(len(listing), "image")
         console().print(f"[bold]{escape(printable(plan.source.description))}[/]: {total}, {splits}; seed {plan.options.seed}")
+        if plan.extension:
+            print_extension(plan.extension, len(listing))
         if listing.ambiguous:
             console().print(f"{listing.ambiguous:,} images share label and file name; their keys include more of their path")
         for reject in listing.rejects[:_SHOWN_REJECTS]:
@@ -103,6 +106,21 @@ class BuildProgress(SurveyPrinter):
             rate = self._images / max(time.monotonic() - self._start, 1e-9)
             left = format_duration((self._total - self._images) / rate) if self._images else "unknown"
             console().print(f"{self._images:,}/{self._total:,} images  {self._figures()}  time left {left}")
+
+
+def print_extension(extension: Extension, images: int) -> None:
+    """What an extension adds."""
+    known = (
+        f"{pluralize(extension.known, 'image')} of the source {'is' if extension.known == 1 else 'are'} in the corpus already"
+    )
+    if not images:
+        console().print(f"{known}; nothing to add")
+        return
+    console().print(f"{known}; generation {extension.generation} has the {pluralize(images, 'image')} that are not")
+    if extension.qualified:
+        verb = "has" if extension.qualified == 1 else "have"
+        text = f"{pluralize(extension.qualified, 'image')} {verb} label and file name of another image"
+        console().print(f"{text}; the key includes more of the path")
 
 
 def print_estimate(found: BuildEstimate) -> None:

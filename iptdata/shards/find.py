@@ -106,11 +106,11 @@ def _split_by_identity(group: ShardGroup) -> list[ShardGroup]:
     first_builds: dict[tuple[str, str], str] = {}
     previous, text = None, ""
     for shard in group.shards:  # sorted by name, so a first build comes before its extensions
-        info = shard.info
-        if (info.identity, info.generation) != previous:  # as most are equal, most need no text
-            previous = info.identity, info.generation
+        info, root = shard.info, shard.storage.root
+        if (root, info.identity, info.generation) != previous:  # as most are equal, most need no text
+            previous = root, info.identity, info.generation
             text = json.dumps(info.identity, sort_keys=True)
-            common = (shard.storage.root, json.dumps(without_source(info.identity), sort_keys=True))
+            common = (root, json.dumps(without_source(info.identity), sort_keys=True))
             text = first_builds.get(common, text) if info.generation else first_builds.setdefault(common, text)
         by_identity.setdefault(text, []).append(shard)
     if len(by_identity) < 2:

@@ -33,7 +33,7 @@ class _Folder:
     Attributes:
         recipe: The recipe.
         split: The split.
-        paths: Path of each manifest by the number in its name, ascending.
+        paths: Path of the manifest of each shard by the number in its name, ascending.
     """
 
     recipe: Recipe
@@ -87,7 +87,12 @@ def plan_extension(
 
 
 def _folder(out: Storage, recipe: Recipe, split: str) -> _Folder:
-    found = {shard_number(path): path for path in manifests(out, recipe.task, split)}
+    tars = set(out.names(f"{recipe.task}/{split}"))
+    found = {
+        shard_number(path): path
+        for path in manifests(out, recipe.task, split)
+        if path.rpartition("/")[2].replace(".parquet", ".tar") in tars
+    }
     return _Folder(recipe=recipe, split=split, paths=dict(sorted(found.items())))
 
 
@@ -98,9 +103,10 @@ def _recorded(
 
     Raises:
         ConflictError: When they do not, or when options differ from those of this build.
-        ShardError: When a manifest is damaged or has the number of another unit.
+        ShardError: When a manifest is damaged or has the number of another unit, or only later generations have shards.
     """
     recorded: ShardInfo | None = None
+    later = ""
     for folder in folders:
         path = next((path for number, path in folder.paths.items() if number >= first[folder.split]), None)
         if path is None:
@@ -111,6 +117,7 @@ def _recorded(
         if found != expected:
             refuse_conflict(out.path(path), found, expected, "Extend a corpus with the options and recipes of its first build")
         if info.generation > generation:
+            later = f"{out.path(path)} is of generation {info.generation}"
             continue
         if info.generation < generation or info.number != first[folder.split] + info.unit:
             message = f"{out.path(path)} has unit {info.unit} of generation {info.generation}, which has another number"
@@ -122,6 +129,9 @@ def _recorded(
                 hint="Extend the recipes one at a time, or choose another `out`",
             )
         recorded = info
+    if later and recorded is None:
+        hint = "Restore its shards from a copy, or build the corpus again with `overwrite=True`"
+        raise ShardError(f"{later}, but there is no shard of generation {generation}", hint=hint)
     return recorded
 
 

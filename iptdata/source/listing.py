@@ -107,11 +107,12 @@ class Listing:
         return images_of(self.table.take(pa.array(rows, pa.int64())))
 
     def fingerprint(self) -> str:
-        """A hash of every key and length, in order, and of the sizes of blocks of several images: 32 hexadecimal digits."""
+        """A hash of every key and length, in order, and of images and bytes of blocks of several: 32 hexadecimal digits."""
         found = _digest_of_lines(self.table)
         if self.blocks is None or len(self.blocks.sizes) == len(self):
             return found
-        return rng.digest(found, self.blocks.sizes.astype("<i8").tobytes().hex()).hex()
+        sizes, weights = (column.astype("<i8").tobytes().hex() for column in (self.blocks.sizes, self.blocks.bytes))
+        return rng.digest(found, sizes, weights).hex()
 
 
 def images_of(table: pa.Table) -> list[SourceImage]:

@@ -22,6 +22,7 @@ from iptdata.source import Blocks, FolderSource, IndexCache, Listing, OnIndexed
 from tests.cli.test_commands import fails
 from tests.cli.test_commands import iptdata as run_iptdata
 from tests.conftest import build, corpus_bytes, natural_image, save, start_iptdata
+from tests.shards.edit import set_field
 
 OPTIONS = {"images_per_shard": 3, "patches_per_image": 4, "holdout": 0.3, "seed": 5}
 RECIPES = ["noise30", "sr2"]
@@ -194,6 +195,32 @@ def test_a_first_build_that_is_not_finished(photos: Path, tmp_path: Path) -> Non
         ConflictError, match=r"generation 0 of noise30/train .* 2 of \d shards.*the first build again without exte"
     ):
         extend(photos, out)
+
+
+def test_a_first_build_that_lost_a_tar(photos: Path, corpus: Path) -> None:
+    (corpus / "sr2/train/sr2-train-000001.tar").unlink()
+    grow(photos)
+    with pytest.raises(ConflictError, match=r"generation 0 of sr2/train in .* shards\. Finish it first"):
+        extend(photos, corpus)
+
+
+def test_generations_that_do_not_follow_each_other_are_refused(photos: Path, corpus: Path) -> None:
+    grow(photos)
+    extend(photos, corpus)
+    grow(photos, 20, 6)
+    extend(photos, corpus)
+    infos = {path: find_shards(str(path.with_suffix(".tar")))[0].info for path in corpus.rglob("*-0*.parquet")}
+    (path,) = [path for path, info in infos.items() if "sr2-train" in path.name and (info.generation, info.unit) == (2, 0)]
+    set_field(path, "unit", 1)
+    grow(photos, 26, 1)
+    with pytest.raises(ShardError, match="has unit 1 of generation 2, which has another number"):
+        extend(photos, corpus)
+    set_field(path, "unit", 0)
+    for path, info in infos.items():
+        if info.generation == 1:
+            path.unlink()
+    with pytest.raises(ShardError, match="is of generation 2, but there is no shard of generation 1"):
+        extend(photos, corpus)
 
 
 def test_without_extend_a_source_that_grew_is_refused(photos: Path, corpus: Path, tmp_path: Path) -> None:

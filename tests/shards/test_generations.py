@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +20,7 @@ from tests.cli.test_commands import iptdata
 from tests.conftest import build, natural_image, save
 from tests.shards.edit import set_field
 
-OPTIONS = {"images_per_shard": 4, "patches_per_image": 2}
+OPTIONS: dict[str, Any] = {"images_per_shard": 4, "patches_per_image": 2}
 
 
 @pytest.fixture

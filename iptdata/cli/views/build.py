@@ -34,7 +34,7 @@ class SurveyPrinter(BuildObserver):
         total = pluralize(len(listing), "image")
         console().print(f"[bold]{escape(printable(plan.source.description))}[/]: {total}, {splits}; seed {plan.options.seed}")
         if plan.extension:
-            print_extension(plan.extension, len(listing))
+            print_extension(plan.extension, len(listing), complete=not survey.missing)
         if listing.ambiguous:
             console().print(f"{listing.ambiguous:,} images share label and file name; their keys include more of their path")
         for reject in listing.rejects[:_SHOWN_REJECTS]:
@@ -108,19 +108,18 @@ class BuildProgress(SurveyPrinter):
             console().print(f"{self._images:,}/{self._total:,} images  {self._figures()}  time left {left}")
 
 
-def print_extension(extension: Extension, images: int) -> None:
-    """What an extension adds."""
-    known = (
-        f"{pluralize(extension.known, 'image')} of the source {'is' if extension.known == 1 else 'are'} in the corpus already"
-    )
-    if not images:
-        console().print(f"{known}; nothing to add")
+def print_extension(extension: Extension, images: int, *, complete: bool) -> None:
+    """What an extension adds; `complete` if all its shards are there."""
+    known = extension.known + images if complete else extension.known
+    text = f"{pluralize(known, 'image')} of the source {'is' if known == 1 else 'are'} in the corpus already"
+    if complete:
+        console().print(f"{text}; nothing to add")
         return
-    console().print(f"{known}; generation {extension.generation} has the {pluralize(images, 'image')} that are not")
+    console().print(f"{text}; generation {extension.generation} has the {pluralize(images, 'image')} that are not")
     if extension.qualified:
         verb = "has" if extension.qualified == 1 else "have"
-        text = f"{pluralize(extension.qualified, 'image')} {verb} label and file name of another image"
-        console().print(f"{text}; the key includes more of the path")
+        shared = f"{pluralize(extension.qualified, 'image')} {verb} label and file name of another image"
+        console().print(f"{shared}; the key includes more of the path")
 
 
 def print_estimate(found: BuildEstimate) -> None:

@@ -327,9 +327,12 @@ def test_recipes_of_other_sources_are_extended_one_at_a_time(photos: Path, corpu
 def test_overwriting_the_first_build_removes_the_extensions(photos: Path, corpus: Path, tmp_path: Path) -> None:
     grow(photos)
     extend(photos, corpus)
-    build(photos, corpus, RECIPES, **OPTIONS, overwrite=True)
-    build(photos, tmp_path / "fresh", RECIPES, **OPTIONS)
-    assert corpus_bytes(corpus) == corpus_bytes(tmp_path / "fresh")
+    for source in (photos, photos / "n00"):  # whose shards have, and do not have, the numbers of the extension
+        build(source, corpus, RECIPES, **OPTIONS, overwrite=True)
+        build(source, tmp_path / "fresh" / source.name, RECIPES, **OPTIONS)
+        assert corpus_bytes(corpus) == corpus_bytes(tmp_path / "fresh" / source.name)
+        grow(photos, 20, 5)
+        extend(photos, corpus)
 
 
 def test_a_corpus_of_an_earlier_version_gets_the_list_by_building_it_again(photos: Path, corpus: Path, tmp_path: Path) -> None:

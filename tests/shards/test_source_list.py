@@ -1,5 +1,6 @@
 """The list of the images of a source gives the same plan as the source, and is checked before it is used."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,7 @@ BLOCKS = {"images": [5, 1, 14, 20], "bytes": [5, 6, 7, 8]}
         without("length"),
         with_column("key", pa.array(["a"] * 40)),
         with_column("key", pa.array([None] * 40, pa.string())),
+        with_column("label", pa.array([None] * 40, pa.string())),
         with_column("length", pa.array([-1] * 40)),
         with_column("length", pa.array(["1"] * 40)),
         described(b"{"),
@@ -119,6 +121,16 @@ def test_what_is_in_the_file_is_checked(tmp_path: Path, change: Callable[[pa.Tab
     with pytest.raises(ShardError, match=r"sources/.* is (damaged|of a later version)") as found:
         written.read()
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("sizes", [[0, 40], [40, 0], [20, 21], [41], [2**62 - 1] * 4 + [44]])
+def test_a_list_whose_name_was_made_to_match(tmp_path: Path, sizes: list[int]) -> None:
+    starts = np.concatenate([[0], np.cumsum(np.array(sizes))])
+    listing = dataclasses.replace(made(), blocks=Blocks(starts=starts, bytes=np.ones(len(sizes), np.int64)))
+    written = SourceList(Storage(str(tmp_path)), listing.fingerprint())
+    written.write(listing)
+    with pytest.raises(ShardError, match="blocks.images: found"):
+        written.read()
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"no Parquet" * 10])

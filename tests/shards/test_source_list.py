@@ -129,7 +129,7 @@ def test_a_list_whose_name_was_made_to_match(tmp_path: Path, sizes: list[int]) -
     listing = dataclasses.replace(made(), blocks=Blocks(starts=starts, bytes=np.ones(len(sizes), np.int64)))
     written = SourceList(Storage(str(tmp_path)), listing.fingerprint())
     written.write(listing)
-    with pytest.raises(ShardError, match="blocks.images: found"):
+    with pytest.raises(ShardError, match=r"blocks\.images: found"):
         written.read()
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from iptdata.builder.driver import JobMap, Survey, build_missing, survey_corpus
 from iptdata.builder.estimate import BuildEstimate, check_space, estimate_build
+from iptdata.builder.generations import plan_extension
 from iptdata.builder.image_table import CACHE
 from iptdata.builder.options import BuildOptions
-from iptdata.builder.plan import BuildPlan, plan_build
+from iptdata.builder.plan import BuildPlan, plan_images
 from iptdata.builder.rejects import RejectBudget
 from iptdata.builder.unit import UnitReport
 from iptdata.files.storage import Storage
@@ -19,7 +20,7 @@ from iptdata.options import from_arguments
 from iptdata.parallel import RayPool, serial_map
 from iptdata.recipe import Recipe, RecipeNames, load_recipes
 from iptdata.shards.corpus import SplitTotals
-from iptdata.source import IndexCache, IndexProgress, open_source
+from iptdata.source import IndexCache, IndexProgress, Listing, Source, open_source
 from iptdata.values import expanded
 
 _FEW_IMAGES = 32
@@ -75,7 +76,8 @@ def build(
 ) -> BuildResult:
     """Turn images into shards of corrupted/clean patch pairs.
 
-    The same call completes an interrupted build; finished shards are kept. The corpus is locked against other builds.
+    The same call completes an interrupted build; finished shards are kept. The corpus is locked against other builds. With
+    `extend=True` it adds the images of the source that the corpus does not have yet.
 
     Args:
         source: Folder of images, tar, zip, Parquet file, WebDataset shard or list, or a pattern of such files; "samples" for
@@ -92,18 +94,20 @@ def build(
         IptDataError: When an option is not allowed.
         RecipeError: When a recipe does not exist or does not validate.
         SourceError: When the source is missing or empty.
-        ConflictError: When `out` holds a recipe and split with different content.
+        ConflictError: When `out` holds a recipe and split with different content, or cannot be extended.
         StorageError: When the disk is too small, or `out` is locked or cannot be written.
         BuildFailed: When too many images were dropped, or workers were lost.
     """
     chosen: BuildOptions = from_arguments(BuildOptions, options)
     watcher = observer or BuildObserver()
     storage = Storage(expanded(out))
-    plan = _plan(source, storage, chosen, watcher, writable=True)
+    opened, listing = _list(source, storage, chosen, watcher, writable=True)
     loaded = _load(recipes, chosen.patch_size)
     counter = _Counter(watcher)
-    storage.make_folder()
+    if not chosen.extend:
+        storage.make_folder()
     with storage.locked():
+        plan = _plan(opened, listing, chosen, loaded, storage)
         survey = survey_corpus(plan, loaded, storage, overwrite=chosen.overwrite)
         watcher.on_survey(survey)
         if not chosen.force:
@@ -142,18 +146,28 @@ def estimate(
     chosen: BuildOptions = from_arguments(BuildOptions, options)
     watcher = observer or BuildObserver()
     storage = Storage(expanded(out))
-    plan = _plan(source, storage, chosen, watcher, writable=False)
-    survey = survey_corpus(plan, _load(recipes, chosen.patch_size), storage, overwrite=chosen.overwrite)
+    opened, listing = _list(source, storage, chosen, watcher, writable=False)
+    loaded = _load(recipes, chosen.patch_size)
+    plan = _plan(opened, listing, chosen, loaded, storage)
+    survey = survey_corpus(plan, loaded, storage, overwrite=chosen.overwrite)
     watcher.on_survey(survey)
     return estimate_build(survey, chosen.worker_count)
 
 
-def _plan(
+def _list(
     source: str | os.PathLike[str], out: Storage, options: BuildOptions, observer: BuildObserver, *, writable: bool
-) -> BuildPlan:
-    """List the source, with an index of its containers beside the corpus, and plan."""
+) -> tuple[Source, Listing]:
+    """Open the source and list it, with an index of its containers beside the corpus."""
     cache = IndexCache(Storage(out.path(CACHE)), writable)
-    return plan_build(open_source(expanded(source), options), options, cache, observer.on_indexed)
+    opened = open_source(expanded(source), options)
+    return opened, opened.list(cache, observer.on_indexed)
+
+
+def _plan(source: Source, listing: Listing, options: BuildOptions, recipes: list[Recipe], out: Storage) -> BuildPlan:
+    """Plan a first build, or an extension of the corpus."""
+    if options.extend:
+        return plan_extension(source, listing, options, recipes, out)
+    return plan_images(source, listing, options)
 
 
 def _load(recipes: RecipeNames, patch_size: int | None) -> list[Recipe]:

@@ -6,21 +6,23 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from iptdata.builder.content import content_of, joined_content, refuse_conflict, without_source
 from iptdata.builder.image_table import CACHE, ImageTable
 from iptdata.builder.job import BuildJob, UnitRange, build_job
+from iptdata.builder.options import PlanOptions
 from iptdata.builder.plan import BuildPlan, Unit
 from iptdata.builder.rejects import RejectBudget
 from iptdata.builder.unit import ShardSpec, UnitReport, layout_of
-from iptdata.errors import BuildFailed, ConflictError, printable, shown
+from iptdata.errors import BuildFailed
 from iptdata.files.storage import Storage
 from iptdata.image.decode import decoder_versions
 from iptdata.recipe import Recipe
 from iptdata.shards.corpus import SplitTotals, finish_corpus, manifests, read_infos
 from iptdata.shards.index import remove_index
+from iptdata.shards.manifest import shard_number
+from iptdata.shards.source_list import SourceList, remove_other_lists
 
-_NOT_CONTENT = ("recipe.description", "source.description", "source.option", "source.settings", "source.terms")
 _MANIFEST_BYTES_PER_PAIR = 150
-_MAX_CHANGES = 8
 
 JobMap = Callable[[Callable[[BuildJob], list[UnitReport]], Iterable[BuildJob]], Iterator[list[UnitReport]]]
 
@@ -71,14 +73,19 @@ class Survey:
 
 def identity_of(plan: BuildPlan, recipe: Recipe) -> dict[str, Any]:
     """Everything that the pairs of a recipe depend on, as recorded in manifests; no time, host name or worker count."""
-    options = plan.options.content()
+    return identity_with(recipe, plan.options, plan.source_identity())
+
+
+def identity_with(recipe: Recipe, plan_options: PlanOptions, source: dict[str, Any]) -> dict[str, Any]:
+    """The identity of shards of a recipe, built with these options from this source."""
+    options = plan_options.content()
     return {
         "recipe": recipe.plain(),
         "recipe_hash": recipe.hash,
         "patches_per_image": options.pop("patches_per_image"),
         "seed": options.pop("seed"),
         "options": options,
-        "source": plan.source_identity(),
+        "source": source,
         "decoders": decoder_versions(),
     }
 
@@ -129,6 +136,8 @@ def build_missing(
         out.remove_partial(folder)
         if survey.missing:
             remove_index(out, folder)
+    if plan.images:
+        SourceList(out, plan.fingerprint).write(plan.listing)
     for stem in survey.stale:
         out.remove(f"{stem}.parquet")
         out.remove(f"{stem}.tar")
@@ -136,7 +145,9 @@ def build_missing(
     for folder in ("", CACHE, *folders):
         out.remove_partial(folder)
     tasks = {recipe.task for recipe in survey.recipes}
-    totals = [total for total in finish_corpus(out) if total.task in tasks and total.split in plan.splits]
+    every = finish_corpus(out)
+    remove_other_lists(out, {generation.fingerprint for total in every for generation in total.generations})
+    totals = [total for total in every if total.task in tasks and total.split in plan.splits]
     if problems:
         others = f" ({len(problems) - 1:,} more units have such a problem)" if len(problems) > 1 else ""
         hint = "Finished shards are kept; run the same command again to resume"
@@ -196,48 +207,37 @@ def _jobs(survey: Survey, images: ImageTable) -> Iterator[BuildJob]:
                 UnitRange(index=unit.index, start=start, stop=start + unit.images, rejects=unit.rejects, shards=shards)
             )
             start += unit.images
-        yield BuildJob(units=units, images=images, source=plan.source, out=survey.out, options=plan.options)
+        yield BuildJob(
+            units=units,
+            images=images,
+            source=plan.source,
+            out=survey.out,
+            options=plan.options,
+            generation=plan.generation,
+        )
 
 
 def _finished_stems(
     plan: BuildPlan, recipe: Recipe, split: str, out: Storage, *, overwrite: bool
 ) -> tuple[set[str], list[str]]:
     """Complete shards with the expected content, and shards with different content that `overwrite` allows to replace."""
-    expected = identity_of(plan, recipe)
-    stems, stale = set(), []
+    expected = joined_content(identity_of(plan, recipe), plan.generation)
+    numbers = plan.numbers(split)
+    stems, stale, later = set(), [], []
     sizes = out.sizes(f"{recipe.task}/{split}")
-    for path, info in read_infos(out, manifests(out, recipe.task, split)):
+    paths = [path for path in manifests(out, recipe.task, split) if shard_number(path) >= numbers.start]
+    for path, info in read_infos(out, paths):
         stem = path.removesuffix(".parquet")
-        if _flat(info.identity) != _flat(expected):
+        is_later = info.generation > plan.generation and info.number >= numbers.stop
+        found, wanted = content_of(info), expected
+        if is_later:
+            found, wanted = without_source(found), without_source(wanted)
+        if found != wanted:
             if not overwrite:
-                _refuse_conflict(out.path(path), _flat(info.identity), _flat(expected))
+                refuse_conflict(out.path(path), found, wanted)
             stale.append(stem)
+        elif is_later:
+            later.append(stem)
         elif sizes.get(f"{info.name}.tar") == info.bytes:
             stems.add(stem)
-    return stems, stale
-
-
-def _refuse_conflict(path: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    keys = [key for key in sorted({*found, *expected}) if found.get(key) != expected.get(key)]
-    keys = [key for key in keys if key != "recipe_hash"] or keys
-    changes = "; ".join(
-        f"{printable(key, 80)}: found {shown(found.get(key))}, expected {shown(expected.get(key))}"
-        for key in keys[:_MAX_CHANGES]
-    )
-    raise ConflictError(
-        f"{path} was built with different content ({changes})",
-        hint="Choose another `out` or `split`, or pass `overwrite=True` to replace it",
-    )
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Join nested keys by dots, without those that pairs do not depend on."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if prefix + key in _NOT_CONTENT:
-            continue
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
+    return stems, [*reversed(later), *reversed(stale)] if stale else []

@@ -43,7 +43,7 @@ class ImageTable:
         self.storage.make_folder(CACHE)
         with writing_parquet(self.storage, self.path, SCHEMA) as writer:
             for start in range(0, len(rows), _TAKEN_ROWS):
-                chosen = take_rows(listing.table, rows[start : start + _TAKEN_ROWS]).select(SCHEMA.names).cast(SCHEMA)
+                chosen = take_rows(listing.table.select(SCHEMA.names), rows[start : start + _TAKEN_ROWS]).cast(SCHEMA)
                 writer.write_table(chosen, row_group_size=_GROUP_ROWS)
 
     def read(self, start: int, stop: int) -> Sequence[SourceImage]:

@@ -16,7 +16,7 @@ class UnitRange:
     """A unit of a job.
 
     Attributes:
-        index: Index of the unit in its split.
+        index: Index of the unit in its split and generation.
         start: First row of its images in the table of the build.
         stop: End of these rows.
         rejects: Entries of the source that cannot be read as images, to be listed with those of this unit.
@@ -40,6 +40,7 @@ class BuildJob:
         source: Where to read the images.
         out: The corpus.
         options: Options of the plan.
+        generation: Number of the extension that the units belong to, 0 for a first build.
     """
 
     units: Sequence[UnitRange]
@@ -47,6 +48,7 @@ class BuildJob:
     source: Source
     out: Storage
     options: PlanOptions
+    generation: int = 0
 
 
 def build_job(job: BuildJob) -> list[UnitReport]:
@@ -64,6 +66,7 @@ def build_job(job: BuildJob) -> list[UnitReport]:
             build_unit(
                 UnitJob(
                     unit_index=unit.index,
+                    generation=job.generation,
                     images=images[unit.start - first : unit.stop - first],
                     rejects=unit.rejects,
                     shards=unit.shards,

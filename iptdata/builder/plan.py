@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,10 +26,11 @@ class Unit:
 
     Attributes:
         split: Name of the split.
-        index: Position in the split, from 0.
+        index: Position in the split and generation, from 0.
         start: First image in the plan's order.
         stop: End of its images in the plan's order.
         window: Number of the window; units of one window are adjacent and read the same blocks of the source.
+        first: Number of units of its split in earlier generations.
         rejects: Entries of the source without a row that this unit lists among its rejects.
     """
 
@@ -38,6 +39,7 @@ class Unit:
     start: int
     stop: int
     window: int
+    first: int = 0
     rejects: tuple[WalkReject, ...] = ()
 
     @property
@@ -47,7 +49,24 @@ class Unit:
 
     def stem(self, task: str) -> str:
         """Path of a recipe's shard of this unit in the corpus, without extension."""
-        return f"{task}/{self.split}/{task}-{self.split}-{self.index:06d}"
+        return f"{task}/{self.split}/{task}-{self.split}-{self.first + self.index:06d}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """What makes a plan one of more images for a corpus.
+
+    Attributes:
+        generation: Number of the extension, from 1.
+        first: Number of units of each split in earlier generations.
+        known: Number of images of the source that earlier generations have.
+        qualified: Number of new images whose keys have a part of their path, since another image has their label and name.
+    """
+
+    generation: int
+    first: Mapping[str, int]
+    known: int
+    qualified: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +75,12 @@ class BuildPlan:
 
     Attributes:
         source: Where the images are read from.
-        listing: All images of the source.
+        listing: All images of the source; of an extension, those that are new.
         options: Options that the plan depends on.
         order: Rows of the listing in the order of the plan, unit after unit, int64.
         cuts: Units without their rejects, in order.
-        fingerprint: Hash of the whole source.
+        fingerprint: Hash of the listing.
+        extension: What the plan adds to a corpus; None for a first build.
     """
 
     source: Source
@@ -69,6 +89,12 @@ class BuildPlan:
     order: np.ndarray
     cuts: tuple[Unit, ...]
     fingerprint: str
+    extension: Extension | None = None
+
+    @property
+    def generation(self) -> int:
+        """Number of the extension, 0 for a first build."""
+        return self.extension.generation if self.extension else 0
 
     @property
     def images(self) -> int:
@@ -78,8 +104,7 @@ class BuildPlan:
     @property
     def splits(self) -> dict[str, int]:
         """Number of images of each split; the split of the images that are not held out comes first."""
-        names = [self.options.split, HELD_OUT] if self.options.holdout else [self.options.split]
-        counts = dict.fromkeys(names, 0)
+        counts = dict.fromkeys(self.options.splits, 0)
         for unit in self.cuts:
             counts[unit.split] += unit.images
         return counts
@@ -98,6 +123,11 @@ class BuildPlan:
             found = rejects.get((unit.split, unit.index))
             yield dataclasses.replace(unit, rejects=tuple(found)) if found else unit
 
+    def numbers(self, split: str) -> range:
+        """The numbers in the names of the shards of a split."""
+        first = self.extension.first[split] if self.extension else 0
+        return range(first, first + sum(unit.split == split for unit in self.cuts))
+
     def rows_of(self, unit: Unit) -> np.ndarray:
         """Rows of the listing of a unit's images, int64."""
         return self.order[unit.start : unit.stop]
@@ -112,6 +142,8 @@ class BuildPlan:
         So they take part in a limit as images do, and another reject more or less moves none of the others.
         """
         found: dict[tuple[str, int], list[WalkReject]] = defaultdict(list)
+        if not self.images:
+            return found
         split, images = next((split, images) for split, images in self.splits.items() if images)
         units = [unit for unit in self.cuts if unit.split == split]
         ends = np.cumsum([unit.images for unit in units])
@@ -143,7 +175,7 @@ class BuildPlan:
 def plan_build(
     source: Source, options: PlanOptions, cache: IndexCache | None = None, on_indexed: OnIndexed | None = None
 ) -> BuildPlan:
-    """List the source, shuffle it by the seed, and divide it into splits.
+    """List the source and plan a first build.
 
     Args:
         source: The source.
@@ -154,13 +186,29 @@ def plan_build(
     Raises:
         SourceError: When the source is missing or empty.
     """
-    listing = source.list(cache, on_indexed)
-    order, cuts = _cut(listing, options)
-    return BuildPlan(source=source, listing=listing, options=options, order=order, cuts=cuts, fingerprint=listing.fingerprint())
+    return plan_images(source, source.list(cache, on_indexed), options)
 
 
-def _cut(listing: Listing, options: PlanOptions) -> tuple[np.ndarray, tuple[Unit, ...]]:
-    """The order of the images, and the units."""
+def plan_images(source: Source, listing: Listing, options: PlanOptions, extension: Extension | None = None) -> BuildPlan:
+    """Shuffle images by the seed, and divide them into splits.
+
+    Args:
+        source: Where the images are read from.
+        listing: The images.
+        options: Options that the plan depends on.
+        extension: What the plan adds to a corpus; None for a first build.
+    """
+    order, units = cut_units(listing, options)
+    if extension:
+        units = tuple(dataclasses.replace(unit, first=extension.first[unit.split]) for unit in units)
+    fingerprint = listing.fingerprint()
+    return BuildPlan(
+        source=source, listing=listing, options=options, order=order, cuts=units, fingerprint=fingerprint, extension=extension
+    )
+
+
+def cut_units(listing: Listing, options: PlanOptions) -> tuple[np.ndarray, tuple[Unit, ...]]:
+    """The order of the images, int64, and the units of a first build; it depends on keys, blocks and options only."""
     parts: list[np.ndarray] = []
     units: list[Unit] = []
     position = 0

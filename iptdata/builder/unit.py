@@ -21,7 +21,7 @@ from iptdata.process import tune
 from iptdata.recipe import Recipe
 from iptdata.shards.keys import pair_keys
 from iptdata.shards.layout import Layout
-from iptdata.shards.manifest import Reject, ShardInfo, write_manifest
+from iptdata.shards.manifest import EXTENDED_SCHEMA, Reject, ShardInfo, write_manifest
 from iptdata.shards.record import SCHEMA_VERSION, RecordFormat
 from iptdata.shards.writer import SampleBlock, ShardWriter, writing_shard
 from iptdata.source import ReadImage, SourceImage
@@ -57,7 +57,8 @@ class UnitJob:
     """The input of `build_unit`.
 
     Attributes:
-        unit_index: Index of the unit in its split.
+        unit_index: Index of the unit in its split and generation.
+        generation: Number of the extension that the unit belongs to, 0 for a first build.
         images: The images of the unit.
         rejects: Entries of the source that cannot be read as images, to be listed with those of this unit.
         shards: The shards to write, one per recipe.
@@ -70,6 +71,7 @@ class UnitJob:
     """
 
     unit_index: int
+    generation: int
     images: Sequence[SourceImage]
     rejects: Sequence[WalkReject]
     shards: Sequence[ShardSpec]
@@ -272,7 +274,7 @@ def _write_manifest(job: UnitJob, shard: _OpenShard, damaged_kept: int) -> Shard
     layout, writer = shard.layout, shard.writer
     errors = writer.columns.get("mse", [])
     info = ShardInfo(
-        schema=SCHEMA_VERSION,
+        schema=EXTENDED_SCHEMA if job.generation else SCHEMA_VERSION,
         name=shard.spec.stem.rsplit("/", 1)[-1],
         pairs=writer.pairs,
         bytes=layout.shard_bytes(writer.pairs),
@@ -283,6 +285,7 @@ def _write_manifest(job: UnitJob, shard: _OpenShard, damaged_kept: int) -> Shard
         stride=layout.stride,
         identity=shard.spec.identity,
         unit=job.unit_index,
+        generation=job.generation,
         images=len(job.images) + len(job.rejects),
         damaged_kept=damaged_kept,
         compared=sum(mse > 0 for mse in errors),

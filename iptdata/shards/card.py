@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from iptdata.errors import RecipeError
 from iptdata.image.psnr import PSNR_NOTE
 from iptdata.recipe import load_recipes
+from iptdata.shards.generations import Generation
 from iptdata.source.terms import IMAGENET
 
 
@@ -21,6 +22,8 @@ class Totals(Protocol):
     shards: int
     pairs: int
     bytes: int
+
+    generations: list[Generation]
 
     @property
     def psnr_text(self) -> str: ...
@@ -78,7 +81,7 @@ def dataset_card(totals: Sequence[Totals]) -> str:
     """The text of the card of a corpus with these recipes and splits."""
     if not totals:
         return "# Empty corpus\n"
-    sources = sorted({total.identity["source"]["description"] for total in totals})
+    sources = sorted({identity["source"]["description"] for total in totals for identity in _identities(total)})
     decoders = totals[0].identity["decoders"]
     first = totals[0]
     name = f"{first.task}/{first.split}/{first.task}-{first.split}"
@@ -134,16 +137,27 @@ def _recipes(totals: Sequence[Totals]) -> str:
 
 
 def _commands(totals: Sequence[Totals]) -> str:
-    """One command per group of recipes with the same options."""
-    groups: dict[str, list[str]] = {}
+    """One command per generation and group of recipes with the same options."""
+    groups: dict[tuple[int, int, str], list[str]] = {}
     for total in totals:
-        options = _options(total.identity)
-        tasks = groups.setdefault(options, [])
-        name = _recipe_name(total)
-        if name not in tasks:
-            tasks.append(name)
-    lines = [f"iptdata build {' '.join(f'--recipe {task}' for task in tasks)} {options}" for options, tasks in groups.items()]
+        for generation, identity in enumerate(_identities(total)):
+            tasks = groups.setdefault((generation, identity["source"].get("images", 0), _options(identity)), [])
+            name = _recipe_name(total)
+            if name not in tasks:
+                tasks.append(name)
+    extended = any(generation for generation, _, _ in groups)
+    lines = []
+    for (generation, images, options), tasks in sorted(groups.items(), key=lambda group: group[0][0]):
+        if extended:
+            lines.append(f"# {images:,} {'more ' if generation else ''}images")
+        extend = "--extend " if generation else ""
+        lines.append(f"iptdata build {extend}{' '.join(f'--recipe {task}' for task in tasks)} {options}")
     return "```sh\n" + "\n".join(lines) + "\n```"
+
+
+def _identities(total: Totals) -> list[dict[str, Any]]:
+    """The identity of each generation."""
+    return [generation.identity for generation in total.generations] or [total.identity]
 
 
 def _recipe_name(total: Totals) -> str:

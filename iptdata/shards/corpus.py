@@ -18,6 +18,7 @@ from iptdata.files.concurrent import each_read
 from iptdata.files.storage import Storage
 from iptdata.image.psnr import capped_psnrs
 from iptdata.shards.card import dataset_card
+from iptdata.shards.generations import Generation, add_to_generations
 from iptdata.shards.index import index_row, write_index
 from iptdata.shards.manifest import ShardInfo, is_manifest, read_info
 from iptdata.shards.reader import read_rows
@@ -52,6 +53,7 @@ class SplitTotals:
         psnr_sum: Sum of their PSNRs, in dB, each at most 100.
         rejected: Number of images without any pair, by reason.
         flat: Number of patches dropped as flat from images that were kept.
+        generations: What each generation adds, from the first build on.
     """
 
     task: str
@@ -67,6 +69,7 @@ class SplitTotals:
     psnr_sum: float = 0.0
     rejected: Counter[str] = field(default_factory=Counter)
     flat: int = 0
+    generations: list[Generation] = field(default_factory=list, repr=False)
 
     def add(self, info: ShardInfo) -> None:
         """Add a shard; the PSNR of one without a `psnr_sum` is left out, see `with_psnr_sum`."""
@@ -76,6 +79,7 @@ class SplitTotals:
             self.psnr_sum += info.psnr_sum
             self.measured += info.measured
         self.shards += 1
+        add_to_generations(self.generations, info)
         dropped = info.dropped
         self.rejected.update(reject.reason for reject in dropped)
         self.flat += sum(reject.patches for reject in info.rejects) - sum(reject.patches for reject in dropped)
@@ -111,6 +115,7 @@ class SplitTotals:
             "mean_psnr": psnr,
             "pairs_with_psnr": self.measured,
             "pairs_without_difference": self.identical,
+            "generations": [generation.plain() for generation in self.generations],
             "made_with": self.identity,
         }
 

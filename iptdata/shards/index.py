@@ -72,7 +72,8 @@ class IndexEntry:
 def index_row(info: ShardInfo) -> dict[str, Any]:
     """The row of one shard; its fingerprint is a hash of everything that the content depends on."""
     row = {name: value for name, value in vars(info).items() if name in SCHEMA.names}
-    return row | {"fingerprint": rng.digest(json.dumps([info.identity, info.unit], sort_keys=True)).hex()}
+    content = [info.identity, info.unit, *([info.generation] if info.generation else [])]
+    return row | {"fingerprint": rng.digest(json.dumps(content, sort_keys=True)).hex()}
 
 
 def write_index(storage: Storage, folder: str, rows: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ from iptdata.source.listing import Blocks, Listing, SourceImage
 from iptdata.source.open import open_source
 from iptdata.source.options import SourceOptions
 from iptdata.source.samples import SAMPLES, SampleSource
+from iptdata.source.selection import select_images
 from iptdata.source.source import IndexProgress, OnIndexed, ReadImage, Source
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "SourceImage",
     "SourceOptions",
     "open_source",
+    "select_images",
 ]

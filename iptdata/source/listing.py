@@ -72,7 +72,8 @@ class Listing:
     """All images of a source in its own order; columns, no object per image.
 
     Attributes:
-        table: One row per image, columns as in `SCHEMA`; columns of text may be dictionaries.
+        table: One row per image, columns as in `SCHEMA`; columns of text may be dictionaries. A further column `raw`, a
+            dictionary of text, is there if some keys are qualified: label and file name of these, null for the others.
         rejects: Entries that cannot be used, such as dangling links; the images do not depend on them.
         ambiguous: Number of images whose label and file name are not unique.
         blocks: Rows that are read together; None where each image is read by itself.
@@ -93,6 +94,14 @@ class Listing:
     def keys(self) -> list[str]:
         """Keys of all images, in order."""
         return self.table.column("key").to_pylist()
+
+    @property
+    def raw_keys(self) -> pa.ChunkedArray:
+        """Label and file name of each image: its key before it was qualified with a part of its path."""
+        keys = self.table.column("key")
+        if "raw" not in self.table.column_names:
+            return keys
+        return pc.coalesce(self.table.column("raw").cast(pa.string()), keys)  # pyright: ignore[reportAttributeAccessIssue]
 
     def images(self, rows: Sequence[int] | np.ndarray) -> list[SourceImage]:
         """The images of these rows, in their order."""
@@ -139,7 +148,30 @@ def make_table(
     keys, ambiguous = unique_keys(labels, paths)
     packed = np.zeros(len(keys), np.int64) if packed is None else packed
     numbers = [pa.array(np.asarray(column, np.int64)) for column in (offsets, lengths, packed)]
-    return pa.table([keys, labels, containers, *numbers], names=SCHEMA.names), ambiguous
+    table = pa.table([keys, labels, containers, *numbers], names=SCHEMA.names)
+    return (_with_raw_keys(table, paths) if ambiguous else table), ambiguous
+
+
+def _with_raw_keys(table: pa.Table, paths: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """The table with the column `raw`."""
+    rows = np.flatnonzero(pc.match_substring(table["key"], "@").to_numpy())  # pyright: ignore[reportAttributeAccessIssue]
+    chosen = table.select(["key", "label"]).take(pa.array(rows)).to_pylist()
+    qualified, texts = [], []
+    for row, image, path in zip(rows.tolist(), chosen, paths.take(pa.array(rows)).to_pylist(), strict=True):
+        raw = nfc(f"{image['label']}/{path.rpartition('/')[2]}")
+        if raw != image["key"]:
+            qualified.append(row)
+            texts.append(raw)
+    return table.append_column("raw", sparse_texts(len(table), qualified, texts))
+
+
+def sparse_texts(count: int, rows: Sequence[int] | np.ndarray, texts: Sequence[str]) -> pa.DictionaryArray:
+    """A column of `count` rows with these texts in these rows, null in the others."""
+    indices = np.zeros(count, np.int32)
+    indices[rows] = np.arange(len(texts))
+    empty = np.ones(count, bool)
+    empty[rows] = False
+    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=empty), pa.array(texts, pa.string()))
 
 
 def sorted_rows(paths: pa.Array | pa.ChunkedArray) -> np.ndarray:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from iptdata.builder import BuildEstimate, BuildObserver, BuildResult
 from iptdata.builder.driver import Survey
+from iptdata.builder.plan import Extension
 from iptdata.builder.unit import UnitReport
 from iptdata.cli.console import console, results
 from iptdata.cli.views.indexing import IndexingView
@@ -51,6 +52,8 @@ class SurveyPrinter(BuildObserver):
         splits = ", ".join(f"{images:,} {split}" for split, images in plan.splits.items())
         total = pluralize(len(listing), "image")
         console().print(f"[bold]{escape(printable(plan.source.description))}[/]: {total}, {splits}; seed {plan.options.seed}")
+        if plan.extension:
+            print_extension(plan.extension, len(listing), complete=not survey.missing)
         if listing.ambiguous:
             console().print(f"{listing.ambiguous:,} images share label and file name; their keys include more of their path")
         if not listing.named:
@@ -127,6 +130,20 @@ class BuildProgress(SurveyPrinter):
             rate = self._images / max(time.monotonic() - self._start, 1e-9)
             left = format_duration((self._total - self._images) / rate) if self._images else "unknown"
             console().print(f"{self._images:,}/{self._total:,} images  {self._figures()}  time left {left}")
+
+
+def print_extension(extension: Extension, images: int, *, complete: bool) -> None:
+    """What an extension adds; `complete` if all its shards are there."""
+    known = extension.known + images if complete else extension.known
+    text = f"{pluralize(known, 'image')} of the source {'is' if known == 1 else 'are'} in the corpus already"
+    if complete:
+        console().print(f"{text}; nothing to add")
+        return
+    console().print(f"{text}; generation {extension.generation} has the {pluralize(images, 'image')} that are not")
+    if extension.qualified:
+        verb = "has" if extension.qualified == 1 else "have"
+        shared = f"{pluralize(extension.qualified, 'image')} {verb} label and file name of another image"
+        console().print(f"{shared}; the key includes more of the path")
 
 
 def print_estimate(found: BuildEstimate) -> None:

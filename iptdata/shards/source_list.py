@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from iptdata.errors import ShardError, one_line, shown
+from iptdata.files.parquet import PARQUET_ERRORS, read_columns, read_footer
 from iptdata.files.storage import Storage
 from iptdata.shards.fields import Fields, parse_json
-from iptdata.shards.parquet import PARQUET_ERRORS, read_columns, read_footer
 from iptdata.source import Blocks, Listing
 
 SOURCES = "sources"

@@ -78,7 +78,8 @@ class S3Server:
         storage = Storage(self.url(path))
         for file in sorted(folder.rglob("*")):
             if file.is_file():
-                storage.write(file.relative_to(folder).as_posix(), file.read_bytes())
+                with storage.writing(file.relative_to(folder).as_posix()) as sink:
+                    sink.write(memoryview(file.read_bytes()))
         return self.url(path)
 
     @contextmanager
@@ -91,6 +92,22 @@ class S3Server:
             self._server.shutdown()
             self._thread.join()
             self._server.server_close()
+
+    @contextmanager
+    def refusing(self, code: str, status: str) -> Iterator[None]:
+        """Answer every request of the block with an error."""
+        app = self._app
+        body = f"<Error><Code>{code}</Code><Message>No.</Message></Error>".encode()
+
+        def refuse(_: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+            return [body]
+
+        self._app = refuse
+        try:
+            yield
+        finally:
+            self._app = app
 
     def _counted(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING")

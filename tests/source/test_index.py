@@ -232,7 +232,7 @@ def test_metadata_of_something_else(files: list[Path], cache: IndexCache, change
     reports: list[IndexProgress] = []
     assert indexed(containers(*files), "lines", lines, cache, reports.append).images.to_pylist() == expected
     assert len(lines.read) == 5
-    assert reports[-1].bytes == reports[-1].total_bytes
+    assert (reports[-1].images, reports[-1].bytes) == (6, reports[-1].total_bytes)
 
 
 def test_what_was_found_before_an_error_is_kept(files: list[Path], cache: IndexCache) -> None:

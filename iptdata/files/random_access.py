@@ -115,8 +115,8 @@ class OpenFiles:
 class ReadAhead:
     """A part of a file, from which headers are read in order, with as few requests as makes sense.
 
-    A request to an object store takes some 30 ms, whatever it reads, and its bytes arrive at some 50 MB/s: what lies between
-    two headers is read in less time than a second request takes as long as it is shorter than 1.5 MB. So where a header is
+    Count 30 ms for a request to an object store, whatever it reads, and 50 MB/s for its bytes: what lies between two headers
+    is then read in less time than a second request takes as long as it is shorter than 1.5 MB. So where a header is
     within 1 MiB of the one before, 1 MiB is read: a tar of images of 110 kB takes one request for 9 members, 50 ms
     instead of 270 ms. Where it is farther away, as in a tar of tars, 4 KiB are read. A local file is always read 4 KiB at a
     time, which is what the system reads anyway.

@@ -46,21 +46,23 @@ def write_index(cache: IndexCache, kind: str, versions: Mapping[str, FileVersion
         StorageError: When it cannot be written.
     """
     numbers = {path: number for number, path in enumerate(versions)}
+    parts = sorted(found, key=lambda part: (numbers[part.container], part.start, part.stop))
     content = {
         "format": _FORMAT,
         "kind": kind,
         "containers": [[path, *version] for path, version in versions.items()],
         "parts": [
             [
-                *(numbers[part.container], part.start, part.stop, part.name, len(index.images), len(index.rejects)),
-                [[inner.start, inner.stop, inner.name] for inner in index.parts],
+                *(numbers[part.container], part.start, part.stop, part.name),
+                *(len(found[part].images), len(found[part].rejects)),
+                [[inner.start, inner.stop, inner.name] for inner in found[part].parts],
             ]
-            for part, index in found.items()
+            for part in parts
         ],
     }
     cache.storage.make_folder()
     schema = _FILE_SCHEMA.with_metadata({_KEY: json.dumps(content).encode()})
-    tables = [table for index in found.values() for table in _tables(index)]
+    tables = [table for part in parts for table in _tables(found[part])]
     with writing_parquet(cache.storage, _name(kind, versions), schema) as writer:
         if tables:
             writer.write_table(pa.concat_tables(tables).cast(schema), row_group_size=_GROUP_ROWS)

@@ -96,9 +96,14 @@ def index_tar(file: RandomFile, part: Part) -> PartIndex:
             if number >= _PIECE_MEMBERS or (number % 64 == 0 and time.monotonic() > deadline):
                 piece.add_rest(entry.offset + round_up(entry.size, BLOCK))
                 return piece.result()
-        _check_padding(headers, length)
     except ShardError as error:
         raise _damaged(file, part, headers.last_read, error) from error
+    end, rest = headers.last_read, length - headers.tell()
+    if rest > _MAX_PADDING or headers.read(rest).strip(b"\0"):
+        # Where blocks are missing in a download, zeros are in their place, which look like the end.
+        message = f"it has the end of an archive there, but {rest:,} bytes follow"
+        hint = "It was downloaded in part, or several tars were joined: download it again, or pass each tar by itself"
+        raise _damaged(file, part, end, ShardError(message, hint=hint))
     return piece.result()
 
 
@@ -145,22 +150,6 @@ class _Piece:
 
     def _reject(self, path: str, reason: str, detail: str = "") -> None:
         self._rows.reject(f"{self._part.container}/{self._prefix}{path}", reason, detail)
-
-
-def _check_padding(headers: ReadAhead, length: int) -> None:
-    """Check that nothing but padding follows the end of the archive.
-
-    Where blocks are missing in a download, zeros are in their place, which look like the end.
-
-    Raises:
-        ShardError: When more follows.
-    """
-    rest = length - headers.tell()
-    if rest > _MAX_PADDING or headers.read(rest).strip(b"\0"):
-        raise ShardError(
-            f"it has the end of an archive there, but {rest:,} bytes follow",
-            hint="It was downloaded in part, or several tars were joined: download it again, or pass each tar by itself",
-        )
 
 
 def _damaged(file: RandomFile, part: Part, position: int, error: ShardError) -> SourceError:

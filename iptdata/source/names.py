@@ -54,10 +54,7 @@ def find_names(paths: pa.Array | pa.ChunkedArray, labels: pa.Array | pa.ChunkedA
         folder: Name of the folder that has the containers.
     """
     paths = one_array(paths)
-    stem, found, extension = pc.extract_regex(paths, _AT_END).flatten()
-    names = pc.binary_join_element_wise(stem, extension, "")
-    if names.null_count:
-        names = pc.coalesce(names, base_names(paths))
+    found, names = _without_wnid(paths)
     rules: list[Callable[[], pa.Array | str]] = [
         lambda: _part(paths, _FOLDER),
         lambda: _part(paths, _AT_START),
@@ -97,6 +94,24 @@ def stored_table(images: pa.Table, folder: str) -> tuple[pa.Table, pa.Array, int
     return table, names.paths, ambiguous
 
 
+def hub_names(
+    labels: pa.Array | pa.ChunkedArray, paths: pa.Array | pa.ChunkedArray
+) -> tuple[pa.Array | pa.ChunkedArray, pa.Array | pa.ChunkedArray]:
+    """Apply the first of the rules above alone: of file names that end with a wnid, as those of a tar of the Hub.
+
+    Args:
+        labels: Label of each image, text.
+        paths: Path of each image, text.
+
+    Returns:
+        The labels and the paths, changed where a file name ends with a wnid.
+    """
+    found, names = _without_wnid(one_array(paths))
+    if found.null_count == len(found):
+        return labels, paths
+    return pc.coalesce(found, one_array(labels)), pc.coalesce(pc.binary_join_element_wise(found, names, "/"), one_array(paths))
+
+
 def base_names(paths: pa.Array) -> pa.Array:
     """The last part of each path."""
     return pc.replace_substring_regex(paths, r"^(?s:.*)/", "")
@@ -116,3 +131,10 @@ def _part(paths: pa.Array, pattern: str) -> pa.Array:
 def _nfc(text: pa.Array) -> pa.Array:
     """Text in the Unicode form NFC."""
     return text if pc.all(pc.string_is_ascii(text)).as_py() else pc.utf8_normalize(text, "NFC")
+
+
+def _without_wnid(paths: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """The wnid at the end of each file name, null where there is none, and the file name without it."""
+    stem, wnid, extension = pc.extract_regex(paths, _AT_END).flatten()
+    names = pc.binary_join_element_wise(stem, extension, "")
+    return wnid, pc.coalesce(names, base_names(paths)) if names.null_count else names

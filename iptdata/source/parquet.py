@@ -37,6 +37,9 @@ from iptdata.source.source import OnIndexed, ReadImage, Source
 pc: Any = pyarrow.compute  # its functions are made at run time
 
 _BATCH_ROWS = 1 << 13
+# Bytes of names and labels: a text that all rows have is stored once.
+_TEXT_SHARE = 4
+_SPARE_TEXT_BYTES = 64 << 20
 
 
 class ParquetSource(Source):
@@ -114,7 +117,7 @@ def index_file(file: RandomFile, part: Part, *, image_column: str, label_column:
     seekable = SeekableFile(file, part.stop)
     try:
         layout = read_layout(seekable, image_column, label_column)
-        stored, labels = _read_names(seekable, layout)
+        stored, labels = _read_names(seekable, layout, part.stop * _TEXT_SHARE + _SPARE_TEXT_BYTES)
     except PARQUET_ERRORS as error:
         message = f"{file.path} cannot be read as Parquet: {one_line(error, 200)}"
         raise SourceError(message, argument="source", hint="Download it again if it is damaged") from error
@@ -152,12 +155,12 @@ def _with_names(stored: pa.Array, path: str) -> pa.Array:
     return pa.array(names, pa.string())
 
 
-def _read_names(file: SeekableFile, layout: ImageLayout) -> tuple[pa.Array, pa.Array]:
+def _read_names(file: SeekableFile, layout: ImageLayout, max_bytes: int) -> tuple[pa.Array, pa.Array]:
     """Name and label of each image as stored, text; a text that is repeated is not copied to all rows before it is checked.
 
     Raises:
         SourceError: When labels are neither integers nor text; the message is a clause.
-        ValueError: When a name or a label is too long; also what pyarrow raises.
+        ValueError: When a name or a label is too long, or all of them have more than `max_bytes`; also what pyarrow raises.
     """
     rows = layout.footer.num_rows
     columns = [column for column in (layout.path, layout.label) if column]
@@ -173,6 +176,9 @@ def _read_names(file: SeekableFile, layout: ImageLayout) -> tuple[pa.Array, pa.A
                 stored.append(text_of_names(batch.column(layout.path.removesuffix(".path")).flatten()[0]))
             if layout.label:
                 labels.append(text_of_labels(batch.column(layout.label), known))
+            max_bytes -= sum(texts[-1].nbytes for texts in (stored, labels) if texts)
+            if max_bytes < 0:
+                raise ValueError("found names and labels that are larger than the file")
     return _of_all_rows(stored, rows, layout.path), _of_all_rows(labels, rows, layout.label)
 
 

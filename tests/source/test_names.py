@@ -7,7 +7,7 @@ import pytest
 
 from iptdata.errors import SourceError
 from iptdata.source.labels import class_names, text_of_labels, text_of_names
-from iptdata.source.names import find_names, stored_table
+from iptdata.source.names import find_names, hub_names, stored_table
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,14 @@ def test_names_of_one_image(stored: str, label: str | None, expected: str) -> No
         names = find_names(pa.array([stored, *others]), pa.array([label, *[None] * len(others)], pa.string()), "folder")
         assert names.paths[0].as_py() == expected
         assert names.labels[0].as_py() == expected.rsplit("/", 1)[0]
+
+
+def test_names_of_the_hub_in_a_tar() -> None:
+    paths = pa.array(["val/a_n01440764.JPEG", "val/n01440764_1.JPEG", "n01443537/b.JPEG"])
+    labels, found = hub_names(pa.array(["val", "val", "n01443537"]), pa.chunked_array([paths]))
+    assert labels.to_pylist() == ["n01440764", "val", "n01443537"]
+    assert found.to_pylist() == ["n01440764/a.JPEG", "val/n01440764_1.JPEG", "n01443537/b.JPEG"]
+    assert hub_names(labels[1:], paths[1:])[1] == paths[1:]
 
 
 def index_of(*rows: tuple[str, str, str, int]) -> pa.Table:

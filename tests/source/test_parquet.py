@@ -16,12 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from iptdata.builder.driver import survey_corpus
+from iptdata.builder.estimate import estimate_build
 from iptdata.builder.options import BuildOptions
 from iptdata.builder.plan import plan_build
 from iptdata.errors import BuildFailed, IptDataError, SourceError, StorageError
 from iptdata.files.random_access import RandomFile
 from iptdata.files.storage import Storage
 from iptdata.image.decode import Unusable
+from iptdata.recipe import load_recipes
 from iptdata.source import FolderSource, IndexCache, IndexProgress
 from iptdata.source.containers import Containers
 from iptdata.source.parquet import ParquetSource
@@ -384,6 +387,17 @@ def test_claims_that_the_file_cannot_hold(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [b"x"], "label": ["x" * (1 << 23)]}), tmp_path / "a.parquet", use_dictionary=False)
     with pytest.raises(SourceError, match="of text in 1 row"):
         ParquetSource(containers(tmp_path / "a.parquet")).list()
+    table = pa.table({"image": [b"%010d" % row for row in range(60_000)], "label": ["x" * 4000] * 60_000})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match="found names and labels that are larger than the file"):
+        ParquetSource(containers(tmp_path / "a.parquet")).list()
+
+
+def test_an_estimate_reads_one_row_group(tmp_path: Path, rows: list[Row], reads: Counter[tuple[str, int]]) -> None:
+    plan = plan_build(ParquetSource(write_parquet(tmp_path / "a.parquet", rows, 5)), BuildOptions())
+    survey = survey_corpus(plan, load_recipes(["noise30"]), Storage(str(tmp_path / "out")))
+    assert estimate_build(survey, 1).seconds
+    assert list(reads.values()) == [1]
 
 
 @pytest.fixture(scope="module")

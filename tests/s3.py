@@ -92,6 +92,22 @@ class S3Server:
             self._thread.join()
             self._server.server_close()
 
+    @contextmanager
+    def refusing(self, code: str, status: str) -> Iterator[None]:
+        """Answer every request of the block with an error."""
+        app = self._app
+        body = f"<Error><Code>{code}</Code><Message>No.</Message></Error>".encode()
+
+        def refuse(_: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+            return [body]
+
+        self._app = refuse
+        try:
+            yield
+        finally:
+            self._app = app
+
     def _counted(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING")
         self.requests.append((method, environ["PATH_INFO"] + (f"?{query}" if query else "")))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -15,6 +16,16 @@ from iptdata.files.urls import split_query
 _OBJECT_STORES = ("s3", "gs", "gcs", "abfs", "abfss")
 _HELD_BYTES = 4 << 20  # of an object that is uploaded in one request; every shard that is being written holds this much
 _DELAYED = "allow_delayed_open"
+_MAX_MESSAGE = 200
+_AWS_ERROR = re.compile(r"AWS Error ([A-Z_]+)(?: \(HTTP status (\d+)\))? during \w+ operation: (.*)")
+_AWS_REASONS = {
+    "NO_SUCH_BUCKET": "the bucket does not exist",
+    "ACCESS_DENIED": "access denied; check the policy of the bucket and the credentials of AWS in the environment",
+    "INVALID_ACCESS_KEY_ID": "the access key does not exist; check the credentials of AWS in the environment",
+    "SIGNATURE_DOES_NOT_MATCH": "the secret key is wrong; check the credentials of AWS in the environment",
+    "NETWORK_CONNECTION": "no connection to the server",
+    "SLOW_DOWN": "the server asks for fewer requests",
+}
 
 
 @contextmanager
@@ -23,9 +34,28 @@ def arrow_errors() -> Iterator[None]:
     try:
         yield
     except pa.ArrowException as error:
-        raise OSError(errno.EIO, one_line(error, 200)) from error
+        raise OSError(errno.EIO, one_line(error, _MAX_MESSAGE)) from error
+    except OSError as error:
+        if error.errno is None and (reason := _reason(error)):
+            raise OSError(errno.EIO, reason) from error
+        raise
     except UnicodeError as error:
         raise OSError(errno.EILSEQ, "the path is not UTF-8") from error
+
+
+def _reason(error: OSError) -> str:
+    """What a server of S3 answered, in a few words; "" for an error of another kind.
+
+    The errno of these errors is EIO: they may be temporary, as credentials that expired are.
+    """
+    found = _AWS_ERROR.search(one_line(error))
+    if found is None:
+        return ""
+    name, status, detail = found.groups()
+    detail = re.sub(r" \(Request ID: .*|\.? ?Details: .*", "", detail)
+    if name in _AWS_REASONS:
+        return _AWS_REASONS[name] + (f" ({detail})" if name == "NETWORK_CONNECTION" else "")
+    return f"the server answered {status or name}: {detail}"[:_MAX_MESSAGE]
 
 
 class ArrowBackend:

@@ -113,7 +113,7 @@ class ListSource(Source):
 
     def _read_list(self, labels: dict[str, str], rejects: Rejects) -> None:
         """Add the label of each path, and the rejects."""
-        lines: dict[str, int] = {}
+        other_forms: set[str] = set()  # of the paths that are not in NFC; the others are in `labels` themselves
         parser = LineParser(self._prefixes())
         for number, line in enumerate(self._lines(), 1):
             try:
@@ -121,9 +121,11 @@ class ListSource(Source):
                 if parsed is None:
                     continue
                 path, label = parsed
-                earlier = lines.setdefault(nfc(path), number)
-                if earlier != number:
-                    raise BadLine("listed twice", f"equal to line {earlier:,}", path)
+                form = nfc(path)
+                if form in labels or form in other_forms:
+                    raise BadLine("listed twice", f"line {number:,} is equal to an earlier one", path)
+                if form != path:
+                    other_forms.add(form)
             except BadLine as error:
                 rejects.append(_reject(error.path or f"{self.name}, line {number}", error.reason, error.detail))
                 continue

@@ -1,5 +1,6 @@
 """Files on S3: the same operations as elsewhere, few requests, and objects that appear whole or not at all."""
 
+import errno
 import os
 import pickle
 import subprocess
@@ -150,6 +151,8 @@ def test_a_missing_bucket_is_one_line(s3: S3Server) -> None:
     for use in (missing.make_folder, lambda: missing.write("a", b"x"), lambda: missing.read("a")):
         with pytest.raises(StorageError, match=r"^cannot \w+ s3://no-such-bucket/folder[^\n]*$"):
             use()
+    with pytest.raises(StorageError, match=r"folder/a\S*: the bucket does not exist$"):
+        missing.write("a", b"x")
 
 
 @pytest.mark.long  # Arrow tries for 6 s
@@ -157,7 +160,7 @@ def test_a_server_that_is_not_there() -> None:
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     found = in_child(READ, "s3://bucket/a?endpoint_override=127.0.0.1:1&scheme=http", **keys)
     assert found.startswith("cannot use s3://bucket/a?endpoint_override=127.0.0.1:1&scheme=http: ")
-    assert "Could not connect" in found
+    assert "no connection to the server (curlCode: 7, Could not connect" in found
 
 
 @pytest.mark.parametrize(
@@ -208,3 +211,21 @@ def test_urls_with_credentials_are_refused_without_showing_them(url: str) -> Non
 def test_other_urls_are_not_refused(url: str) -> None:
     check_url(url)
     assert pickle.loads(pickle.dumps(Storage(url))).root == url
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "expected"),
+    [
+        ("AccessDenied", "403 Forbidden", "access denied; check"),
+        ("InvalidAccessKeyId", "403 Forbidden", "the access key does not exist"),
+        ("SignatureDoesNotMatch", "403 Forbidden", "the secret key is wrong"),
+        ("ExpiredToken", "400 Bad Request", "the server answered 400: "),
+    ],
+)
+def test_refusals_are_named_and_not_repeated(s3: S3Server, code: str, status: str, expected: str) -> None:
+    """They are not those of a file either, which would become a reject of the image."""
+    with s3.refusing(code, status), pytest.raises(StorageError, match=rf"^cannot use s3://\S+: {expected}") as found:
+        Storage(s3.url("bucket/a")).names()
+    assert isinstance(found.value.__cause__, OSError)
+    assert found.value.__cause__.errno == errno.EIO
+    assert sum(s3.methods.values()) == 1

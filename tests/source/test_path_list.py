@@ -108,7 +108,15 @@ def test_the_second_of_two_equal_paths_is_a_reject(root: Path) -> None:
     listing = listing_of(root, "n01/a.JPEG,x\nn01/b.JPEG\n./n01/a.JPEG,y\n")
     assert listing.keys == ["x/a.JPEG", "n01/b.JPEG"]
     assert reasons(listing) == [("n01/a.JPEG", "listed twice")]
-    assert listing.rejects[0].detail == "equal to line 1"
+    assert listing.rejects[0].detail == "line 3 is equal to an earlier one"
+
+
+@pytest.mark.parametrize("names", [("\u00e9.jpg", "e\u0301.jpg"), ("e\u0301.jpg", "\u00e9.jpg")])
+def test_paths_that_differ_in_their_unicode_form_are_equal(root: Path, names: tuple[str, str]) -> None:
+    touch(root, *names)
+    listing = listing_of(root, "\n".join(names))
+    assert listing.keys == ["images/\u00e9.jpg"]
+    assert [found for _, found in reasons(listing)] == ["listed twice"]
 
 
 def test_an_image_root_of_its_own(root: Path, tmp_path: Path) -> None:

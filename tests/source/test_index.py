@@ -3,8 +3,10 @@
 import json
 import os
 import threading
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -212,16 +214,25 @@ def test_other_metadata_is_ignored(files: list[Path], cache: IndexCache, content
     assert indexed(containers(*files), "lines", Lines(), cache).images.to_pylist() == expected
 
 
-def test_parts_of_the_metadata_lie_in_their_parts(files: list[Path], cache: IndexCache) -> None:
-    """A part that leads to itself would never end."""
+def itself(content: Any) -> None:
+    for part in content["parts"]:
+        part[-1] = [[part[1], part[2], part[3]]]
+
+
+@pytest.mark.parametrize("change", [itself, lambda content: content.update(format=2), lambda content: content.update(kind="x")])
+def test_metadata_of_something_else(files: list[Path], cache: IndexCache, change: Callable[[Any], None]) -> None:
+    """Also parts that lead to themselves, which would never end."""
     expected = indexed(containers(*files), "lines", Lines(), cache).images.to_pylist()
     path = cache_file(cache)
     table = pq.read_table(path)
     content = json.loads(table.schema.metadata[b"iptdata.index"])
-    for part in content["parts"]:
-        part[-1] = [[part[1], part[2], part[3]]]
+    change(content)
     pq.write_table(table.replace_schema_metadata({b"iptdata.index": json.dumps(content)}), path)
-    assert indexed(containers(*files), "lines", Lines(), cache).images.to_pylist() == expected
+    lines = Lines()
+    reports: list[IndexProgress] = []
+    assert indexed(containers(*files), "lines", lines, cache, reports.append).images.to_pylist() == expected
+    assert len(lines.read) == 5
+    assert (reports[-1].images, reports[-1].bytes) == (6, reports[-1].total_bytes)
 
 
 def test_what_was_found_before_an_error_is_kept(files: list[Path], cache: IndexCache) -> None:

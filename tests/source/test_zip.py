@@ -155,6 +155,7 @@ def test_members_that_share_bytes(zipped: Path) -> None:
     """A small zip could hold a large number of images in the same bytes."""
     patched(zipped, {entry_offset(zipped, 1) + 42: struct.pack("<L", first_image(zipped).offset)})
     assert reasons(zipped) == {"x.zip/b/2.jpg": "damaged zip entry: its bytes are also those of another member"}
+    assert contents(zipped) == {"a/1.jpg": CONTENT}
 
 
 def read_error(path: Path, change: dict[int, bytes], image: SourceImage) -> str:

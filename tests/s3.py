@@ -78,7 +78,8 @@ class S3Server:
         storage = Storage(self.url(path))
         for file in sorted(folder.rglob("*")):
             if file.is_file():
-                storage.write(file.relative_to(folder).as_posix(), file.read_bytes())
+                with storage.writing(file.relative_to(folder).as_posix()) as sink:
+                    sink.write(memoryview(file.read_bytes()))
         return self.url(path)
 
     @contextmanager

@@ -10,6 +10,7 @@ from iptdata.source.folder import FolderSource
 from iptdata.source.locate import KINDS_OF_FORMAT, files_in_folder, files_of_pattern, is_pattern, of_one_kind
 from iptdata.source.options import SourceOptions
 from iptdata.source.parquet import ParquetSource
+from iptdata.source.path_list import ListSource
 from iptdata.source.samples import SAMPLES, SampleSource
 from iptdata.source.source import Source
 from iptdata.source.tar import TarSource
@@ -78,7 +79,7 @@ def _of_file(storage: Storage, name: str, options: SourceOptions) -> Source:
     kind = kind_of_file(storage, name)
     if kind == "list" or (options.source_format == "list" and not kind):
         _check_format("list", options.source_format, f"{storage.path(name)} is")
-        raise SourceError(f"{storage.path(name)} is a list, which is not read yet", argument="source")
+        return ListSource(storage, name, Storage(options.list_root) if options.list_root else None)
     return _of_containers(Containers(storage, (name,), name), options)
 
 

@@ -21,6 +21,7 @@ from iptdata.files.walk import WalkReject
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.listing import Listing, SourceImage, make_table, nfc
 from iptdata.source.path_lines import MAX_LINE_BYTES, BadLine, LineParser
+from iptdata.source.rejects import first_of
 from iptdata.source.source import OnIndexed, Source
 
 A = TypeVar("A")
@@ -88,7 +89,7 @@ class ListSource(Source):
         paths = sorted(sizes, key=nfc)
         if not paths:
             raise SourceError(
-                f"{self.storage.path(self.path)} names no file in {self.root.root}{_first(rejects)}",
+                f"{self.storage.path(self.path)} names no file in {self.root.root}{first_of(rejects)}",
                 argument="source",
                 hint=_HINT,
             )
@@ -203,10 +204,3 @@ def _look(look: Callable[[], A]) -> A | BadLine:
 
 def _reject(path: str, reason: str, detail: str) -> WalkReject:
     return WalkReject(printable(path, _MAX_TEXT), reason, printable(detail, _MAX_TEXT))
-
-
-def _first(rejects: Rejects) -> str:
-    """The first of the lines that cannot be used and their number, for a message."""
-    if not rejects:
-        return ""
-    return f"; {len(rejects):,} cannot be used, the first is {rejects[0].path} ({rejects[0].reason}: {rejects[0].detail})"

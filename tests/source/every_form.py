@@ -112,6 +112,7 @@ WRITERS: dict[str, Callable[[Images, Path], Path]] = {
     "Parquet, groups of 5": parquet(5),
     "Parquet, a group a file": parquet(1000, files=3),
     "WebDataset": webdataset,
+    "list": listed,
 }
 BLOCKS = {"Parquet, groups of 5", "Parquet, a group a file"}
 

@@ -14,6 +14,7 @@ import pytest
 from iptdata.errors import SourceError
 from iptdata.source import FolderSource, Source, open_source
 from iptdata.source.options import SourceOptions
+from iptdata.source.path_list import ListSource
 from tests.tars import write_members
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(60)
@@ -62,7 +63,7 @@ def test_a_file_by_its_content(tmp_path: Path) -> None:
     assert recognised(tmp_path / "v7.tar") == "tar"
     for name in ("a.csv", "a.tsv", "a.txt", "a.lst"):
         (tmp_path / name).write_text("n01/a.jpg\n")
-        refused(tmp_path / name, "is a list")
+        assert recognised(tmp_path / name) == "list"
 
 
 def without_mark(content: bytes) -> bytes:
@@ -246,12 +247,16 @@ def test_a_format_that_is_not_there(tmp_path: Path, wanted: str) -> None:
 def test_a_list_with_any_name_if_the_format_is_given(tmp_path: Path) -> None:
     (tmp_path / "subset").write_text("a.jpg\n")
     refused(tmp_path / "subset", "is a file, expected")
-    refused(tmp_path / "subset", "is a list", source_format="list")
+    assert recognised(tmp_path / "subset", source_format="list") == "list"
 
 
 def test_options_that_open_it_again_are_kept(tmp_path: Path) -> None:
     source = open_source(str(parquet(tmp_path / "a.parquet")), SourceOptions(image_column="img"))
     assert source.settings == {"image_column": "img"}
+    (tmp_path / "a.csv").write_text("n01/a.jpg\n")
+    listed = open_source(f"{tmp_path}/a.csv", SourceOptions(list_root=f"{tmp_path}/photos"))
+    assert isinstance(listed, ListSource)
+    assert (listed.settings, listed.root.root) == ({"list_root": "./photos"}, f"{tmp_path}/photos")
     assert open_source("samples").settings == {}
     assert isinstance(open_source("samples"), FolderSource)
 

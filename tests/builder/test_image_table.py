@@ -1,0 +1,46 @@
+"""Workers read the images that the driver wrote, in its order."""
+
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from iptdata.builder import image_table
+from iptdata.builder.image_table import ImageTable
+from iptdata.files import Storage
+from iptdata.source import Listing
+from iptdata.source.listing import make_table
+
+IMAGES = 23
+
+
+@pytest.fixture
+def listing() -> Listing:
+    """Images in several chunks, with columns that are dictionaries."""
+    paths = pa.chunked_array(
+        [[f"c/{row}.jpg" for row in range(start, start + 7)] for start in (0, 7, 14)] + [["c/21.jpg", "c/22.jpg"]]
+    )
+    labels = pa.chunked_array([pa.array(["c"] * len(chunk)).dictionary_encode() for chunk in paths.chunks])
+    numbers = np.arange(IMAGES)
+    table, _ = make_table(labels, paths, labels, numbers * 3, numbers * 5, numbers * 7)
+    return Listing(table=table)
+
+
+@pytest.mark.parametrize(("group", "taken"), [(1, 1), (4, 8), (4, 4), (5, 100)])
+def test_any_range_of_rows(listing: Listing, tmp_path: Path, group: int, taken: int) -> None:
+    rows = np.random.default_rng(1).permutation(IMAGES)[:19]
+    expected = listing.images(rows)
+    assert [image.key for image in expected] == [f"c/{row}.jpg" for row in rows]
+    assert [(image.container, image.offset, image.length, image.packed) for image in expected] == [
+        ("c", row * 3, row * 5, row * 7) for row in rows
+    ]
+    table = ImageTable(Storage(str(tmp_path)))
+    with mock.patch.multiple(image_table, _GROUP_ROWS=group, _TAKEN_ROWS=taken):
+        table.write(listing, [rows[:2], rows[2:2], rows[2:]])
+        for start in range(20):
+            for stop in range(start, 20):
+                assert list(table.read(start, stop)) == expected[start:stop]
+    table.remove()
+    assert not (tmp_path / ".cache" / "images.parquet").exists()

@@ -197,9 +197,23 @@ def report(bench: Bench, start_up: float) -> None:
     print(f"{'':<12}" + "".join(f"{stage:>10}" for stage in stages))
     for name, found in bench.stages.items():
         print(f"{name:<12}" + "".join(f"{found[stage] / images * 1e3:>10.3f}" for stage in stages))
+    report_constants(bench)
     for name, target in TARGETS.items():
         share = bench.ratio(f"floor of {name}", name)
         print(f"{name}: {share:.2f} of its floor, target {target:.2f}: {'reached' if share >= target else 'MISSED'}")
+
+
+def report_constants(bench: Bench) -> None:
+    """Print the constants of the model of throughput in docs/scale.md."""
+    per_image = bench.plan.options.patches_per_image
+    read = bench.plan.listing.table["length"].to_numpy().mean()
+    print("\nconstants of the model: milliseconds of a core and bytes, per image and per pair")
+    print(f"{'':<12}{'ms/image':>10}{'ms/pair':>10}{'read':>12}{'written':>12}{'per pair':>12}")
+    for name, found in bench.stages.items():
+        pairs = per_image * len(load_recipes(BUILDS[name]))
+        milliseconds, written = sum(found.values()) / bench.plan.images * 1e3, bench.bytes_per_pair[name]
+        times = f"{milliseconds:>10.3f}{milliseconds / pairs:>10.4f}"
+        print(f"{name:<12}{times}{read:>12,.0f}{written * pairs:>12,.0f}{written:>12,.0f}")
 
 
 def main() -> None:

@@ -119,7 +119,7 @@ def simulate(work: np.ndarray, slots: int, driver: float) -> float:
     """
     machines = -(-slots // MACHINE)
     slow = round(machines * SLOW_SHARE) * MACHINE
-    idle = list(range(slots))  # the slow ones first
+    idle = np.random.default_rng(0).permutation(slots).tolist()
     jobs = iter(work.tolist())
     queue: deque[float] = deque()
     events: list[tuple[float, int, int]] = []
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument(
         "--source", type=Path, default=Path("iptdata/source/samples"), help="folder of JPEGs, repeated as needed"
     )
-    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--images", type=int, default=512, help="number of images to measure, at least 512")
     parser.add_argument("--jobs", type=int, default=12_000, help="jobs that measure the driver")
     parser.add_argument("--price", type=float, default=0.04, help="dollars per core-hour")
     parser.add_argument("--bandwidth", type=float, default=20.0, help="GB/s that the storage reads and writes in all")

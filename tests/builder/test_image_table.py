@@ -1,40 +1,53 @@
-"""The table of the images that a build has to read."""
+"""Workers read the images that the driver wrote, in its order."""
 
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from iptdata.builder import image_table
 from iptdata.builder.image_table import CACHE, ImageTable
 from iptdata.files import Storage
 from iptdata.source import Listing
 from iptdata.source.listing import make_table
 
+IMAGES = 23
 
-def listing(images: int) -> Listing:
-    paths = pa.array([f"c{index % 7}/{index}.jpg" for index in range(images)])
-    labels = pa.array([f"c{index % 7}" for index in range(images)])
-    containers = pa.array(["all.tar"] * images).dictionary_encode()
-    table, _ = make_table(labels, paths, containers, np.arange(images) * 3, np.arange(images) + 1)
+
+@pytest.fixture
+def listing() -> Listing:
+    """Images in several chunks, with columns that are dictionaries."""
+    paths = pa.chunked_array(
+        [[f"c/{row}.jpg" for row in range(start, start + 7)] for start in (0, 7, 14)] + [["c/21.jpg", "c/22.jpg"]]
+    )
+    labels = pa.chunked_array([pa.array(["c"] * len(chunk)).dictionary_encode() for chunk in paths.chunks])
+    numbers = np.arange(IMAGES)
+    table, _ = make_table(labels, paths, labels, numbers * 3, numbers * 5, numbers * 7)
     return Listing(table=table)
 
 
-@pytest.mark.parametrize("group_rows", [1, 7, 1 << 13])
-def test_any_range_is_what_the_listing_has(tmp_path: Path, group_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iptdata.builder.image_table._GROUP_ROWS", group_rows)
-    images = listing(40)
-    rows = np.random.default_rng(0).permutation(40)
+@pytest.mark.parametrize(("group", "taken"), [(1, 1), (4, 8), (4, 4), (5, 100)])
+def test_any_range_of_rows(listing: Listing, tmp_path: Path, group: int, taken: int) -> None:
+    rows = np.random.default_rng(1).permutation(IMAGES)[:19]
+    expected = listing.images(rows)
+    assert [image.key for image in expected] == [f"c/{row}.jpg" for row in rows]
+    assert [(image.container, image.offset, image.length, image.packed) for image in expected] == [
+        ("c", row * 3, row * 5, row * 7) for row in rows
+    ]
     table = ImageTable(Storage(str(tmp_path)))
-    table.write(images, [rows[:11], rows[11:11], rows[11:]])
-    for start, stop in ((0, 40), (0, 1), (39, 40), (6, 8), (7, 21), (13, 13)):
-        assert table.read(start, stop) == images.images(rows[start:stop])
+    with mock.patch.multiple(image_table, _GROUP_ROWS=group, _TAKEN_ROWS=taken):
+        table.write(listing, [rows[:2], rows[2:2], rows[2:]])
+        for start in range(20):
+            for stop in range(start, 20):
+                assert list(table.read(start, stop)) == expected[start:stop]
 
 
-def test_builds_do_not_share_a_table_and_none_stays(tmp_path: Path) -> None:
+def test_builds_do_not_share_a_table_and_none_stays(listing: Listing, tmp_path: Path) -> None:
     first, second = ImageTable(Storage(str(tmp_path))), ImageTable(Storage(str(tmp_path)))
-    first.write(listing(4), [np.arange(4)])
-    second.write(listing(4), [np.arange(3, -1, -1)])
+    first.write(listing, [np.arange(4)])
+    second.write(listing, [np.arange(3, -1, -1)])
     assert [image.offset for image in first.read(0, 4)] == [0, 3, 6, 9]
     second.remove()
     assert not list((tmp_path / CACHE).iterdir())

@@ -5,7 +5,7 @@ from typing import Any
 from iptdata.errors import ConflictError, printable, shown
 from iptdata.shards.manifest import ShardInfo
 
-_NOT_CONTENT = ("recipe.description", "source.description", "source.option")
+_NOT_CONTENT = ("recipe.description", "source.description", "source.option", "source.settings", "source.terms")
 _OF_SOURCE = ("generation", "options.limit", "source.")
 _MAX_CHANGES = 8
 _REPLACE = "Choose another `out` or `split`, or pass `overwrite=True` to replace it"
@@ -56,8 +56,10 @@ def _flat(content: dict[str, Any], prefix: str = "") -> Content:
     """Join nested keys by dots, without those that pairs do not depend on."""
     flat: Content = {}
     for key, value in content.items():
+        if prefix + key in _NOT_CONTENT:
+            continue
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
-        elif prefix + key not in _NOT_CONTENT:
+        else:
             flat[prefix + key] = value
     return flat

@@ -99,7 +99,7 @@ def remove_other_lists(storage: Storage, fingerprints: Collection[str]) -> None:
 
 def _description(listing: Listing) -> dict[str, object]:
     blocks = listing.blocks
-    if blocks is None or len(blocks.sizes) == len(listing):
+    if blocks is None:
         return {"schema": _SCHEMA_VERSION}
     return {"schema": _SCHEMA_VERSION, "blocks": {"images": blocks.sizes.tolist(), "bytes": blocks.bytes.tolist()}}
 

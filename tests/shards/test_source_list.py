@@ -29,9 +29,11 @@ def made(*, blocks: bool = False) -> Listing:
     return Listing(table=table, ambiguous=ambiguous, blocks=Blocks(starts=starts, bytes=np.arange(4) + 5) if blocks else None)
 
 
-@pytest.mark.parametrize("blocks", [False, True])
-def test_the_plan_is_that_of_the_source(tmp_path: Path, blocks: bool) -> None:
-    listing = made(blocks=blocks)
+SINGLE = Blocks(starts=np.arange(41), bytes=np.ones(40, np.int64))
+
+
+@pytest.mark.parametrize("listing", [made(), made(blocks=True), dataclasses.replace(made(), blocks=SINGLE)])
+def test_the_plan_is_that_of_the_source(tmp_path: Path, listing: Listing) -> None:
     written = SourceList(Storage(str(tmp_path)), listing.fingerprint())
     written.write(listing)
     found = written.read()

@@ -16,7 +16,7 @@ def images(count: int) -> Listing:
 
 
 def test_the_fingerprint_has_what_windows_depend_on() -> None:
-    """Images and bytes of blocks, unless each image is a block of its own."""
+    """Images and bytes of blocks."""
     listing = images(6)
     starts = [[0, 3, 6], [0, 2, 6], [0, 6]]
     found = [
@@ -25,8 +25,6 @@ def test_the_fingerprint_has_what_windows_depend_on() -> None:
         for size in (1, 2)
     ]
     assert len({listing.fingerprint(), *found}) == 7
-    single = dataclasses.replace(listing, blocks=Blocks(starts=np.arange(7), bytes=np.ones(6, np.int64)))
-    assert single.fingerprint() == listing.fingerprint()
 
 
 def test_blocks_of_the_images_that_are_kept() -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from iptdata.builder.image_table import CACHE
 from iptdata.files import Storage
 
 ENVIRONMENT = {
@@ -121,7 +122,7 @@ class S3Server:
 
 
 def files_at(url: str) -> dict[str, bytes]:
-    """All objects below a URL, without those that stand for folders."""
+    """All objects below a URL, without those that stand for folders and those that a corpus keeps for the next build."""
     storage = Storage(url)
     found: dict[str, bytes] = {}
     folders = [""]
@@ -129,7 +130,7 @@ def files_at(url: str) -> dict[str, bytes]:
         folder = folders.pop()
         prefix = f"{folder}/" if folder else ""
         found |= {prefix + name: storage.read(prefix + name) for name in storage.sizes(folder)}
-        folders += [prefix + name for name in storage.folders(folder)]
+        folders += [prefix + name for name in storage.folders(folder) if name != CACHE]
     return dict(sorted(found.items()))
 
 

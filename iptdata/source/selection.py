@@ -3,9 +3,9 @@
 import dataclasses
 
 import numpy as np
-import pyarrow as pa
 
 from iptdata.source.listing import Blocks, Listing
+from iptdata.take import take_rows
 
 
 def select_images(listing: Listing, rows: np.ndarray) -> Listing:
@@ -18,7 +18,7 @@ def select_images(listing: Listing, rows: np.ndarray) -> Listing:
     Returns:
         Their listing. A block keeps its bytes, since it is read as a whole; one without images is left out.
     """
-    table = listing.table.take(pa.array(rows, pa.int64()))
+    table = take_rows(listing.table, rows)
     return dataclasses.replace(listing, table=table, blocks=_blocks_of(listing, rows))
 
 

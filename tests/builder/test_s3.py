@@ -81,7 +81,7 @@ def test_requests_of_a_build(photos: Path, s3: S3Server, tmp_path: Path) -> None
         return dict(s3.methods)
 
     source = s3.upload(photos, f"{s3.bucket()}/photos")
-    assert requests(source, tmp_path / "a", images_per_shard=12) == {"GET": 1 + 12 + 1, "HEAD": 1 + 12}
+    assert requests(source, tmp_path / "a", images_per_shard=12) == {"GET": 5 + 12, "HEAD": 3 + 12}
     one = requests(photos, s3.url(f"{s3.bucket()}/one"), images_per_shard=12)
     four = requests(photos, s3.url(f"{s3.bucket()}/four"), images_per_shard=3)
     assert four["PUT"] - one["PUT"] == 3 * 2

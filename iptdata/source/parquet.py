@@ -20,7 +20,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from iptdata import rng
-from iptdata.errors import SourceError, one_line, printable
+from iptdata.errors import SourceError, one_line, printable, shown
 from iptdata.files.parquet import PARQUET_ERRORS
 from iptdata.files.random_access import RandomFile
 from iptdata.source.containers import Containers
@@ -37,6 +37,7 @@ from iptdata.source.source import OnIndexed, ReadImage, Source
 pc: Any = pyarrow.compute  # its functions are made at run time
 
 _BATCH_ROWS = 1 << 13
+_FEW_BYTES = 1000  # of a row with name and label, but without an image
 # Bytes of names and labels: a text that all rows have is stored once.
 _TEXT_SHARE = 4
 _SPARE_TEXT_BYTES = 64 << 20
@@ -117,6 +118,7 @@ def index_file(file: RandomFile, part: Part, *, image_column: str, label_column:
     seekable = SeekableFile(file, part.stop)
     try:
         layout = read_layout(seekable, image_column, label_column)
+        _check_bytes(seekable, layout, image_column)
         stored, labels = _read_names(seekable, layout, part.stop * _TEXT_SHARE + _SPARE_TEXT_BYTES)
     except PARQUET_ERRORS as error:
         message = f"{file.path} cannot be read as Parquet: {one_line(error, 200)}"
@@ -146,6 +148,25 @@ def _blocks(images: pa.Table) -> Blocks:
     return Blocks(starts=np.append(starts, len(images)), bytes=images["length"].to_numpy()[starts])
 
 
+def _check_bytes(file: SeekableFile, layout: ImageLayout, image_column: str) -> None:
+    """Check that a file has an image, if it is so small that it may have none.
+
+    Raises:
+        SourceError: When it has none; the message is a clause.
+    """
+    if not layout.rows.sum() or (layout.bytes > layout.rows * _FEW_BYTES).any():
+        return
+    wrapped = pa.PythonFile(file, mode="r")
+    parquet = pq.ParquetFile(wrapped, metadata=layout.footer, buffer_size=1 << 20, pre_buffer=False)
+    for batch in parquet.iter_batches(16, columns=[layout.image], use_threads=False):
+        column = batch.column(0)
+        images = column.flatten()[0] if isinstance(column, pa.StructArray) else column
+        if images.null_count < len(images):
+            return
+    hint = "Store the bytes in the files, for example with `embed_external_files` of the library datasets"
+    raise SourceError(f"has no bytes in column {shown(image_column)}, only paths", hint=hint)
+
+
 def _with_names(stored: pa.Array, path: str) -> pa.Array:
     """Name of each image; where none is stored, that of the file and the row."""
     if not stored.null_count:
@@ -170,7 +191,7 @@ def _read_names(file: SeekableFile, layout: ImageLayout, max_bytes: int) -> tupl
     if columns:
         encoded = [layout.label] if layout.label_is_text else []
         wrapped = pa.PythonFile(file, mode="r")
-        parquet = pq.ParquetFile(wrapped, metadata=layout.footer, read_dictionary=encoded, pre_buffer=True)
+        parquet = pq.ParquetFile(wrapped, metadata=layout.footer, read_dictionary=encoded, pre_buffer=False)
         for batch in parquet.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
             if layout.path:
                 stored.append(text_of_names(batch.column(layout.path.removesuffix(".path")).flatten()[0]))

@@ -4,7 +4,6 @@ Nothing that the metadata claims is used before it is compared with the size of 
 number of rows, and any number of bytes in them.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -13,8 +12,6 @@ import pyarrow.parquet as pq
 
 from iptdata.errors import SourceError, nearest, shown
 from iptdata.files.parquet import read_metadata
-from iptdata.source.labels import MAX_TEXT_BYTES
-from iptdata.units import format_bytes, pluralize
 
 _MAX_GROUP_BYTES = 64 << 30
 _MAX_RATIO = 1100  # images are compressed already
@@ -33,7 +30,7 @@ class ImageLayout:
         label: Name of the column with their labels, "" if there is none.
         label_is_text: Whether they are stored as text.
         rows: Images of each row group, int64.
-        bytes: Bytes of the images of each row group in memory, int64.
+        bytes: Bytes of each row group in memory, int64.
     """
 
     footer: pq.FileMetaData
@@ -65,41 +62,35 @@ def read_layout(file: IO[bytes] | Any, image_column: str, label_column: str) -> 
     if label_column and label_column not in leaves:
         hint = 'Name the column with `label_column`, or pass "" if there is none'
         raise SourceError(f"has no column {shown(label_column)}, expected one of {_columns(leaves, label_column)}", hint=hint)
-    used = [leaves[name] for name in (image, path, label_column) if name]
-    rows, held, nulls = [], [], 0
-    for group in _groups(footer):
-        chunks = [group.column(index) for index in used]
-        if group.num_rows < 0:
-            raise ValueError(f"found a row group of {group.num_rows:,} rows")
-        for chunk in chunks:
-            _check_chunk(chunk, size)
-        for chunk in chunks[1:]:
-            if chunk.total_uncompressed_size > group.num_rows * MAX_TEXT_BYTES + _SPARE_BYTES:
-                size_of_text = format_bytes(chunk.total_uncompressed_size)
-                raise ValueError(f"found {size_of_text} of text in {pluralize(group.num_rows, 'row')}")
-        rows.append(group.num_rows)
-        held.append(chunks[0].total_uncompressed_size)
-        statistics = chunks[0].statistics
-        nulls += statistics.null_count if statistics is not None and statistics.has_null_count else 0
-    if sum(rows) != footer.num_rows or not 0 <= footer.num_rows <= size:
-        raise ValueError(f"found {footer.num_rows:,} rows in {size:,} bytes and {sum(rows):,} in its row groups")
-    if rows and 0 < footer.num_rows == nulls:
-        hint = "Store the bytes in the files, for example with `embed_external_files` of the library datasets"
-        raise SourceError(f"has no bytes in any row of column {shown(image_column)}, only paths", hint=hint)
+    rows, held = _group_sizes(footer, size)
     return ImageLayout(
         footer=footer,
         image=image,
         path=path,
         label=label_column,
         label_is_text=bool(label_column) and _is_bytes(footer, leaves[label_column]),
-        rows=np.array(rows, np.int64),
-        bytes=np.array(held, np.int64),
+        rows=rows,
+        bytes=held,
     )
 
 
-def _groups(footer: pq.FileMetaData) -> Iterator[pq.RowGroupMetaData]:
-    for index in range(footer.num_row_groups):
-        yield footer.row_group(index)
+def _group_sizes(footer: pq.FileMetaData, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of each row group, and its bytes in memory; int64.
+
+    The metadata of its columns is not used: pyarrow aborts the process where that is damaged.
+
+    Raises:
+        ValueError: When a file of `size` bytes cannot have them.
+    """
+    groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
+    rows = [group.num_rows for group in groups]
+    held = [group.total_byte_size for group in groups]
+    if min(rows, default=0) < 0 or sum(rows) != footer.num_rows or footer.num_rows > size:
+        raise ValueError(f"found {footer.num_rows:,} rows in {size:,} bytes and {sum(rows):,} in its row groups")
+    largest = max(held, default=0)
+    if min(held, default=0) < 0 or largest > _MAX_GROUP_BYTES or sum(held) > size * _MAX_RATIO + _SPARE_BYTES:
+        raise ValueError(f"found row groups of {sum(held):,} bytes, one of {largest:,}, in a file of {size:,}")
+    return np.array(rows, np.int64), np.array(held, np.int64)
 
 
 def _image_leaf(footer: pq.FileMetaData, leaves: dict[str, int], name: str) -> str:
@@ -127,19 +118,6 @@ def _is_bytes(footer: pq.FileMetaData, index: int) -> bool:
     """Whether a column has at most one value of bytes or text in each row."""
     column = footer.schema.column(index)
     return column.physical_type == "BYTE_ARRAY" and column.max_repetition_level == 0
-
-
-def _check_chunk(chunk: pq.ColumnChunkMetaData, size: int) -> None:
-    """Check the sizes of a column of a row group.
-
-    Raises:
-        ValueError: When they cannot be.
-    """
-    packed, unpacked = chunk.total_compressed_size, chunk.total_uncompressed_size
-    if chunk.file_path:
-        raise ValueError("it keeps its columns in other files")
-    if not 0 <= packed <= size or not 0 <= unpacked <= min(_MAX_GROUP_BYTES, packed * _MAX_RATIO + _SPARE_BYTES):
-        raise ValueError(f"found a row group of {unpacked:,} bytes in {packed:,} of a file of {size:,}")
 
 
 def _columns(leaves: dict[str, int], name: str) -> str:

@@ -144,7 +144,7 @@ def dry_run(index: str, holdout: float, write: bool, started: float) -> None:
         (listing, "unique_keys", "unique keys"),
         (IndexSource, "list", "= list"),
         (plan, "_by_split", "holdout"),
-        (plan, "_cut", "order and units"),
+        (plan, "cut_units", "order and units"),
         (Listing, "fingerprint", "fingerprint"),
         (plan, "plan_build", "= plan"),
         (driver, "survey_corpus", "survey of an empty corpus"),

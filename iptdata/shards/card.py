@@ -114,7 +114,7 @@ def _front_matter(totals: Sequence[Totals]) -> str:
 
 
 def _is_of_imagenet(totals: Sequence[Totals]) -> bool:
-    return any(total.identity["source"].get("terms") == IMAGENET for total in totals)
+    return any(identity["source"].get("terms") == IMAGENET for total in totals for identity in _identities(total))
 
 
 def _table(totals: Sequence[Totals]) -> str:

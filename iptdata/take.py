@@ -21,7 +21,7 @@ def take_rows(table: pa.Table, rows: np.ndarray) -> pa.Table:
         rows: int64, in any order.
     """
     parts = [_taken_part(table, rows[start : start + _ROWS]) for start in range(0, len(rows), _ROWS)]
-    return pa.concat_tables([table.slice(0, 0), *parts])
+    return pa.concat_tables([table.schema.empty_table(), *parts])  # an empty slice would keep the whole table
 
 
 def reorder(columns: dict[str, pa.ChunkedArray], rows: np.ndarray) -> None:

@@ -51,3 +51,12 @@ def test_some_rows_are_replaced(chunks: list[list[str]], rows: set[int]) -> None
     for row in chosen:
         expected[row] = str(row)
     assert found.to_pylist() == expected
+
+
+def test_the_table_is_not_kept() -> None:
+    before = pa.total_allocated_bytes()
+    table = pa.table({"text": ["x" * 100] * 100_000})
+    found = take_rows(table, np.array([5]))
+    del table
+    assert found["text"].to_pylist() == ["x" * 100]
+    assert pa.total_allocated_bytes() - before < 1 << 20

@@ -39,7 +39,7 @@ class FileColumns:
         """
         self._flush()
         files = pa.concat_tables(self._parts)
-        self._parts = [files.slice(0, 0)]
+        self._parts = [_SCHEMA.empty_table()]
         files = take_rows(files, _order(files["path"]))
         return (files, []) if self._composed else _without_other_forms(files)
 

@@ -147,7 +147,9 @@ def make_table(
     """
     keys, ambiguous = unique_keys(labels, paths)
     packed = np.zeros(len(keys), np.int64) if packed is None else packed
-    numbers = [pa.array(np.asarray(column, np.int64)) for column in (offsets, lengths, packed)]
+    numbers = [
+        pa.array(column, pa.int64()) if isinstance(column, np.ndarray) else column for column in (offsets, lengths, packed)
+    ]
     table = pa.table([keys, labels, containers, *numbers], names=SCHEMA.names)
     return (_with_raw_keys(table, paths) if ambiguous else table), ambiguous
 

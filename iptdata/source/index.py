@@ -52,9 +52,9 @@ class Index:
     images: pa.Table
     rejects: tuple[WalkReject, ...]
 
-    def release(self) -> dict[str, pa.ChunkedArray]:
-        """The columns of the images, which are not kept here any longer: a listing made of them takes as much memory."""
-        columns = dict(zip(self.images.column_names, self.images.columns, strict=True))
+    def release(self, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+        """Some columns of the images; none is kept here any longer, since a listing made of them takes as much memory."""
+        columns = {name: self.images[name] for name in names}
         self.images = SCHEMA.empty_table()
         return columns
 

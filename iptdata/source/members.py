@@ -16,7 +16,7 @@ from iptdata.source.containers import Containers
 from iptdata.source.duplicates import duplicate_rows
 from iptdata.source.index import Index
 from iptdata.source.listing import Listing, make_table, sorted_rows
-from iptdata.source.names import hub_names, one_array
+from iptdata.source.names import STORED, hub_names, one_array
 from iptdata.source.rejects import first_of
 from iptdata.take import reorder, replace_rows, take_rows
 
@@ -95,7 +95,7 @@ def list_members(files: Containers, index: Index, suffix: str) -> Listing:
         looked = f"looked for {' '.join(EXTENSIONS)}"
         raise SourceError(f"{printable(files.name)} holds no image; {looked}{first_of(index.rejects)}", argument="source")
     named = bool(pc.all(index.images["named"]).as_py())
-    columns = _columns(files, index.release(), suffix)
+    columns = _columns(files, index.release([*STORED, "length", "packed"]), suffix)
     order, rejects = _distinct_rows(columns)
     reorder(columns, order)
     del order

@@ -33,6 +33,7 @@ _FOLDER = rf"^(?s:(?:.*/)?)(?P<wnid>{_WNID})/[^/]*$"
 _AT_START = rf"^(?s:(?:.*/)?)(?P<wnid>{_WNID})_[^/]*$"
 _ROWS = 1 << 17  # bounds what is in memory beside the names, and an array of text to 2 GiB
 _DIGITS = 7
+STORED = ("path", "label", "container", "offset")
 _LABELS = pa.dictionary(pa.int32(), pa.string())
 _LAST_FOLDER = r"^(?s:(?:.*/)?)(?P<folder>[^/]+)/[^/]*$"
 
@@ -87,30 +88,30 @@ class StoredNames(NamedTuple):
     paths: pa.ChunkedArray
 
 
-def stored_names(images: pa.Table, folder: str) -> StoredNames:
+def stored_names(images: dict[str, pa.ChunkedArray], folder: str) -> StoredNames:
     """Find label and file name of the images of an index, by the rules above.
 
     Args:
-        images: Columns `path`, `label` ("" for none), `container` and `offset` of an index.
+        images: The columns `STORED` of an index, label "" for none; empty after the call.
         folder: Name of the folder that has the containers.
     """
     found = []
-    for start in range(0, len(images), _ROWS):
-        part = images.slice(start, _ROWS)
-        labels = one_array(part["label"])
+    for start in range(0, len(images["path"]), _ROWS):
+        labels = one_array(images["label"].slice(start, _ROWS))
         labels = pc.if_else(pc.equal(labels, ""), pa.scalar(None, pa.string()), labels)
-        found.append(find_names(part["path"], labels, folder))
+        found.append(find_names(images["path"].slice(start, _ROWS), labels, folder))
     labels = pa.chunked_array([names.labels.dictionary_encode() for names in found], _LABELS).unify_dictionaries()
     paths = pa.chunked_array([names.paths for names in found], pa.string())
     qualified, shared = paths, duplicate_rows(paths)
     if len(shared):
-        chosen = take_rows(images.select(["path", "container", "offset"]), shared)
+        chosen = take_rows(pa.table(images), shared)
         folders = pc.replace_substring_regex(one_array(chosen["path"]), "[^/]*$", "")
         stored = pc.binary_join_element_wise(folders, base_names(one_array(_rows_of(paths, shared))), "")
         numbers = pc.utf8_lpad(one_array(chosen["offset"]), _DIGITS, "0")
         texts = pc.binary_join_element_wise(one_array(chosen["container"]), numbers, stored, "/")
         qualified = replace_rows(paths, shared, texts)
     columns = {"labels": labels, "paths": qualified, "containers": images["container"], "offsets": images["offset"]}
+    images.clear()
     return StoredNames(columns, paths)
 
 

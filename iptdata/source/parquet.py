@@ -29,7 +29,7 @@ from iptdata.source.index_cache import IndexCache
 from iptdata.source.index_part import SCHEMA, Part, PartIndex
 from iptdata.source.labels import class_names, text_of_labels, text_of_names
 from iptdata.source.listing import Blocks, Listing, make_table, sorted_rows
-from iptdata.source.names import stored_names
+from iptdata.source.names import STORED, stored_names
 from iptdata.source.parquet_groups import RowGroups, SeekableFile
 from iptdata.source.parquet_layout import ImageLayout, read_layout
 from iptdata.source.source import OnIndexed, ReadImage
@@ -74,7 +74,7 @@ class ParquetSource(ContainerSource):
             raise SourceError(f"{printable(self.files.name)} has no row", argument="source")
         named = bool(pc.all(index.images["named"]).as_py())
         blocks = _blocks(index.images)
-        columns, paths = stored_names(pa.table(index.release()), self.files.storage.name)
+        columns, paths = stored_names(index.release(STORED), self.files.storage.name)
         if len(blocks.sizes) == len(paths):
             order = sorted_rows(paths)
             reorder(columns, order)

@@ -9,7 +9,6 @@ import json
 from functools import partial
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 import pyarrow.compute
 
 from iptdata.errors import ShardError, SourceError, printable, shown
@@ -22,7 +21,7 @@ from iptdata.source.index_cache import IndexCache
 from iptdata.source.index_part import ImageRows, Part, PartIndex
 from iptdata.source.labels import MAX_TEXT_BYTES, is_wnid
 from iptdata.source.listing import Listing, make_table, sorted_rows
-from iptdata.source.names import stored_names
+from iptdata.source.names import STORED, stored_names
 from iptdata.source.rejects import first_of
 from iptdata.source.source import OnIndexed
 from iptdata.take import reorder
@@ -59,11 +58,13 @@ class WebDatasetSource(ContainerSource):
             message = f"{printable(self.files.name)} holds no image, {expected}{first_of(index.rejects)}"
             raise SourceError(message, argument="source")
         named = bool(pc.all(index.images["named"]).as_py())
-        images = index.release()
-        columns, paths = stored_names(pa.table(images), self.files.storage.name)
-        columns["lengths"] = images.pop("length")
-        images.clear()
-        reorder(columns, sorted_rows(paths))
+        images = index.release([*STORED, "length"])
+        lengths = images.pop("length")
+        columns, paths = stored_names(images, self.files.storage.name)
+        columns["lengths"] = lengths
+        order = sorted_rows(paths)
+        del paths, lengths
+        reorder(columns, order)
         table, ambiguous = make_table(**columns)
         return Listing(
             table=table,

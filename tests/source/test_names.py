@@ -60,7 +60,7 @@ def index_of(*rows: tuple[str, str, str, int]) -> pa.Table:
 
 
 def keys_of(images: pa.Table) -> tuple[list[str], int]:
-    columns, _ = stored_names(images, "folder")
+    columns, _ = stored_names(dict(zip(images.column_names, images.columns, strict=True)), "folder")
     table, ambiguous = make_table(**columns, lengths=np.zeros(len(images), np.int64))
     return table["key"].to_pylist(), ambiguous
 

@@ -35,6 +35,12 @@ def reorder(columns: dict[str, pa.ChunkedArray], rows: np.ndarray) -> None:
     """
     for name in columns:
         columns[name] = take_rows(pa.table({name: columns[name]}), rows)[name]
+        release_memory()
+
+
+def release_memory() -> None:
+    """Return what Arrow has freed to the system: its allocator may keep as much as is in use."""
+    pa.default_memory_pool().release_unused()
 
 
 def replace_rows(column: pa.ChunkedArray, rows: np.ndarray, values: pa.Array) -> pa.ChunkedArray:

@@ -25,6 +25,7 @@ from iptdata.source.index_cache import IndexCache
 from iptdata.source.index_file import read_index, write_index
 from iptdata.source.index_part import SCHEMA, Part, PartIndex, in_order
 from iptdata.source.source import IndexProgress, OnIndexed
+from iptdata.take import release_memory
 
 # Reads wait for a disk or a network most of the time.
 _THREADS = 8
@@ -245,5 +246,6 @@ def _joined(files: Containers, found: dict[Part, PartIndex]) -> Index:
     del table
     for name in columns:
         columns[name] = pa.table({name: columns[name]}).unify_dictionaries().combine_chunks()[name]
+        release_memory()
     containers = pa.DictionaryArray.from_arrays(pa.array(rows), pa.array(files.paths, pa.string()))
     return Index(images=pa.table({**columns, "container": containers}), rejects=rejects)

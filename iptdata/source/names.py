@@ -23,7 +23,7 @@ import pyarrow.compute
 
 from iptdata.nfc import nfc_column
 from iptdata.source.duplicates import duplicate_rows
-from iptdata.take import replace_rows, take_rows
+from iptdata.take import release_memory, replace_rows, take_rows
 
 pc: Any = pyarrow.compute  # its functions are made at run time
 
@@ -95,13 +95,16 @@ def stored_names(images: dict[str, pa.ChunkedArray], folder: str) -> StoredNames
         images: The columns `STORED` of an index, label "" for none; empty after the call.
         folder: Name of the folder that has the containers.
     """
-    found = []
+    label_parts, path_parts = [], []
     for start in range(0, len(images["path"]), _ROWS):
-        labels = one_array(images["label"].slice(start, _ROWS))
-        labels = pc.if_else(pc.equal(labels, ""), pa.scalar(None, pa.string()), labels)
-        found.append(find_names(images["path"].slice(start, _ROWS), labels, folder))
-    labels = pa.chunked_array([names.labels.dictionary_encode() for names in found], _LABELS).unify_dictionaries()
-    paths = pa.chunked_array([names.paths for names in found], pa.string())
+        stored = one_array(images["label"].slice(start, _ROWS))
+        stored = pc.if_else(pc.equal(stored, ""), pa.scalar(None, pa.string()), stored)
+        found = find_names(images["path"].slice(start, _ROWS), stored, folder)
+        label_parts.append(found.labels.dictionary_encode())
+        path_parts.append(found.paths)
+        release_memory()
+    labels = pa.chunked_array(label_parts, _LABELS).unify_dictionaries()
+    paths = pa.chunked_array(path_parts, pa.string())
     qualified, shared = paths, duplicate_rows(paths)
     if len(shared):
         chosen = take_rows(pa.table(images), shared)

@@ -20,7 +20,6 @@ from iptdata.units import pluralize
 KINDS_OF_FORMAT = {"tar": "tar", "webdataset": "tar", "zip": "zip", "parquet": "parquet"}
 _SPLIT = re.compile(r"(?:^|[-_.])(train|training|validation|valid|val|test|dev)(?=[-_.\d])", re.IGNORECASE)
 _SEARCHED_FOLDERS = 20
-_COMPLETE = "Complete the download, or pass the files that exist"
 _CORPUS = {"corpus.json"}, {"index.parquet", "recipe.yaml"}  # files of a corpus, and of a split in one
 
 
@@ -62,9 +61,8 @@ def files_of_pattern(text: str) -> Containers:
         raise SourceError(f"{base} matches no file", argument="source", hint=hint)
     if missing:
         more = f" ({len(missing):,} of {len(parts):,} do not)" if len(missing) > 1 else ""
-        raise SourceError(
-            f"{printable(missing[0])} of {base} does not exist{more}", argument="source", hint="Pass those that do"
-        )
+        message = f"{printable(missing[0])} of {base} does not exist{more}"
+        raise SourceError(message, argument="source", hint="Complete the download, or pass a pattern of the files that exist")
     return Containers(storage, tuple(dict.fromkeys(found)), _name_of_pattern(base))
 
 

@@ -15,6 +15,7 @@ from iptdata.builder.options import BuildOptions
 from iptdata.builder.plan import BuildPlan, plan_images
 from iptdata.builder.rejects import RejectBudget
 from iptdata.builder.unit import UnitReport
+from iptdata.errors import ConflictError
 from iptdata.files.storage import Storage
 from iptdata.options import from_arguments
 from iptdata.parallel import RayPool, serial_map
@@ -101,6 +102,9 @@ def build(
     chosen: BuildOptions = from_arguments(BuildOptions, options)
     watcher = observer or BuildObserver()
     storage = Storage(expanded(out))
+    if chosen.extend and not storage.exists():
+        hint = "Check `out`, or run the build without `extend`"
+        raise ConflictError(f"{storage.root} does not exist, expected a corpus to extend", hint=hint)
     opened, listing = _list(source, storage, chosen, watcher, writable=True)
     loaded = _load(recipes, chosen.patch_size)
     counter = _Counter(watcher)

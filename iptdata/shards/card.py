@@ -39,8 +39,8 @@ education only, under its [terms of access]({_IMAGENET_TERMS}). Patches cut from
 this corpus must have accepted them.
 """
 _EXTENDED = """\
-Run these in order, in the folder that holds the sources, each with the images that its source had then: `sources/` has their
-names."""
+Run these in order, in the folder that holds the sources, each with the images that its source had then: `sources/` has
+their names."""
 _TEMPLATE = """\
 # Pairs of corrupted and clean patches
 
@@ -99,7 +99,7 @@ def dataset_card(totals: Sequence[Totals]) -> str:
         commands=_commands(totals),
         where=_EXTENDED
         if any(len(total.generations) > 1 for total in totals)
-        else "Run this in the folder that holds the source.",
+        else "Run this in the folder that holds the source, or give its path.",
         decoders=", ".join(f"{library} {version}" for library, version in decoders.items()),
         shards=f"{name}-000000.tar" if first.shards == 1 else f"{name}-{{000000..{last}}}.tar",
     )

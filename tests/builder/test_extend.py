@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -23,6 +24,7 @@ from tests.cli.test_commands import fails
 from tests.cli.test_commands import iptdata as run_iptdata
 from tests.conftest import build, corpus_bytes, natural_image, save, start_iptdata
 from tests.shards.edit import set_field
+from tests.tars import png, write_members
 
 OPTIONS = {"images_per_shard": 3, "patches_per_image": 4, "holdout": 0.3, "seed": 5}
 RECIPES = ["noise30", "sr2"]
@@ -122,7 +124,9 @@ def test_nothing_to_add(photos: Path, corpus: Path, tmp_path: Path) -> None:
     flags = ("--images-per-shard", 3, "--patches-per-image", 4, "--holdout", 0.3, "--seed", 5, "--extend")
     result = run_iptdata("build", "--recipe", "noise30,sr2", "--source", photos, "--out", corpus, *flags)
     assert result.returncode == 0, result.stderr
-    assert "12 images of the source are in the corpus already; nothing to add" in " ".join(result.stderr.split())
+    assert result.stderr.startswith(
+        "folder photos: 12 images; seed 5\n12 images of the source are in the corpus already; nothing to add\n"
+    )
 
 
 class Stop(BuildObserver):
@@ -251,9 +255,11 @@ def test_other_options_are_refused(photos: Path, corpus: Path, changed: dict[str
 
 
 def test_there_must_be_a_corpus(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises((ConflictError, StorageError), match="nowhere"):
-        extend(photos, tmp_path / "nowhere")
-    assert not (tmp_path / "nowhere").exists()
+    tar = write_members(tmp_path / "a.tar", [("n01/a.png", png(natural_image(60, 60)))])
+    for source in (photos, tar):
+        with pytest.raises(ConflictError, match="nowhere does not exist, expected a corpus to extend. Check out"):
+            extend(source, tmp_path / "nowhere")
+        assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_taken_name_is_qualified(photos: Path, corpus: Path, tmp_path: Path) -> None:
@@ -362,8 +368,8 @@ def test_a_dry_run_plans_the_extension_and_writes_nothing(photos: Path, corpus: 
     assert (found.images, [recipe.pairs for recipe in found.recipes]) == (8, [32, 32])
     flags = ("--images-per-shard", 3, "--patches-per-image", 4, "--holdout", 0.3, "--seed", 5, "--extend", "--dry-run")
     result = run_iptdata("build", "--recipe", "noise30,sr2", "--source", photos, "--out", corpus, *flags)
-    text = " ".join(result.stderr.split())
-    assert "12 images of the source are in the corpus already; generation 1 has the 8 images that are not" in text
+    known, new = "12 images of the source are in the corpus already", "generation 1 has the 8 images that are not"
+    assert re.search(rf"^folder photos: 20 images; seed 5\n{known}; {new}: \d train, \d val\n", result.stderr)
     assert corpus_bytes(corpus) == before
 
 

@@ -257,7 +257,7 @@ def test_other_options_are_refused(photos: Path, corpus: Path, changed: dict[str
 def test_there_must_be_a_corpus(photos: Path, tmp_path: Path) -> None:
     tar = write_members(tmp_path / "a.tar", [("n01/a.png", png(natural_image(60, 60)))])
     for source in (photos, tar):
-        with pytest.raises(ConflictError, match="nowhere does not exist, expected a corpus to extend. Check out"):
+        with pytest.raises(ConflictError, match=r"nowhere does not exist, expected a corpus to extend\. Check out"):
             extend(source, tmp_path / "nowhere")
         assert not (tmp_path / "nowhere").exists()
 

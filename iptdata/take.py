@@ -1,7 +1,12 @@
-"""Take rows of a table in any order."""
+"""Take rows of a table in any order, and replace some."""
+
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
+
+pc: Any = pyarrow.compute  # its functions are made at run time
 
 _ROWS = 1 << 18
 
@@ -16,7 +21,7 @@ def take_rows(table: pa.Table, rows: np.ndarray) -> pa.Table:
         rows: int64, in any order.
     """
     parts = [_taken_part(table, rows[start : start + _ROWS]) for start in range(0, len(rows), _ROWS)]
-    return pa.concat_tables([table.slice(0, 0), *parts])
+    return pa.concat_tables([table.schema.empty_table(), *parts])  # an empty slice would keep the whole table
 
 
 def reorder(columns: dict[str, pa.ChunkedArray], rows: np.ndarray) -> None:
@@ -30,6 +35,27 @@ def reorder(columns: dict[str, pa.ChunkedArray], rows: np.ndarray) -> None:
     """
     for name in columns:
         columns[name] = take_rows(pa.table({name: columns[name]}), rows)[name]
+
+
+def replace_rows(column: pa.ChunkedArray, rows: np.ndarray, values: pa.Array) -> pa.ChunkedArray:
+    """A column with other values in some rows.
+
+    Args:
+        column: Any column.
+        rows: int64, ascending.
+        values: A value for each of these rows, of the type of the column.
+    """
+    chunks, start = [], 0
+    for chunk in column.chunks:
+        first, last = np.searchsorted(rows, [start, start + len(chunk)])
+        if first < last:
+            mask = np.zeros(len(chunk), bool)
+            mask[rows[first:last] - start] = True
+            chunks.append(pc.replace_with_mask(chunk, pa.array(mask), values[first:last]))
+        else:
+            chunks.append(chunk)
+        start += len(chunk)
+    return pa.chunked_array(chunks, column.type)
 
 
 def _taken_part(table: pa.Table, rows: np.ndarray) -> pa.Table:

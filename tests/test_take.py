@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iptdata import take
-from iptdata.take import reorder, take_rows
+from iptdata.take import reorder, replace_rows, take_rows
 
 CHUNKS = st.lists(st.lists(st.text("abc", max_size=3), min_size=1, max_size=4), min_size=1, max_size=4)
 
@@ -39,3 +39,24 @@ def test_columns_are_reordered_in_place(chunks: list[list[str]]) -> None:
     rows = np.arange(len(table))[::-1]
     reorder(columns, rows)
     assert {name: column.to_pylist()[::-1] for name, column in columns.items()} == table.to_pydict()
+
+
+@given(CHUNKS, st.sets(st.integers(0, 15)))
+def test_some_rows_are_replaced(chunks: list[list[str]], rows: set[int]) -> None:
+    expected = [text for chunk in chunks for text in chunk]
+    chosen = sorted(row for row in rows if row < len(expected))
+    found = replace_rows(
+        pa.chunked_array(chunks, pa.string()), np.array(chosen, np.int64), pa.array(map(str, chosen), pa.string())
+    )
+    for row in chosen:
+        expected[row] = str(row)
+    assert found.to_pylist() == expected
+
+
+def test_the_table_is_not_kept() -> None:
+    before = pa.total_allocated_bytes()
+    table = pa.table({"text": ["x" * 100] * 100_000})
+    found = take_rows(table, np.array([5]))
+    del table
+    assert found["text"].to_pylist() == ["x" * 100]
+    assert pa.total_allocated_bytes() - before < 1 << 20

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from iptdata.nfc import nfc
 from iptdata.source import Listing
-from iptdata.source.listing import nfc, sparse_texts
+from iptdata.source.listing import sparse_texts
 
 # pyright: reportAttributeAccessIssue=false
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from iptdata.nfc import nfc_column
 from iptdata.take import take_rows
 
 _SCHEMA = pa.schema([("path", pa.string()), ("size", pa.int64())])
@@ -38,7 +39,7 @@ class FileColumns:
         """
         self._flush()
         files = pa.concat_tables(self._parts)
-        self._parts = [files.slice(0, 0)]
+        self._parts = [_SCHEMA.empty_table()]
         files = take_rows(files, _order(files["path"]))
         return (files, []) if self._composed else _without_other_forms(files)
 
@@ -50,7 +51,7 @@ class FileColumns:
 
 def _without_other_forms(files: pa.Table) -> tuple[pa.Table, list[tuple[str, str]]]:
     """Sort files by the composed form of their paths, and keep the first of those that differ only in their form."""
-    composed = pc.utf8_normalize(files["path"], "NFC")  # pyright: ignore[reportAttributeAccessIssue]
+    composed = nfc_column(files["path"])
     order = _order(composed)
     files = take_rows(files, order)
     composed = take_rows(pa.table([composed], names=["path"]), order)["path"]

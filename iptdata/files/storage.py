@@ -54,7 +54,12 @@ class Storage:
         self._backend: Backend = LocalBackend(self.root) if self.is_local else ArrowBackend(self.root)
 
     def __reduce__(self) -> tuple[type["Storage"], tuple[str]]:
-        return Storage, (self._backend.absolute_root,)
+        return Storage, (self.absolute_root,)
+
+    @property
+    def absolute_root(self) -> str:
+        """The root as it is valid in any working directory."""
+        return self._backend.absolute_root
 
     @property
     def is_local(self) -> bool:

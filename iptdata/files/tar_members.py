@@ -8,10 +8,12 @@ from typing import IO, Any, NamedTuple
 from zlib import adler32
 
 from iptdata.errors import ShardError, printable, shown
+from iptdata.files.compression import compression_of
 from iptdata.files.walk import is_hidden
 
 BLOCK = 512
 _MAX_EXTENSION_BYTES = 1 << 20  # of a long name or of PAX records, which are read into memory
+_MAX_PADDING = 1 << 20  # more behind the end of an archive is no padding, even if it is zero
 _MAX_DIGITS = 20
 _END = bytes(BLOCK)
 _HALF = BLOCK // 2
@@ -99,6 +101,24 @@ def tar_entries(file: IO[bytes] | Any, length: int) -> Iterator[TarEntry]:
         offset += -(-size // BLOCK) * BLOCK
 
 
+def check_rest(file: IO[bytes] | Any, length: int) -> None:
+    """Check that nothing but padding follows the end of an archive, where `file` is after the last of `tar_entries`.
+
+    Where blocks are missing in a download, zeros are in their place, which look like the end.
+
+    Args:
+        file: The tar.
+        length: Its bytes.
+
+    Raises:
+        ShardError: When something follows; the message is a clause without the tar's path.
+    """
+    rest = length - file.tell()
+    if rest > _MAX_PADDING or file.read(rest).strip(b"\0"):
+        hint = "It was downloaded in part, or several tars were joined: download it again, or pass each tar by itself"
+        raise ShardError(f"it has the end of an archive there, but {rest:,} bytes follow", hint=hint)
+
+
 def _block(file: IO[bytes] | Any, offset: int) -> bytes:
     if file.seek(offset) != offset:
         raise ShardError("it ends within a member")
@@ -117,8 +137,7 @@ def _kind_and_size(header: bytes, records: dict[bytes, bytes]) -> tuple[bytes, i
     if stored != total:
         signed = total - 256 * sum(byte > 127 for byte in header[: _CHECKSUM.start] + header[_CHECKSUM.stop :])
         if stored != signed:
-            compressed = header.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
-            if compressed:
+            if compression_of(header) is not None:
                 raise ShardError("it is compressed", hint="Decompress it first")
             raise ShardError("a header is damaged")
     size = _number(header[124:136])

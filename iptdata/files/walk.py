@@ -64,6 +64,11 @@ class WalkReject:
     detail: str
 
 
+def make_reject(path: str, reason: str, detail: str = "") -> WalkReject:
+    """A reject with text of any length and kind."""
+    return WalkReject(printable(path, _MAX_TEXT), reason, printable(detail or reason, _MAX_TEXT))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Walked:
     """What a walk found.
@@ -147,7 +152,7 @@ class _Walk:
 
     def reject(self, path: str, reason: str, detail: str = "") -> None:
         """Add a reject."""
-        self.rejects.append(WalkReject(printable(path, _MAX_TEXT), reason, printable(detail or reason, _MAX_TEXT)))
+        self.rejects.append(make_reject(path, reason, detail))
 
     def result(self) -> Walked:
         """All that was found, in sorted order."""

@@ -4,21 +4,15 @@ import os
 import shlex
 
 from iptdata.errors import ShardError, SourceError, printable, storage_errors
+from iptdata.files.compression import SHORT_SUFFIXES, TAR_SUFFIXES, Compression, compression_of
 from iptdata.files.storage import Storage
 from iptdata.files.tar_members import BLOCK, tar_members
+from iptdata.files.urls import split_query
 from iptdata.files.walk import is_image_name
 
 CONTAINERS = {"tar": ".tar", "zip": ".zip", "parquet": ".parquet"}
 LISTS = (".csv", ".tsv", ".txt", ".lst")
 COMPRESSED = "compressed"
-_COMPRESSIONS = {
-    b"\x1f\x8b": ("gzip", "gunzip", (".gz", ".tgz")),
-    b"BZh": ("bzip2", "bunzip2", (".bz2", ".tbz", ".tbz2")),
-    b"\xfd7zXZ\0": ("xz", "unxz", (".xz", ".txz")),
-    b"\x28\xb5\x2f\xfd": ("Zstandard", "unzstd", (".zst", ".tzst")),
-}
-_SHORT_FORMS = (".tgz", ".tbz", ".tbz2", ".txz", ".tzst")
-_TARS = (*_SHORT_FORMS, *(f".tar{suffixes[0]}" for _, _, suffixes in _COMPRESSIONS.values()))
 _ZIPS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _PARQUET = b"PAR1"
 _PROBED_MEMBERS = 6
@@ -34,7 +28,7 @@ def kind_by_name(name: str) -> str:
     for kind, suffix in CONTAINERS.items():
         if lower.endswith(suffix):
             return kind
-    if lower.endswith(_TARS):
+    if lower.endswith(TAR_SUFFIXES):
         return COMPRESSED
     return "list" if lower.endswith(LISTS) else ""
 
@@ -54,13 +48,33 @@ def kind_of_file(storage: Storage, name: str) -> str:
         return "zip"
     if head.startswith(_PARQUET):
         return "parquet"
-    for magic, (method, command, suffixes) in _COMPRESSIONS.items():
-        if head.startswith(magic):
-            raise _compressed(storage, name, method, command, suffixes)
+    compression = compression_of(head)
+    if compression is not None:
+        raise refuse_compressed(storage.path(name), compression, is_local=storage.is_local)
     return by_name if by_name in ("zip", "list", "image") else ""  # a zip may have a program before it
 
 
-def refuse_compressed(storage: Storage, names: list[str]) -> SourceError:
+def refuse_compressed(path: str, compression: Compression, *, is_local: bool) -> SourceError:
+    """The error for a compressed file, with the command that decompresses it.
+
+    Args:
+        path: Full path or URL of the file.
+        compression: How it is compressed.
+        is_local: Whether it is a path of this machine.
+    """
+    folder, slash, name = split_query(path)[0].rpartition("/")
+    stem, suffix = os.path.splitext(name)
+    plain = stem + ".tar" if suffix.lower() in SHORT_SUFFIXES else stem
+    call = f"{compression.command} {shlex.quote(path)}"
+    if suffix.lower() not in compression.suffixes:
+        plain = f"plain-{name}"
+        call = f"{compression.command} < {shlex.quote(path)} > {shlex.quote(folder + slash + plain)}"
+    hint = f"Run `{call}` once" if is_local else f"Decompress it once with {compression.command}"
+    message = f"{printable(path, None)} is compressed with {compression.name}, which has no random access"
+    return SourceError(message, argument="source", hint=f"{hint}, and pass {plain}")
+
+
+def refuse_compressed_tars(storage: Storage, names: list[str]) -> SourceError:
     """The error for a folder of compressed tars."""
     first = printable(names[0], 100)
     return SourceError(
@@ -109,18 +123,3 @@ def _is_tar_header(head: bytes) -> bool:
     if not stored or not set(stored) <= set(b"01234567"):
         return False
     return int(stored, 8) == sum(head) - sum(head[148:156]) + 8 * ord(" ")
-
-
-def _compressed(storage: Storage, name: str, method: str, command: str, suffixes: tuple[str, ...]) -> SourceError:
-    stem, suffix = os.path.splitext(name)
-    plain = stem + ".tar" if suffix.lower() in _SHORT_FORMS else stem
-    if suffix.lower() in suffixes:
-        call = f"{command} {shlex.quote(storage.path(name))}"
-    else:
-        plain = f"plain-{name}"
-        call = f"{command} < {shlex.quote(storage.path(name))} > {shlex.quote(storage.path(plain))}"
-    hint = (
-        f"Run `{call}` once, and pass {plain}" if storage.is_local else f"Decompress it once with {command}, and pass {plain}"
-    )
-    message = f"{storage.path(name)} is compressed with {method}, which has no random access"
-    return SourceError(message, argument="source", hint=hint)

@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 from iptdata.errors import SourceError, StorageError
 from iptdata.files.storage import Storage
 from iptdata.files.walk import EXTENSIONS, walk_images
+from iptdata.nfc import nfc_column
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.listing import Listing, SourceImage, make_table
 from iptdata.source.locate import hint_of_containers, hint_of_missing
@@ -69,5 +70,5 @@ class FolderSource(Source):
             names = parts.values.take(pa.array(np.maximum(ends - 2, 0)))
             in_root = pc.less(pc.list_value_length(parts), 2)  # pyright: ignore[reportAttributeAccessIssue]
             names = pc.if_else(in_root, self.storage.name, names)  # pyright: ignore[reportAttributeAccessIssue]
-            labels.append(pc.utf8_normalize(names, "NFC").dictionary_encode())  # pyright: ignore[reportAttributeAccessIssue]
+            labels.append(nfc_column(names).dictionary_encode())
         return pa.chunked_array(labels)

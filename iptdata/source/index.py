@@ -23,7 +23,7 @@ from iptdata.files.walk import WalkReject
 from iptdata.source.containers import Containers
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.index_file import read_index, write_index
-from iptdata.source.index_part import SCHEMA, Part, PartIndex
+from iptdata.source.index_part import SCHEMA, Part, PartIndex, in_order
 from iptdata.source.source import IndexProgress, OnIndexed
 
 # Reads wait for a disk or a network most of the time.
@@ -32,11 +32,14 @@ _REMOTE_THREADS = 16
 _REPORT_SECONDS = 0.1
 _SAVE_SECONDS = 60
 _SAVE_SHARE = 10  # at most a tenth of the time goes into keeping what is found
+# Object stores and some disks have times of whole seconds or of two. What changed as shortly as that before it was indexed may
+# have changed once more after it, with the same time, so that its index is not kept.
+_UNSETTLED_NANOSECONDS = 2_000_000_000
 
 IndexPart = Callable[[RandomFile, Part], PartIndex]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Index:
     """All images of some containers.
 
@@ -48,6 +51,12 @@ class Index:
 
     images: pa.Table
     rejects: tuple[WalkReject, ...]
+
+    def release(self) -> dict[str, pa.ChunkedArray]:
+        """The columns of the images, which are not kept here any longer: a listing made of them takes as much memory."""
+        columns = dict(zip(self.images.column_names, self.images.columns, strict=True))
+        self.images = SCHEMA.empty_table()
+        return columns
 
 
 def indexed(
@@ -72,9 +81,10 @@ def indexed(
         SourceError: When a container is missing or cannot be read, or what `index_part` raises.
         StorageError: When the index cannot be written.
     """
+    settled = time.time_ns() - _UNSETTLED_NANOSECONDS
     versions = _versions(files)
-    known = {} if cache is None else read_index(cache, kind, versions)
-    run = _Run(files, kind, index_part, versions, cache if cache is not None and cache.writable else None, on_indexed)
+    known = {} if cache is None else read_index(cache, files, kind, versions)
+    run = _Run(files, kind, index_part, versions, settled, cache if cache is not None and cache.writable else None, on_indexed)
     run.add_all(known)
     return _joined(files, run.found)
 
@@ -106,14 +116,16 @@ class _Run:
         kind: str,
         index_part: IndexPart,
         versions: Mapping[str, FileVersion],
+        settled: int,
         cache: IndexCache | None,
         on_indexed: OnIndexed | None,
     ) -> None:
         self.found: dict[Part, PartIndex] = {}
-        self._storage = files.storage
+        self._files = files
         self._kind = kind
         self._index_part = index_part
         self._versions = versions
+        self._settled = settled
         self._cache = cache
         self._on_indexed = on_indexed
         self._bytes = self._images = self._containers = 0
@@ -130,41 +142,54 @@ class _Run:
             if missing:
                 self._index(missing, known)
         finally:
-            if changed and self.found and self._cache is not None:
+            if changed and self._cache is not None:
                 self._save(self._cache)
         self._report(last=True)
 
     def _index(self, parts: list[Part], known: dict[Part, PartIndex]) -> None:
-        threads = _THREADS if self._storage.is_local else _REMOTE_THREADS
-        done: SimpleQueue[tuple[Part, Future[PartIndex]]] = SimpleQueue()
+        """Index parts; after an error only those that are begun, of which the first one that failed is reported."""
+        threads = _THREADS if self._files.storage.is_local else _REMOTE_THREADS
+        done: SimpleQueue[Future[PartIndex]] = SimpleQueue()
+        running: dict[Future[PartIndex], Part] = {}
+        failed: dict[Part, BaseException] = {}
         with ThreadPoolExecutor(threads, thread_name_prefix="index") as pool:
             try:
-                running = 0
                 while parts or running:
                     for part in parts:
                         future = pool.submit(self._read, part)
-                        future.add_done_callback(lambda future, part=part: done.put((part, future)))
-                        running += 1
-                    part, future = done.get()
-                    running -= 1
+                        running[future] = part
+                        future.add_done_callback(done.put)
+                    parts = []
+                    future = done.get()
+                    part = running.pop(future)
+                    if future.cancelled():
+                        continue
+                    if (error := future.exception()) is not None:
+                        failed[part] = error
+                        for other in list(running):
+                            other.cancel()
+                        continue
                     known[part] = future.result()
-                    parts = self._add_known([part], known)
+                    missing = self._add_known([part], known)
+                    parts = [] if failed else missing
                     self._report()
                     if self._cache is not None and time.monotonic() > self._next_save:
                         self._save(self._cache)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+        if failed:
+            raise failed[in_order(failed, self._versions)[0]]
 
     def _read(self, part: Part) -> PartIndex:
         try:
-            with RandomFile(self._storage, part.container) as file:
+            with RandomFile(self._files.storage, part.container) as file:
                 return self._index_part(file, part)
         except StorageError as error:
             raise SourceError(error.message, argument="source", hint=error.hint) from error
 
     def _add_known(self, parts: Sequence[Part], known: dict[Part, PartIndex]) -> list[Part]:
-        """Add the parts that are known, with those that they lead to; returns the others."""
-        missing, left = [], list(parts)
+        """Add the parts that are known, with those that they lead to; returns the others, in order."""
+        missing, left = [], list(reversed(parts))
         while left:
             part = left.pop()
             index = known.pop(part, None)
@@ -172,7 +197,7 @@ class _Run:
                 missing.append(part)
                 continue
             self.found[part] = index
-            left += index.parts
+            left += reversed(index.parts)
             self._images += len(index.images)
             self._bytes += part.stop - part.start - sum(inner.stop - inner.start for inner in index.parts)
             self._open_parts[part.container] += len(index.parts) - 1
@@ -196,21 +221,29 @@ class _Run:
 
     def _save(self, cache: IndexCache) -> None:
         start = time.monotonic()
-        write_index(cache, self._kind, self._versions, self.found)
+        kept = {part: index for part, index in self.found.items() if self._versions[part.container].changed <= self._settled}
+        if kept:
+            write_index(cache, self._files, self._kind, self._versions, kept)
         stop = time.monotonic()
         self._next_save = stop + max(_SAVE_SECONDS, _SAVE_SHARE * (stop - start))
 
 
-def _joined(files: Containers, found: Mapping[Part, PartIndex]) -> Index:
-    """One table of all parts, in the order of the containers and of the parts in them."""
+def _joined(files: Containers, found: dict[Part, PartIndex]) -> Index:
+    """One table of all parts, in the order of the containers and of the parts in them; `found` is empty then.
+
+    Columns are copied one after the other, so that no more than one of them exists twice.
+    """
+    parts = in_order(found, files.paths)
     numbers = {path: number for number, path in enumerate(files.paths)}
-    parts = sorted(found, key=lambda part: (numbers[part.container], part.start, part.stop))
-    images = (
-        pa.concat_tables([SCHEMA.empty_table(), *(found[part].images for part in parts)]).unify_dictionaries().combine_chunks()
-    )
+    rejects = tuple(reject for part in parts for reject in found[part].rejects)
     rows = np.repeat(
         np.array([numbers[part.container] for part in parts], np.int32), [len(found[part].images) for part in parts]
     )
+    table = pa.concat_tables([SCHEMA.empty_table(), *(found[part].images for part in parts)])
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    found.clear()
+    del table
+    for name in columns:
+        columns[name] = pa.table({name: columns[name]}).unify_dictionaries().combine_chunks()[name]
     containers = pa.DictionaryArray.from_arrays(pa.array(rows), pa.array(files.paths, pa.string()))
-    rejects = tuple(reject for part in parts for reject in found[part].rejects)
-    return Index(images=images.append_column("container", containers), rejects=rejects)
+    return Index(images=pa.table({**columns, "container": containers}), rejects=rejects)

@@ -17,8 +17,9 @@ from iptdata.errors import StorageError
 from iptdata.files.backend import FileVersion
 from iptdata.files.parquet import PARQUET_ERRORS, read_footer, writing_parquet
 from iptdata.files.walk import WalkReject
+from iptdata.source.containers import Containers
 from iptdata.source.index_cache import IndexCache
-from iptdata.source.index_part import SCHEMA, Part, PartIndex
+from iptdata.source.index_part import SCHEMA, Part, PartIndex, in_order
 
 _FORMAT = 1
 _KEY = b"iptdata.index"
@@ -33,11 +34,14 @@ _FILE_SCHEMA = pa.schema(
 )
 
 
-def write_index(cache: IndexCache, kind: str, versions: Mapping[str, FileVersion], found: Mapping[Part, PartIndex]) -> None:
+def write_index(
+    cache: IndexCache, files: Containers, kind: str, versions: Mapping[str, FileVersion], found: Mapping[Part, PartIndex]
+) -> None:
     """Write the parts of an index that are known.
 
     Args:
         cache: Where it is kept.
+        files: The containers.
         kind: Kind of source.
         versions: Size and last change of each container, as they were before they were read.
         found: The parts.
@@ -46,7 +50,7 @@ def write_index(cache: IndexCache, kind: str, versions: Mapping[str, FileVersion
         StorageError: When it cannot be written.
     """
     numbers = {path: number for number, path in enumerate(versions)}
-    parts = sorted(found, key=lambda part: (numbers[part.container], part.start, part.stop))
+    parts = in_order(found, versions)
     content = {
         "format": _FORMAT,
         "kind": kind,
@@ -63,20 +67,21 @@ def write_index(cache: IndexCache, kind: str, versions: Mapping[str, FileVersion
     cache.storage.make_folder()
     schema = _FILE_SCHEMA.with_metadata({_KEY: json.dumps(content).encode()})
     tables = [table for part in parts for table in _tables(found[part])]
-    with writing_parquet(cache.storage, _name(kind, versions), schema) as writer:
+    with writing_parquet(cache.storage, _name(files, kind), schema) as writer:
         if tables:
             writer.write_table(pa.concat_tables(tables).cast(schema), row_group_size=_GROUP_ROWS)
 
 
-def read_index(cache: IndexCache, kind: str, versions: Mapping[str, FileVersion]) -> dict[Part, PartIndex]:
+def read_index(cache: IndexCache, files: Containers, kind: str, versions: Mapping[str, FileVersion]) -> dict[Part, PartIndex]:
     """The parts of an index whose containers did not change since; none if there is no index, or one that is damaged.
 
     Args:
         cache: Where it is kept.
+        files: The containers.
         kind: Kind of source.
         versions: Size and last change of each container.
     """
-    name = _name(kind, versions)
+    name = _name(files, kind)
     try:
         if cache.storage.size(name) is None:
             return {}
@@ -176,6 +181,9 @@ def _tables(index: PartIndex) -> Iterator[pa.Table]:
         yield pa.Table.from_pylist(rows, _FILE_SCHEMA)
 
 
-def _name(kind: str, versions: Mapping[str, FileVersion]) -> str:
-    """Name of the file: another one for another version of the format, kind of source or set of containers."""
-    return f"index-{kind}-{rng.digest(_FORMAT, kind, *versions).hex()[:16]}.parquet"
+def _name(files: Containers, kind: str) -> str:
+    """Name of the file: another one for another version of the format, kind of source, folder or set of containers.
+
+    Files of one name in two folders may have one size and one time, of whole seconds or set by what copied them.
+    """
+    return f"index-{kind}-{rng.digest(_FORMAT, kind, files.storage.absolute_root, *files.paths).hex()[:16]}.parquet"

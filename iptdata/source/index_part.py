@@ -1,12 +1,12 @@
 """What is known of a part of a container, in columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from iptdata.errors import printable
 from iptdata.files.walk import WalkReject
+from iptdata.source.rejects import add_reject
 
 SCHEMA = pa.schema(
     [
@@ -19,7 +19,6 @@ SCHEMA = pa.schema(
     ]
 )
 _CHUNK_ROWS = 1 << 16
-_MAX_TEXT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,12 @@ class Part:
     start: int
     stop: int
     name: str = ""
+
+
+def in_order(parts: Iterable[Part], containers: Iterable[str]) -> list[Part]:
+    """Parts in the order of their containers, then of their places in them."""
+    numbers = {path: number for number, path in enumerate(containers)}
+    return sorted(parts, key=lambda part: (numbers[part.container], part.start, part.stop))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +81,8 @@ class ImageRows:
             self._rows = []
 
     def reject(self, path: str, reason: str, detail: str = "") -> None:
-        """Add a member that cannot be used; see `WalkReject`."""
-        self.rejects.append(make_reject(path, reason, detail))
+        """Add a member that cannot be used; see `add_reject`."""
+        add_reject(self.rejects, path, reason, detail)
 
     def images(self) -> pa.Table:
         """All images."""
@@ -90,8 +95,3 @@ class ImageRows:
             for column, field in zip(columns, SCHEMA, strict=True)
         ]
         return pa.Table.from_arrays(arrays, schema=SCHEMA)
-
-
-def make_reject(path: str, reason: str, detail: str = "") -> WalkReject:
-    """A reject with text of any length and kind."""
-    return WalkReject(printable(path, _MAX_TEXT), reason, printable(detail or reason, _MAX_TEXT))

@@ -1,13 +1,15 @@
 """Unique keys: label and file name, and where these are equal the shortest part of the path that differs."""
 
-import unicodedata
 from collections import defaultdict
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from iptdata.nfc import nfc, nfc_column
 from iptdata.source.duplicates import duplicate_rows
+from iptdata.take import replace_rows, take_rows
 
 _ROWS = 1 << 17  # bounds what is in memory beside paths and keys, and an array of text to 2 GiB
 
@@ -34,7 +36,7 @@ def unique_keys(labels: pa.Array | pa.ChunkedArray, paths: pa.Array | pa.Chunked
 def _joined(labels: pa.Array | pa.ChunkedArray, paths: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
     """Label and file name, in the Unicode form NFC."""
     keys = pc.binary_join_element_wise(labels.cast(pa.string()), _names(paths), "/")  # pyright: ignore[reportAttributeAccessIssue]
-    keys = pc.utf8_normalize(keys, "NFC")  # pyright: ignore[reportAttributeAccessIssue]
+    keys = nfc_column(keys)
     return pa.chunked_array([keys]) if isinstance(keys, pa.Array) else keys
 
 
@@ -51,34 +53,37 @@ def _names(paths: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
 def _qualified(keys: pa.ChunkedArray, shared: np.ndarray, paths: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
     """The keys with `@` and a part of the path after those that are shared."""
     taken = set(keys.filter(pc.match_substring(keys, "@")).to_pylist())  # pyright: ignore[reportAttributeAccessIssue]
-    rows = pa.array(shared)
+    chosen = take_rows(pa.table({"key": keys, "path": paths}), shared).to_pydict()
     groups: dict[str, list[tuple[int, list[str]]]] = defaultdict(list)
-    for row, key, path in zip(shared.tolist(), keys.take(rows).to_pylist(), paths.take(rows).to_pylist(), strict=True):
-        groups[key].append((row, unicodedata.normalize("NFC", path).split("/")))
+    for row, key, path in zip(shared.tolist(), chosen["key"], chosen["path"], strict=True):
+        groups[key].append((row, nfc(path).split("/")))
     changed: dict[int, str] = {}
     for first, group in groups.items():
-        parts = [path for _, path in group]
-        depth, deepest = 2, max(map(len, parts))
-        while depth < deepest and len({tuple(path[-depth:]) for path in parts}) < len(group):
-            depth += 1
+        depth = _depth([path for _, path in group])
         for row, path in group:
             key = f"{first}@{'/'.join(path[-depth:-1])}"
             while key in taken:  # a file of that name, or the same path again
                 key += "@"
             taken.add(key)
             changed[row] = key
-    return _replaced(keys, shared, pa.array([changed[row] for row in shared.tolist()], pa.string()))
+    return replace_rows(keys, shared, pa.array([changed[row] for row in shared.tolist()], pa.string()))
 
 
-def _replaced(keys: pa.ChunkedArray, rows: np.ndarray, texts: pa.Array) -> pa.ChunkedArray:
-    """The keys with other texts in some rows, which are ascending."""
-    chunks, start = [], 0
-    for chunk in keys.chunks:
-        first, last = np.searchsorted(rows, [start, start + len(chunk)])
-        if first < last:
-            mask = np.zeros(len(chunk), bool)
-            mask[rows[first:last] - start] = True
-            chunk = pc.replace_with_mask(chunk, pa.array(mask), texts[first:last])  # pyright: ignore[reportAttributeAccessIssue] # noqa: PLW2901
-        chunks.append(chunk)
-        start += len(chunk)
-    return pa.chunked_array(chunks, pa.string())
+def _depth(paths: list[list[str]]) -> int:
+    """How many of their last parts tell paths apart; that of the longest if nothing does.
+
+    Of paths in the order of their reversed parts, those that have most in common are adjacent.
+    """
+    ordered = sorted(path[::-1] for path in paths)
+    deepest = max(map(len, paths))
+    common = max(_common_parts(*pair) for pair in pairwise(ordered))
+    equal = any(one == other for one, other in pairwise(ordered))
+    return max(2, deepest if equal else common + 1)
+
+
+def _common_parts(one: list[str], other: list[str]) -> int:
+    """How many parts two paths have in common at their beginning."""
+    return next(
+        (number for number, (left, right) in enumerate(zip(one, other, strict=False)) if left != right),
+        min(len(one), len(other)),
+    )

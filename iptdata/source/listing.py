@@ -1,7 +1,6 @@
 """The table of all images of a source."""
 
 import hashlib
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 
 from iptdata import rng
 from iptdata.files.walk import WalkReject
+from iptdata.nfc import nfc
 from iptdata.source.keys import unique_keys
 from iptdata.take import take_rows
 
@@ -128,9 +128,9 @@ def make_table(
     labels: pa.Array | pa.ChunkedArray,
     paths: pa.Array | pa.ChunkedArray,
     containers: pa.Array | pa.ChunkedArray,
-    offsets: np.ndarray,
-    lengths: np.ndarray,
-    packed: np.ndarray | None = None,
+    offsets: np.ndarray | pa.ChunkedArray,
+    lengths: np.ndarray | pa.ChunkedArray,
+    packed: np.ndarray | pa.ChunkedArray | None = None,
 ) -> tuple[pa.Table, int]:
     """Make the table of a listing; keys are made of labels and paths, see `unique_keys`.
 
@@ -147,7 +147,9 @@ def make_table(
     """
     keys, ambiguous = unique_keys(labels, paths)
     packed = np.zeros(len(keys), np.int64) if packed is None else packed
-    numbers = [pa.array(np.asarray(column, np.int64)) for column in (offsets, lengths, packed)]
+    numbers = [
+        pa.array(column, pa.int64()) if isinstance(column, np.ndarray) else column for column in (offsets, lengths, packed)
+    ]
     table = pa.table([keys, labels, containers, *numbers], names=SCHEMA.names)
     return (_with_raw_keys(table, paths) if ambiguous else table), ambiguous
 
@@ -155,10 +157,10 @@ def make_table(
 def _with_raw_keys(table: pa.Table, paths: pa.Array | pa.ChunkedArray) -> pa.Table:
     """The table with the column `raw`."""
     rows = np.flatnonzero(pc.match_substring(table["key"], "@").to_numpy())  # pyright: ignore[reportAttributeAccessIssue]
-    chosen = table.select(["key", "label"]).take(pa.array(rows)).to_pylist()
+    chosen = take_rows(pa.table({"key": table["key"], "label": table["label"], "path": paths}), rows).to_pylist()
     qualified, texts = [], []
-    for row, image, path in zip(rows.tolist(), chosen, paths.take(pa.array(rows)).to_pylist(), strict=True):
-        raw = nfc(f"{image['label']}/{path.rpartition('/')[2]}")
+    for row, image in zip(rows.tolist(), chosen, strict=True):
+        raw = nfc(f"{image['label']}/{image['path'].rpartition('/')[2]}")
         if raw != image["key"]:
             qualified.append(row)
             texts.append(raw)
@@ -177,11 +179,6 @@ def sparse_texts(count: int, rows: Sequence[int] | np.ndarray, texts: Sequence[s
 def sorted_rows(paths: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """Rows in the order of their paths, which is that of a folder with these files: int64."""
     return pc.sort_indices(paths).to_numpy().view(np.int64)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def nfc(text: str) -> str:
-    """Text in the Unicode form NFC."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _digest_of_lines(table: pa.Table) -> str:

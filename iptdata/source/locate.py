@@ -14,11 +14,13 @@ from iptdata.files.storage import Storage
 from iptdata.files.urls import split_query
 from iptdata.files.walk import is_hidden
 from iptdata.source.containers import Containers
-from iptdata.source.content import COMPRESSED, CONTAINERS, kind_by_name, refuse_compressed
+from iptdata.source.content import COMPRESSED, CONTAINERS, kind_by_name, refuse_compressed_tars
 from iptdata.units import pluralize
 
 KINDS_OF_FORMAT = {"tar": "tar", "webdataset": "tar", "zip": "zip", "parquet": "parquet"}
-_SPLIT = re.compile(r"(?:^|[-_.])(train|training|validation|valid|val|test|dev)(?=[-_.\d])", re.IGNORECASE)
+_SPLITS = "train|training|validation|valid|val|test|dev"
+_SPLIT = re.compile(rf"(?:^|[-_.])({_SPLITS})(?=[-_.\d])", re.IGNORECASE)
+_SPLIT_IN_PATTERN = re.compile(rf"(?<![a-z])({_SPLITS})(?![a-z])", re.IGNORECASE)
 _SEARCHED_FOLDERS = 20
 _CORPUS = {"corpus.json"}, {"index.parquet", "recipe.yaml"}  # files of a corpus, and of a split in one
 
@@ -74,12 +76,12 @@ def of_one_kind(files: Containers, source_format: str) -> Containers:
         source_format: See `SourceOptions`.
 
     Raises:
-        SourceError: When they are of several kinds.
+        SourceError: When they are of several kinds, or of several splits of which the pattern names none.
     """
     kinds = _by_kind(files.paths)
     wanted = KINDS_OF_FORMAT.get(source_format)
     if wanted in kinds:
-        return Containers(files.storage, tuple(kinds[wanted]), files.name)
+        return _one_split(Containers(files.storage, tuple(kinds[wanted]), files.name), f"{files.name} matches")
     if len(kinds) > 1:
         hint = f"Pass a pattern of files of one kind, such as {_example(kinds)}, or `source_format`"
         raise SourceError(f"{files.name} matches {_counts(kinds)}, expected files of one kind", argument="source", hint=hint)
@@ -90,8 +92,8 @@ def of_one_kind(files: Containers, source_format: str) -> Containers:
             f"{files.name} matches {_counts(kinds)}, expected tars, zips or Parquet files", argument="source", hint=hint
         )
     if kind == COMPRESSED:
-        raise refuse_compressed(files.storage, list(files.paths))
-    return files
+        raise refuse_compressed_tars(files.storage, list(files.paths))
+    return _one_split(files, f"{files.name} matches")
 
 
 def files_in_folder(storage: Storage, source_format: str) -> Containers | None:
@@ -126,12 +128,24 @@ def files_in_folder(storage: Storage, source_format: str) -> Containers | None:
             hint=hint_of_containers(storage),
         )
     if wanted == COMPRESSED:
-        raise refuse_compressed(storage, found[wanted])
-    patterns = _split_patterns(found[wanted])
+        raise refuse_compressed_tars(storage, found[wanted])
+    return _one_split(Containers(storage, tuple(found[wanted]), storage.name), f"{storage.root} holds", in_folder=True)
+
+
+def _one_split(files: Containers, what: str, *, in_folder: bool = False) -> Containers:
+    """The files, unless they are of several splits; a pattern that names a split, `{train,validation}-*`, is taken as it is.
+
+    Raises:
+        SourceError: When they are of several splits.
+    """
+    if not in_folder and _SPLIT_IN_PATTERN.search(files.name.rpartition("/")[2]):
+        return files
+    patterns = _split_patterns([path.rpartition("/")[2] for path in files.paths])
     if len(patterns) > 1:
-        listed = " or ".join(storage.path(pattern) for pattern in patterns)
-        raise SourceError(f"{storage.root} holds several splits, expected one", argument="source", hint=f"Pass {listed}")
-    return Containers(storage, tuple(found[wanted]), storage.name)
+        in_one = not any("/" in path for path in files.paths)
+        listed = " or ".join(files.storage.path(pattern) if in_one else pattern for pattern in patterns)
+        raise SourceError(f"{what} several splits, expected one", argument="source", hint=f"Pass {listed}")
+    return files
 
 
 def hint_of_containers(storage: Storage) -> str | None:

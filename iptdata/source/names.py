@@ -15,13 +15,15 @@ named by WordNet identifiers (wnids), `n01440764`. The label is, in this order:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from iptdata.source.listing import make_table
+from iptdata.nfc import nfc_column
+from iptdata.source.duplicates import duplicate_rows
+from iptdata.take import replace_rows, take_rows
 
 pc: Any = pyarrow.compute  # its functions are made at run time
 
@@ -29,6 +31,9 @@ _WNID = "n[0-9]{8}"
 _AT_END = rf"(?P<stem>[^/]+)_(?P<wnid>{_WNID})(?P<extension>\.[^./]+)$"
 _FOLDER = rf"^(?s:(?:.*/)?)(?P<wnid>{_WNID})/[^/]*$"
 _AT_START = rf"^(?s:(?:.*/)?)(?P<wnid>{_WNID})_[^/]*$"
+_ROWS = 1 << 17  # bounds what is in memory beside the names, and an array of text to 2 GiB
+_DIGITS = 7
+_LABELS = pa.dictionary(pa.int32(), pa.string())
 _LAST_FOLDER = r"^(?s:(?:.*/)?)(?P<folder>[^/]+)/[^/]*$"
 
 
@@ -65,51 +70,74 @@ def find_names(paths: pa.Array | pa.ChunkedArray, labels: pa.Array | pa.ChunkedA
     for rule in rules:
         if found.null_count:
             found = pc.coalesce(found, rule())
-    found = _nfc(found)
-    return Names(labels=found, paths=_nfc(pc.binary_join_element_wise(found, names, "/")))
+    found = nfc_column(found)
+    return Names(labels=found, paths=nfc_column(pc.binary_join_element_wise(found, names, "/")))
 
 
-def stored_table(images: pa.Table, folder: str) -> tuple[pa.Table, pa.Array, int]:
-    """Make the table of a listing from names and labels as containers store them, by the rules above.
+class StoredNames(NamedTuple):
+    """The names of the images of containers.
 
-    Where label and file name are not unique, keys are qualified by the path as stored, then by its container.
+    Attributes:
+        columns: `labels`, `paths` and `containers` as `make_table` takes them, and `offsets`. Where label and file name are not
+            unique, the path is the one as stored, after container and offset.
+        paths: The path that each image has in a folder of folders of classes, by which it is sorted.
+    """
+
+    columns: dict[str, pa.ChunkedArray]
+    paths: pa.ChunkedArray
+
+
+def stored_names(images: pa.Table, folder: str) -> StoredNames:
+    """Find label and file name of the images of an index, by the rules above.
 
     Args:
-        images: Columns `path`, `label` ("" for none), `container` and `offset` of an index, and `length` where it is known.
+        images: Columns `path`, `label` ("" for none), `container` and `offset` of an index.
         folder: Name of the folder that has the containers.
-
-    Returns:
-        The table, in the order of the index; the path of each image in a folder of folders of classes; and the number of
-        images whose label and file name are not unique.
     """
-    stored, labels = one_array(images["path"]), one_array(images["label"])
-    names = find_names(stored, pc.if_else(pc.equal(labels, ""), pa.scalar(None, pa.string()), labels), folder)
-    paths, offsets = names.paths, images["offset"].to_numpy()
-    lengths = images["length"].to_numpy() if "length" in images.column_names else np.zeros(len(images), np.int64)
-    if len(pc.unique(paths)) < len(paths):
-        paths = pc.binary_join_element_wise(pc.replace_substring_regex(stored, "[^/]*$", ""), base_names(paths), "")
-        rows = pa.array([f"{offset:07d}" for offset in offsets.tolist()], pa.string())
-        paths = pc.binary_join_element_wise(one_array(images["container"]), rows, paths, "/")
-    table, ambiguous = make_table(names.labels, paths, images["container"], offsets, lengths)
-    return table, names.paths, ambiguous
+    found = []
+    for start in range(0, len(images), _ROWS):
+        part = images.slice(start, _ROWS)
+        labels = one_array(part["label"])
+        labels = pc.if_else(pc.equal(labels, ""), pa.scalar(None, pa.string()), labels)
+        found.append(find_names(part["path"], labels, folder))
+    labels = pa.chunked_array([names.labels.dictionary_encode() for names in found], _LABELS).unify_dictionaries()
+    paths = pa.chunked_array([names.paths for names in found], pa.string())
+    qualified, shared = paths, duplicate_rows(paths)
+    if len(shared):
+        chosen = take_rows(images.select(["path", "container", "offset"]), shared)
+        folders = pc.replace_substring_regex(one_array(chosen["path"]), "[^/]*$", "")
+        stored = pc.binary_join_element_wise(folders, base_names(one_array(_rows_of(paths, shared))), "")
+        numbers = pc.utf8_lpad(one_array(chosen["offset"]), _DIGITS, "0")
+        texts = pc.binary_join_element_wise(one_array(chosen["container"]), numbers, stored, "/")
+        qualified = replace_rows(paths, shared, texts)
+    columns = {"labels": labels, "paths": qualified, "containers": images["container"], "offsets": images["offset"]}
+    return StoredNames(columns, paths)
 
 
-def hub_names(
-    labels: pa.Array | pa.ChunkedArray, paths: pa.Array | pa.ChunkedArray
-) -> tuple[pa.Array | pa.ChunkedArray, pa.Array | pa.ChunkedArray]:
-    """Apply the first of the rules above alone: of file names that end with a wnid, as those of a tar of the Hub.
+def hub_names(columns: dict[str, pa.ChunkedArray]) -> pa.ChunkedArray | None:
+    """Apply the first of the rules above alone, in place: of file names that end with a wnid, as those of a tar of the Hub.
 
     Args:
-        labels: Label of each image, text.
-        paths: Path of each image, text.
+        columns: `labels` and `paths` of images, text or dictionaries of text. Where a file name ends with a wnid, label and
+            file name are changed; the folders of the path are kept.
 
     Returns:
-        The labels and the paths, changed where a file name ends with a wnid.
+        The path that each image has in a folder of folders of classes; None if no file name ends with a wnid.
     """
-    found, names = _without_wnid(one_array(paths))
-    if found.null_count == len(found):
-        return labels, paths
-    return pc.coalesce(found, one_array(labels)), pc.coalesce(pc.binary_join_element_wise(found, names, "/"), one_array(paths))
+    count = len(columns["paths"])
+    if not any(_has_wnid(columns["paths"].slice(start, _ROWS)) for start in range(0, count, _ROWS)):
+        return None
+    labels, stored, paths = [], [], []
+    for start in range(0, count, _ROWS):
+        own, path = one_array(columns["labels"].slice(start, _ROWS)), one_array(columns["paths"].slice(start, _ROWS))
+        wnid, names = _without_wnid(path)
+        folders = pc.replace_substring_regex(path, "[^/]*$", "")
+        labels.append(pc.coalesce(wnid, own).dictionary_encode())
+        stored.append(pc.binary_join_element_wise(folders, names, ""))
+        paths.append(pc.coalesce(pc.binary_join_element_wise(wnid, names, "/"), path))
+    columns["labels"] = pa.chunked_array(labels, _LABELS).unify_dictionaries()
+    columns["paths"] = pa.chunked_array(stored, pa.string())
+    return pa.chunked_array(paths, pa.string())
 
 
 def base_names(paths: pa.Array) -> pa.Array:
@@ -128,9 +156,13 @@ def _part(paths: pa.Array, pattern: str) -> pa.Array:
     return pc.extract_regex(paths, pattern).flatten()[0]
 
 
-def _nfc(text: pa.Array) -> pa.Array:
-    """Text in the Unicode form NFC."""
-    return text if pc.all(pc.string_is_ascii(text)).as_py() else pc.utf8_normalize(text, "NFC")
+def _has_wnid(paths: pa.ChunkedArray) -> bool:
+    """Whether a file name ends with a wnid."""
+    return pc.any(pc.match_substring_regex(paths, _AT_END)).as_py()
+
+
+def _rows_of(texts: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
+    return take_rows(pa.table({"text": texts}), rows)["text"]
 
 
 def _without_wnid(paths: pa.Array) -> tuple[pa.Array, pa.Array]:

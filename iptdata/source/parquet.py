@@ -23,16 +23,17 @@ from iptdata import rng
 from iptdata.errors import SourceError, one_line, printable, shown
 from iptdata.files.parquet import PARQUET_ERRORS
 from iptdata.files.random_access import RandomFile
-from iptdata.source.containers import Containers
+from iptdata.source.containers import Containers, ContainerSource
 from iptdata.source.index import indexed
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.index_part import SCHEMA, Part, PartIndex
 from iptdata.source.labels import class_names, text_of_labels, text_of_names
-from iptdata.source.listing import Blocks, Listing, SourceImage, sorted_rows
-from iptdata.source.names import stored_table
+from iptdata.source.listing import Blocks, Listing, make_table, sorted_rows
+from iptdata.source.names import stored_names
 from iptdata.source.parquet_groups import RowGroups, SeekableFile
 from iptdata.source.parquet_layout import ImageLayout, read_layout
-from iptdata.source.source import OnIndexed, ReadImage, Source
+from iptdata.source.source import OnIndexed, ReadImage
+from iptdata.take import reorder
 
 pc: Any = pyarrow.compute  # its functions are made at run time
 
@@ -43,7 +44,7 @@ _TEXT_SHARE = 4
 _SPARE_TEXT_BYTES = 64 << 20
 
 
-class ParquetSource(Source):
+class ParquetSource(ContainerSource):
     """The images of Parquet files, in the order of files and rows; where each row group has one image, sorted as in a folder.
 
     Args:
@@ -52,20 +53,12 @@ class ParquetSource(Source):
         label_column: Column with the labels, integers or text; "" for none.
     """
 
+    noun = "Parquet file"
+
     def __init__(self, files: Containers, image_column: str = "image", label_column: str = "label") -> None:
-        self.files: Containers = files
+        super().__init__(files)
         self.image_column: str = image_column
         self.label_column: str = label_column
-
-    @property
-    def description(self) -> str:
-        """Description of the source, as recorded in manifests."""
-        return self.files.described("Parquet file")
-
-    @property
-    def option(self) -> str:
-        """Value of the option `source` that rebuilds the corpus, without the path on this machine."""
-        return f"./{self.files.name}"
 
     def list(self, cache: IndexCache | None = None, on_indexed: OnIndexed | None = None) -> Listing:
         """Read the metadata, names and labels of all files, unless the cache has them.
@@ -76,21 +69,19 @@ class ParquetSource(Source):
         """
         index_part = partial(index_file, image_column=self.image_column, label_column=self.label_column)
         kind = f"parquet-{rng.digest(self.image_column, self.label_column, size=4).hex()}"
-        images = indexed(self.files, kind, index_part, cache, on_indexed).images
-        if not len(images):
+        index = indexed(self.files, kind, index_part, cache, on_indexed)
+        if not len(index.images):
             raise SourceError(f"{printable(self.files.name)} has no row", argument="source")
-        table, paths, ambiguous = stored_table(images.drop_columns(["length"]), self.files.storage.name)
-        blocks = _blocks(images)
-        if len(blocks.sizes) == len(table):
+        named = bool(pc.all(index.images["named"]).as_py())
+        blocks = _blocks(index.images)
+        columns, paths = stored_names(pa.table(index.release()), self.files.storage.name)
+        if len(blocks.sizes) == len(paths):
             order = sorted_rows(paths)
-            table = table.take(pa.array(order))
+            reorder(columns, order)
             blocks = Blocks(starts=blocks.starts, bytes=blocks.bytes[order])
-        return Listing(table=table, ambiguous=ambiguous, blocks=blocks, named=bool(pc.all(images["named"]).as_py()))
-
-    def read(self, image: SourceImage) -> bytes:
-        """The encoded bytes of an image; its row group is read for it."""
-        with self.reading() as read:
-            return read(image)
+        del paths
+        table, ambiguous = make_table(**columns, lengths=np.zeros(int(blocks.starts[-1]), np.int64))
+        return Listing(table=table, ambiguous=ambiguous, blocks=blocks, named=named)
 
     @contextmanager
     def reading(self) -> Iterator[ReadImage]:

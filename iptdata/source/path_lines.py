@@ -4,7 +4,7 @@ import csv
 from typing import NamedTuple
 
 from iptdata.files.walk import is_image_name
-from iptdata.source.listing import nfc
+from iptdata.nfc import nfc
 
 MAX_LINE_BYTES = 64 << 10
 _MAX_LABEL_BYTES = 255

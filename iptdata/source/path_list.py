@@ -4,31 +4,34 @@ Paths are data: only files below one folder are read, whatever the list says.
 """
 
 import errno
-import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from iptdata.errors import SourceError, StorageError, printable
-from iptdata.files.concurrent import map_reads
+from iptdata.errors import SourceError, StorageError
+from iptdata.files.concurrent import each_read
 from iptdata.files.storage import Storage
 from iptdata.files.urls import split_query
 from iptdata.files.walk import WalkReject
+from iptdata.nfc import nfc, nfc_column
+from iptdata.source.duplicates import duplicate_rows
 from iptdata.source.index_cache import IndexCache
-from iptdata.source.listing import Listing, SourceImage, make_table, nfc
+from iptdata.source.listing import Listing, SourceImage, make_table, sorted_rows
 from iptdata.source.path_lines import MAX_LINE_BYTES, BadLine, LineParser
-from iptdata.source.rejects import first_of
+from iptdata.source.rejects import add_reject, first_of
 from iptdata.source.source import OnIndexed, Source
+from iptdata.take import reorder, take_rows
 
 A = TypeVar("A")
 Rejects = list[WalkReject]
 
 _MAX_BYTES = 4 << 30
-_MAX_TEXT = 200  # characters of a reject's path and detail
+_BUFFERED_LINES = 1 << 14
+_SCHEMA = pa.schema([("path", pa.string()), ("label", pa.dictionary(pa.int32(), pa.string())), ("line", pa.int64())])
 _CHUNK_BYTES = 1 << 20
 _LISTED_FILES = 32  # of one folder, from which on the folder is listed instead of looking at each file
 _BOM = b"\xef\xbb\xbf"
@@ -77,26 +80,26 @@ class ListSource(Source):
         Raises:
             SourceError: When the list is missing, is not text, is larger than 4 GiB, or names no file that exists.
         """
-        labels: dict[str, str] = {}
         rejects: Rejects = []
         try:
             self._check_list()
-            self._read_list(labels, rejects)
-            sizes = _add_sizes(self.root, labels, rejects)
+            columns = self._read_list(rejects)
+            reorder(columns, _distinct_rows(columns, rejects))
+            sizes = _sizes(self.root, columns["path"], rejects)
         except StorageError as error:
             raise SourceError(error.message, argument="source", hint=error.hint) from error
         rejects.sort(key=lambda reject: (reject.path, reject.reason))
-        paths = sorted(sizes, key=nfc)
-        if not paths:
+        rows = np.flatnonzero(sizes >= 0)
+        if not len(rows):
             raise SourceError(
                 f"{self.storage.path(self.path)} names no file in {self.root.root}{first_of(rejects)}",
                 argument="source",
                 hint=_HINT,
             )
-        text = pa.array(paths, pa.string())
-        chosen = pa.array([labels[path] for path in paths], pa.string())
-        lengths = np.array([sizes[path] for path in paths], np.int64)
-        table, ambiguous = make_table(chosen, text, text, np.zeros(len(paths), np.int64), lengths)
+        if len(rows) < len(sizes):
+            reorder(columns, rows)
+        paths = columns["path"]
+        table, ambiguous = make_table(columns["label"], paths, paths, np.zeros(len(rows), np.int64), sizes[rows])
         return Listing(table=table, rejects=tuple(rejects), ambiguous=ambiguous)
 
     def read(self, image: SourceImage) -> bytes:
@@ -111,25 +114,25 @@ class ListSource(Source):
         if size > _MAX_BYTES:
             raise SourceError(f"{name} has {size:,} bytes, a list can have {_MAX_BYTES:,}", argument="source")
 
-    def _read_list(self, labels: dict[str, str], rejects: Rejects) -> None:
-        """Add the label of each path, and the rejects."""
-        other_forms: set[str] = set()  # of the paths that are not in NFC; the others are in `labels` themselves
+    def _read_list(self, rejects: Rejects) -> dict[str, pa.ChunkedArray]:
+        """Path, label and number of each line, columns as in `_SCHEMA`; adds the lines that name no file to the rejects."""
+        tables = [_SCHEMA.empty_table()]
+        rows: list[tuple[str, str, int]] = []
         parser = LineParser(self._prefixes())
         for number, line in enumerate(self._lines(), 1):
             try:
                 parsed = parser.parse(line)
-                if parsed is None:
-                    continue
-                path, label = parsed
-                form = nfc(path)
-                if form in labels or form in other_forms:
-                    raise BadLine("listed twice", f"line {number:,} is equal to an earlier one", path)
-                if form != path:
-                    other_forms.add(form)
             except BadLine as error:
-                rejects.append(_reject(error.path or f"{self.name}, line {number}", error.reason, error.detail))
+                add_reject(rejects, error.path or f"{self.name}, line {number}", error.reason, error.detail)
                 continue
-            labels[path] = sys.intern(label or self._parent(path))
+            if parsed is not None:
+                path, label = parsed
+                rows.append((path, label or self._parent(path), number))
+            if len(rows) == _BUFFERED_LINES:
+                tables.append(_table(rows))
+                rows.clear()
+        table = pa.concat_tables([*tables, _table(rows)]).unify_dictionaries()
+        return dict(zip(table.column_names, table.columns, strict=True))
 
     def _lines(self) -> Iterator[bytes]:
         """The lines without their ends; of one that is too long only the beginning."""
@@ -154,8 +157,7 @@ class ListSource(Source):
 
     def _prefixes(self) -> tuple[str, ...]:
         """What an absolute path or URL of a file below the root begins with."""
-        root = self.root.__reduce__()[1][0]
-        base = split_query(root)[0].rstrip("/")  # "" for the folder /
+        base = split_query(self.root.absolute_root)[0].rstrip("/")  # "" for the folder /
         return (f"{base}/", f"{base.removeprefix('file://')}/") if base.startswith("file://") else (f"{base}/",)
 
     def _parent(self, path: str) -> str:
@@ -163,32 +165,64 @@ class ListSource(Source):
         return nfc(parts[-2] if len(parts) > 1 else self.root.name)
 
 
-def _add_sizes(root: Storage, labels: dict[str, str], rejects: Rejects) -> dict[str, int]:
-    """Bytes of each file that exists; adds the others to the rejects."""
-    by_folder: dict[str, list[str]] = defaultdict(list)
-    for path in labels:
-        by_folder[path.rpartition("/")[0]].append(path)
-    listed = {folder: found for folder, found in by_folder.items() if len(found) >= _LISTED_FILES}
-    single = [path for folder, found in by_folder.items() if folder not in listed for path in found]
+def _table(rows: list[tuple[str, str, int]]) -> pa.Table:
+    paths, labels, lines = zip(*rows, strict=True) if rows else ((), (), ())
+    columns = [pa.array(paths, pa.string()), pa.array(labels, pa.string()).dictionary_encode(), pa.array(lines, pa.int64())]
+    return pa.Table.from_arrays(columns, schema=_SCHEMA)
 
-    def sizes_in(folder: str) -> list[tuple[str, int | BadLine | None]]:
-        found = _look(lambda: root.sizes(folder))
-        names = ((path, path.rpartition("/")[2]) for path in listed[folder])
-        return [(path, found if isinstance(found, BadLine) else found.get(name)) for path, name in names]
 
-    def size_of(path: str) -> tuple[str, int | BadLine | None]:
-        return path, _look(lambda: root.size(path))
+def _distinct_rows(columns: dict[str, pa.ChunkedArray], rejects: Rejects) -> np.ndarray:
+    """Rows in the order of their paths; of several with one path the first, the others are added to the rejects."""
+    forms = nfc_column(columns["path"])
+    order, shared = sorted_rows(forms), duplicate_rows(forms)
+    lines = take_rows(pa.table({"form": forms, "path": columns["path"], "line": columns["line"]}), shared).to_pylist()
+    seen: set[str] = set()
+    removed = []
+    for row, line in zip(shared.tolist(), lines, strict=True):
+        if line["form"] in seen:
+            add_reject(rejects, line["path"], "listed twice", f"line {line['line']:,} is equal to an earlier one")
+            removed.append(row)
+        seen.add(line["form"])
+    return order[~np.isin(order, removed)] if removed else order
 
-    remote = not root.is_local
-    sizes: dict[str, int] = {}
-    for path, found in chain(*map_reads(sizes_in, listed, remote=remote), map_reads(size_of, single, remote=remote)):
-        if isinstance(found, int):
-            sizes[path] = found
-        elif found is None:
-            rejects.append(_reject(path, "missing", "no such file, or not a regular one"))
-        else:
-            rejects.append(_reject(path, found.reason, found.detail))
+
+def _sizes(root: Storage, paths: pa.ChunkedArray, rejects: Rejects) -> np.ndarray:
+    """Bytes of each file, int64; -1 where there is none, which is added to the rejects."""
+    table = pa.table({"path": paths})
+
+    def look_up(rows: np.ndarray) -> tuple[np.ndarray, Sequence[str], Sequence[int | BadLine | None]]:
+        files = take_rows(table, rows)["path"].to_pylist()
+        if len(files) < _LISTED_FILES:
+            return rows, files, [_look(partial(root.size, file)) for file in files]
+        found = _look(partial(root.sizes, files[0].rpartition("/")[0]))
+        if isinstance(found, BadLine):
+            return rows, files, [found] * len(files)
+        return rows, files, [found.get(file.rpartition("/")[2]) for file in files]
+
+    sizes = np.full(len(paths), -1, np.int64)
+    for rows, files, found in each_read(look_up, _rows_by_folder(paths), remote=not root.is_local):
+        for row, file, size in zip(rows.tolist(), files, found, strict=True):
+            if isinstance(size, int):
+                sizes[row] = size
+            elif size is None:
+                add_reject(rejects, file, "missing", "no such file, or not a regular one")
+            else:
+                add_reject(rejects, file, size.reason, size.detail)
     return sizes
+
+
+def _rows_by_folder(paths: pa.ChunkedArray) -> Iterator[np.ndarray]:
+    """The rows of the files of each folder: int64."""
+    numbers: dict[str, int] = {}
+    folders = np.empty(len(paths), np.int64)
+    row = 0
+    for chunk in paths.chunks:
+        for path in chunk.to_pylist():
+            folders[row] = numbers.setdefault(path.rpartition("/")[0], len(numbers))
+            row += 1
+    order = np.argsort(folders, kind="stable")
+    for start, stop in pairwise([0, *np.cumsum(np.bincount(folders)).tolist()]):
+        yield order[start:stop]
 
 
 def _look(look: Callable[[], A]) -> A | BadLine:
@@ -200,7 +234,3 @@ def _look(look: Callable[[], A]) -> A | BadLine:
         if isinstance(cause, OSError) and cause.errno in _FILE_ERRORS:
             return BadLine("unreadable", cause.strerror or error.message)
         raise
-
-
-def _reject(path: str, reason: str, detail: str) -> WalkReject:
-    return WalkReject(printable(path, _MAX_TEXT), reason, printable(detail, _MAX_TEXT))

@@ -1,40 +1,29 @@
 """Tars of images, and tars of class tars such as ILSVRC2012_img_train.tar, read in place."""
 
-import shlex
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from iptdata.errors import ShardError, SourceError, printable
-from iptdata.files.random_access import OpenFiles, RandomFile, ReadAhead
-from iptdata.files.tar_members import BLOCK, FILES, TarEntry, round_up, tar_entries
+from iptdata.files.compression import TAR_SUFFIXES, compression_of
+from iptdata.files.random_access import RandomFile, ReadAhead
+from iptdata.files.tar_members import BLOCK, FILES, TarEntry, check_rest, round_up, tar_entries
 from iptdata.files.walk import is_image_name
-from iptdata.source.containers import Containers
+from iptdata.source.containers import ContainerSource
+from iptdata.source.content import refuse_compressed
 from iptdata.source.index import indexed
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.index_part import ImageRows, Part, PartIndex
-from iptdata.source.listing import Listing, SourceImage
+from iptdata.source.listing import Listing
 from iptdata.source.members import list_members, member_name
-from iptdata.source.source import OnIndexed, ReadImage, Source
+from iptdata.source.source import OnIndexed
 
 _SUFFIX = ".tar"
-_COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-# First bytes of a compressed file, the command that decompresses it, and the suffixes that the command knows
-_COMPRESSIONS = (
-    (b"\x1f\x8b", "gunzip", (".gz", ".tgz")),
-    (b"BZh", "bunzip2", (".bz2", ".tbz2")),
-    (b"\xfd7zXZ", "unxz", (".xz", ".txz")),
-    (b"\x28\xb5\x2f\xfd", "unzstd", (".zst", ".tzst")),
-)
 _SPECIAL = {b"1": "a hard link", b"2": "a symbolic link", b"6": "a named pipe"}
 # A piece of a tar ends after one of these, so that it can be kept.
 _PIECE_MEMBERS = 1 << 16
 _PIECE_SECONDS = 5.0
-# More than this behind the end of an archive is no padding, even if it is zero: a part of a download is missing.
-_MAX_PADDING = 1 << 20
 
 
-class TarSource(Source):
+class TarSource(ContainerSource):
     """Tars of images, not compressed; the images of a tar in a tar count as well, those of a further one do not.
 
     The label is the folder of a member; where it has none, the name of the inner tar, else that of the tar, without `.tar`.
@@ -45,18 +34,7 @@ class TarSource(Source):
         files: The tars.
     """
 
-    def __init__(self, files: Containers) -> None:
-        self.files: Containers = files
-
-    @property
-    def description(self) -> str:
-        """Description of the source, as recorded in manifests."""
-        return self.files.described("tar")
-
-    @property
-    def option(self) -> str:
-        """Value of the option `source` that rebuilds the corpus, without the path on this machine."""
-        return f"./{self.files.name}"
+    noun = "tar"
 
     def list(self, cache: IndexCache | None = None, on_indexed: OnIndexed | None = None) -> Listing:
         """List all images from the headers of the tars.
@@ -66,17 +44,6 @@ class TarSource(Source):
             StorageError: When the index cannot be written.
         """
         return list_members(self.files, indexed(self.files, "tar", index_tar, cache, on_indexed), _SUFFIX)
-
-    def read(self, image: SourceImage) -> bytes:
-        """The encoded bytes of an image."""
-        with self.reading() as read:
-            return read(image)
-
-    @contextmanager
-    def reading(self) -> Iterator[ReadImage]:
-        """A function as `read` that keeps tars open: one read, or one ranged request, an image."""
-        with OpenFiles(self.files.storage) as files:
-            yield lambda image: files.file(image.container).read_exactly(image.offset, image.length)
 
 
 def index_tar(file: RandomFile, part: Part) -> PartIndex:
@@ -98,12 +65,11 @@ def index_tar(file: RandomFile, part: Part) -> PartIndex:
                 return piece.result()
     except ShardError as error:
         raise _damaged(file, part, headers.last_read, error) from error
-    end, rest = headers.last_read, length - headers.tell()
-    if rest > _MAX_PADDING or headers.read(rest).strip(b"\0"):
-        # Where blocks are missing in a download, zeros are in their place, which look like the end.
-        message = f"it has the end of an archive there, but {rest:,} bytes follow"
-        hint = "It was downloaded in part, or several tars were joined: download it again, or pass each tar by itself"
-        raise _damaged(file, part, end, ShardError(message, hint=hint))
+    end = headers.last_read
+    try:
+        check_rest(headers, length)
+    except ShardError as error:
+        raise _damaged(file, part, end, error) from error
     return piece.result()
 
 
@@ -119,7 +85,7 @@ class _Piece:
 
     def add(self, entry: TarEntry) -> None:
         """Add an entry: an image, a tar, or a reject; others are left out."""
-        name = member_name(entry.name, (_SUFFIX, *_COMPRESSED_SUFFIXES))
+        name = member_name(entry.name, (_SUFFIX, *TAR_SUFFIXES))
         if name is None:
             return
         offset = self._part.start + entry.offset
@@ -154,15 +120,14 @@ class _Piece:
 
 def _damaged(file: RandomFile, part: Part, position: int, error: ShardError) -> SourceError:
     """The error for a tar that is damaged or compressed."""
-    start = file.read_at(part.start, BLOCK)
     path = f"{file.path}{printable(f'/{part.name}.tar') if part.name else ''}"
-    for magic, command, suffixes in _COMPRESSIONS:
-        if start.startswith(magic) and position == 0:
-            name = shlex.quote(printable(file.path))
-            unpack = f"{command} {name}" if file.path.lower().endswith(suffixes) else f"{command} < {name} > unpacked.tar"
-            hint = f"Apply {command} to each tar in it" if part.name else f"Unpack it once with {unpack}"
-            message = f"{path} is compressed, so that its images cannot be read one by one"
-            return SourceError(message, argument="source", hint=f"{hint}, and pass the tar without compression")
+    compression = compression_of(file.read_at(part.start, BLOCK)) if position == 0 else None
+    if compression is not None and not part.name:
+        return refuse_compressed(file.path, compression, is_local=file.is_local)
+    if compression is not None:
+        message = f"{path} is compressed with {compression.name}, which has no random access"
+        hint = f"Unpack the outer tar, and apply {compression.command} to each tar in it"
+        return SourceError(message, argument="source", hint=hint)
     hint = error.hint or "Download or pack it again, and compare its size and checksum with those that are published"
     return SourceError(
         f"{path} is damaged at byte {part.start + position:,}, so that its further images are unknown: {error.message}",

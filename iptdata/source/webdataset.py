@@ -6,8 +6,6 @@ is one, else key and extension. Its label is what the file name says, see `iptda
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,18 +13,19 @@ import pyarrow as pa
 import pyarrow.compute
 
 from iptdata.errors import ShardError, SourceError, printable, shown
-from iptdata.files.random_access import OpenFiles, RandomFile, ReadAhead
-from iptdata.files.tar_members import TarMember, tar_members
+from iptdata.files.random_access import RandomFile, ReadAhead
+from iptdata.files.tar_members import TarMember, check_rest, tar_members
 from iptdata.files.tar_samples import Sample, group_samples
-from iptdata.source.containers import Containers
+from iptdata.source.containers import ContainerSource
 from iptdata.source.index import indexed
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.index_part import ImageRows, Part, PartIndex
 from iptdata.source.labels import MAX_TEXT_BYTES, is_wnid
-from iptdata.source.listing import Listing, SourceImage, sorted_rows
-from iptdata.source.names import stored_table
+from iptdata.source.listing import Listing, make_table, sorted_rows
+from iptdata.source.names import stored_names
 from iptdata.source.rejects import first_of
-from iptdata.source.source import OnIndexed, ReadImage, Source
+from iptdata.source.source import OnIndexed
+from iptdata.take import reorder
 
 pc: Any = pyarrow.compute  # its functions are made at run time
 
@@ -38,25 +37,14 @@ _MAX_LABEL_BYTES = 256
 _OWN = {"clean.npy", "corrupted.npy"}
 
 
-class WebDatasetSource(Source):
+class WebDatasetSource(ContainerSource):
     """The images of WebDataset shards, in the order of labels and file names, as a folder lists them.
 
     Args:
         files: The shards.
     """
 
-    def __init__(self, files: Containers) -> None:
-        self.files = files
-
-    @property
-    def description(self) -> str:
-        """Description of the source, as recorded in manifests."""
-        return self.files.described("WebDataset shard")
-
-    @property
-    def option(self) -> str:
-        """Value of the option `source` that rebuilds the corpus, without the path on this machine."""
-        return f"./{self.files.name}"
+    noun = "WebDataset shard"
 
     def list(self, cache: IndexCache | None = None, on_indexed: OnIndexed | None = None) -> Listing:
         """Read the headers, labels and names of all shards, unless the cache has them.
@@ -66,28 +54,23 @@ class WebDatasetSource(Source):
             StorageError: When the index cannot be written.
         """
         index = indexed(self.files, "webdataset", index_shard, cache, on_indexed)
-        images = index.images
-        if not len(images):
+        if not len(index.images):
             expected = f"expected samples with a member {' or '.join(_IMAGES)}"
             message = f"{printable(self.files.name)} holds no image, {expected}{first_of(index.rejects)}"
             raise SourceError(message, argument="source")
-        table, paths, ambiguous = stored_table(images, self.files.storage.name)
+        named = bool(pc.all(index.images["named"]).as_py())
+        images = index.release()
+        columns, paths = stored_names(pa.table(images), self.files.storage.name)
+        columns["lengths"] = images.pop("length")
+        images.clear()
+        reorder(columns, sorted_rows(paths))
+        table, ambiguous = make_table(**columns)
         return Listing(
-            table=table.take(pa.array(sorted_rows(paths))),
+            table=table,
             rejects=tuple(sorted(index.rejects, key=lambda reject: (reject.path, reject.reason))),
             ambiguous=ambiguous,
-            named=bool(pc.all(images["named"]).as_py()),
+            named=named,
         )
-
-    def read(self, image: SourceImage) -> bytes:
-        """The encoded bytes of an image."""
-        return self.files.storage.read(image.container, image.offset, image.length)
-
-    @contextmanager
-    def reading(self) -> Iterator[ReadImage]:
-        """A function as `read` that keeps shards open."""
-        with OpenFiles(self.files.storage) as files:
-            yield lambda image: files.file(image.container).read_exactly(image.offset, image.length)
 
 
 class _Member(NamedTuple):
@@ -123,6 +106,7 @@ def index_shard(file: RandomFile, part: Part) -> PartIndex:
     try:
         for sample in group_samples(tar_members(tar, part.stop - part.start), partial(_read_member, tar)):
             _add_sample(rows, sample, part)
+        check_rest(tar, part.stop - part.start)
     except ShardError as error:
         raise SourceError(f"{file.path} is not a valid tar: {error.message}", argument="source", hint=error.hint) from error
     except _OwnShard as error:

@@ -11,37 +11,26 @@ import pyarrow as pa
 from iptdata.errors import ShardError, SourceError, storage_error
 from iptdata.files.random_access import OpenFiles, RandomFile
 from iptdata.files.zip_members import DEFLATED, LOCAL_HEADER_BYTES, MAX_RATIO, STORED, ZipMember, read_zip_member, zip_members
-from iptdata.source.containers import Containers
+from iptdata.source.containers import ContainerSource
 from iptdata.source.index import indexed
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.index_part import ImageRows, Part, PartIndex
 from iptdata.source.listing import Listing, SourceImage
 from iptdata.source.members import list_members, member_name
-from iptdata.source.source import OnIndexed, ReadImage, Source
+from iptdata.source.source import OnIndexed, ReadImage
 
 _SUFFIX = ".zip"
 _METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 99: "AES"}
 
 
-class ZipSource(Source):
+class ZipSource(ContainerSource):
     """Zips of images, stored or deflated. The label is the folder of a member, else the name of the zip without `.zip`.
 
     Args:
         files: The zips.
     """
 
-    def __init__(self, files: Containers) -> None:
-        self.files: Containers = files
-
-    @property
-    def description(self) -> str:
-        """Description of the source, as recorded in manifests."""
-        return self.files.described("zip")
-
-    @property
-    def option(self) -> str:
-        """Value of the option `source` that rebuilds the corpus, without the path on this machine."""
-        return f"./{self.files.name}"
+    noun = "zip"
 
     def list(self, cache: IndexCache | None = None, on_indexed: OnIndexed | None = None) -> Listing:
         """List all images from the central directories of the zips.
@@ -51,11 +40,6 @@ class ZipSource(Source):
             StorageError: When the index cannot be written.
         """
         return list_members(self.files, indexed(self.files, "zip", index_zip, cache, on_indexed), _SUFFIX)
-
-    def read(self, image: SourceImage) -> bytes:
-        """The encoded bytes of an image."""
-        with self.reading() as read:
-            return read(image)
 
     @contextmanager
     def reading(self) -> Iterator[ReadImage]:

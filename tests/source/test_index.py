@@ -21,6 +21,7 @@ from iptdata.source.index_part import ImageRows, Part, PartIndex
 from tests.source.packed import containers
 
 LINE = 8
+WRITTEN = 1_600_000_000  # seconds; long ago
 
 
 class Lines:
@@ -61,6 +62,7 @@ class Lines:
 
 def write(path: Path, *lines: str) -> Path:
     path.write_text("".join(line.ljust(LINE) for line in lines))
+    os.utime(path, (WRITTEN, WRITTEN))
     return path
 
 
@@ -115,6 +117,30 @@ def test_a_changed_container_is_read_again_alone(files: list[Path], cache: Index
     lines = Lines()
     indexed(containers(*files), "lines", lines, cache)
     assert not lines.read
+
+
+def test_what_changed_just_before_it_was_indexed_is_indexed_again(
+    files: list[Path], cache: IndexCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have changed once more, in the same second."""
+    monkeypatch.setattr(index.time, "time_ns", lambda: (WRITTEN + 1) * 10**9)
+    os.utime(files[2], (WRITTEN - 1, WRITTEN - 1))
+    indexed(containers(*files), "lines", Lines(), cache)
+    write(files[0], "new", "too")
+    monkeypatch.setattr(index.time, "time_ns", lambda: (WRITTEN + 60) * 10**9)
+    lines = Lines()
+    assert names(indexed(containers(*files), "lines", lines, cache)) == ["new", "too", "three", "four", "five", "seven"]
+    assert lines.containers == ["a", "b"]
+    lines = Lines()
+    indexed(containers(*files), "lines", lines, cache)
+    assert not lines.read
+
+
+def test_another_folder_with_files_of_the_same_names_sizes_and_times(tmp_path: Path, cache: IndexCache) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        path = write(tmp_path / folder / "a", folder)
+        assert names(indexed(containers(path), "lines", Lines(), cache)) == [folder]
 
 
 def test_another_kind_or_other_containers_have_an_index_of_their_own(files: list[Path], cache: IndexCache) -> None:
@@ -246,6 +272,23 @@ def test_what_was_found_before_an_error_is_kept(files: list[Path], cache: IndexC
     assert names(indexed(containers(*files, damaged), "lines", lines, cache)) == [*ALL, "eight", "nine"]
     assert Part("d", 24, 32, "01d2") in lines.read
     assert len(lines.read) < 5 + 3
+
+
+def test_the_first_of_several_damaged_containers_is_named(tmp_path: Path) -> None:
+    """Whichever is found first."""
+    found_last = threading.Event()
+
+    def index_part(file: RandomFile, part: Part) -> PartIndex:
+        if part.container != "c":
+            assert found_last.wait(30)
+        try:
+            return Lines()(file, part)
+        finally:
+            found_last.set()
+
+    paths = [write(tmp_path / "a", "one"), *(write(tmp_path / name, "!") for name in "bc")]
+    with pytest.raises(SourceError, match="b is damaged"):
+        indexed(containers(*paths), "lines", index_part)
 
 
 def test_what_is_found_is_kept_now_and_then(files: list[Path], cache: IndexCache, monkeypatch: pytest.MonkeyPatch) -> None:

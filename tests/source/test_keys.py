@@ -6,7 +6,7 @@ from unittest import mock
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iptdata.source import keys
@@ -70,6 +70,7 @@ def simple_keys(images: list[tuple[str, str]]) -> list[str]:
 
 
 @given(IMAGES, st.integers(1, 5), st.integers(0, 12))
+@example([("a", "b/x"), ("a", "b/x"), ("a", "d/c/b/x")], 5, 0)  # nothing tells two of them apart
 def test_columns_give_the_keys_of_single_images(images: list[tuple[str, str]], rows: int, cut: int) -> None:
     """Whatever the chunks of the columns are, and the rows that are computed at a time."""
     labels = pa.array([label for label, _ in images], pa.string()).dictionary_encode()

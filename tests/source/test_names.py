@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from iptdata.errors import SourceError
 from iptdata.source.labels import class_names, text_of_labels, text_of_names
-from iptdata.source.names import find_names, hub_names, stored_table
+from iptdata.source.listing import make_table
+from iptdata.source.names import find_names, hub_names, stored_names
 
 
 @pytest.mark.parametrize(
@@ -39,11 +41,16 @@ def test_names_of_one_image(stored: str, label: str | None, expected: str) -> No
 
 
 def test_names_of_the_hub_in_a_tar() -> None:
-    paths = pa.array(["val/a_n01440764.JPEG", "val/n01440764_1.JPEG", "n01443537/b.JPEG"])
-    labels, found = hub_names(pa.array(["val", "val", "n01443537"]), pa.chunked_array([paths]))
-    assert labels.to_pylist() == ["n01440764", "val", "n01443537"]
-    assert found.to_pylist() == ["n01440764/a.JPEG", "val/n01440764_1.JPEG", "n01443537/b.JPEG"]
-    assert hub_names(labels[1:], paths[1:])[1] == paths[1:]
+    paths = ["val/a_n01440764.JPEG", "val/n01440764_1.JPEG", "n01443537/b.JPEG"]
+    columns = {"labels": pa.chunked_array([["val", "val", "n01443537"]]), "paths": pa.chunked_array([paths])}
+    found = hub_names(columns)
+    assert columns["labels"].to_pylist() == ["n01440764", "val", "n01443537"]
+    assert columns["paths"].to_pylist() == ["val/a.JPEG", *paths[1:]]
+    assert found is not None
+    assert found.to_pylist() == ["n01440764/a.JPEG", *paths[1:]]
+    others = {name: column[1:] for name, column in columns.items()}
+    assert hub_names(others) is None
+    assert others["paths"].to_pylist() == paths[1:]
 
 
 def index_of(*rows: tuple[str, str, str, int]) -> pa.Table:
@@ -52,12 +59,17 @@ def index_of(*rows: tuple[str, str, str, int]) -> pa.Table:
     return pa.table(columns, names=["path", "label", "container", "offset"])
 
 
+def keys_of(images: pa.Table) -> tuple[list[str], int]:
+    columns, _ = stored_names(images, "folder")
+    table, ambiguous = make_table(**columns, lengths=np.zeros(len(images), np.int64))
+    return table["key"].to_pylist(), ambiguous
+
+
 def test_equal_names_are_qualified_by_the_path_then_by_row_and_container() -> None:
-    table, _, ambiguous = stored_table(index_of(("one/cat/1.jpg", "", "x", 0), ("two/cat/1.jpg", "", "x", 1)), "folder")
-    assert (table["key"].to_pylist(), ambiguous) == (["cat/1.jpg@one/cat", "cat/1.jpg@two/cat"], 2)
+    found = keys_of(index_of(("one/cat/1.jpg", "", "x", 0), ("two/cat/1.jpg", "", "x", 1), ("2.jpg", "", "x", 2)))
+    assert found == (["cat/1.jpg@one/cat", "cat/1.jpg@two/cat", "folder/2.jpg"], 2)
     rows = [("image.jpg", "c", container, row) for container in ("a.parquet", "b.parquet") for row in range(300)]
-    table, _, ambiguous = stored_table(index_of(*rows), "folder")
-    keys = table["key"].to_pylist()
+    keys, ambiguous = keys_of(index_of(*rows))
     assert (keys[1], ambiguous) == ("c/image.jpg@a.parquet/0000001", 600)
     assert len(set(keys)) == 600
 

@@ -219,6 +219,10 @@ def test_a_folder_of_several_kinds_or_splits(tmp_path: Path) -> None:
     patterns = (rf"{folder}train-\*\.parquet", rf"{folder}test-00000-of-00001\.parquet", rf"{folder}validation-\*\.parquet")
     refused(tmp_path / "imagenet-1k/data", f"holds several splits, expected one. Pass {' or '.join(patterns)}")
     assert recognised(f"{tmp_path}/imagenet-1k/data/train-*.parquet") == "parquet"
+    message = rf"data/\*\.parquet matches several splits, expected one. Pass {' or '.join(patterns)}"
+    refused(tmp_path / "imagenet-1k/data/*.parquet", message)
+    refused(tmp_path / "imagenet-1k/data/*", message.replace(r"\.parquet matches", " matches"), source_format="parquet")
+    assert recognised(f"{tmp_path}/imagenet-1k/data/{{train,validation}}-*.parquet") == "parquet"
     (tmp_path / "imagenet-1k/README.md").write_text("card")
     refused(tmp_path / "imagenet-1k", f"holds no image; .* Pass {patterns[0]} for the .parquet files")
 

@@ -35,6 +35,7 @@ from tests.source.forms import (
     write_folder,
     write_parquet,
 )
+from tests.source.packed import settle
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +221,7 @@ def test_struct_of_large_values_and_views(tmp_path: Path) -> None:
 def test_the_index_is_cached_and_follows_a_change(tmp_path: Path, rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.parquet"
     source = ParquetSource(write_parquet(path, rows, 5))
+    settle(tmp_path)
     cache = IndexCache(Storage(str(tmp_path / "cache")))
     seen: list[IndexProgress] = []
     first = source.list(cache, seen.append)

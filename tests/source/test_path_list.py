@@ -10,6 +10,7 @@ from iptdata.builder.plan import plan_build
 from iptdata.errors import SourceError
 from iptdata.files import Storage
 from iptdata.source import FolderSource, Listing
+from iptdata.source.listing import SCHEMA
 from iptdata.source.path_list import ListSource
 from tests.s3 import S3Server
 from tests.source.test_folder import touch
@@ -40,7 +41,7 @@ def test_a_full_list_is_the_folder(root: Path, start: str, ends: str) -> None:
     expected = FolderSource(str(root)).list()
     listing = listing_of(root, (start + "\n".join(reversed(NAMES))).replace("\n", ends))
     assert listing.rejects == ()
-    assert listing.table.equals(expected.table.cast(listing.table.schema))
+    assert listing.table.cast(SCHEMA).equals(expected.table.cast(SCHEMA))
     plans = [
         plan_build(source, BuildOptions(images_per_shard=2, holdout=0.4))
         for source in (FolderSource(str(root)), ListSource(Storage(str(root)), "list.txt"))
@@ -109,6 +110,15 @@ def test_the_second_of_two_equal_paths_is_a_reject(root: Path) -> None:
     assert listing.keys == ["x/a.JPEG", "n01/b.JPEG"]
     assert reasons(listing) == [("n01/a.JPEG", "listed twice")]
     assert listing.rejects[0].detail == "line 3 is equal to an earlier one"
+
+
+def test_lines_in_several_buffers(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iptdata.source.path_list._BUFFERED_LINES", 2)
+    listing = listing_of(root, "\n".join([*reversed(NAMES), "none.jpg", NAMES[1], *NAMES]))
+    assert listing.keys == FolderSource(str(root)).list().keys
+    assert reasons(listing) == sorted([*((name, "listed twice") for name in [*NAMES, NAMES[1]]), ("none.jpg", "missing")])
+    details = [reject.detail for reject in listing.rejects if reject.path == NAMES[1]]
+    assert details == ["line 7 is equal to an earlier one", "line 9 is equal to an earlier one"]
 
 
 @pytest.mark.parametrize("names", [("\u00e9.jpg", "e\u0301.jpg"), ("e\u0301.jpg", "\u00e9.jpg")])

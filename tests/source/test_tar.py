@@ -11,6 +11,7 @@ import pytest
 from iptdata.errors import SourceError, StorageError
 from iptdata.files.random_access import RandomFile
 from iptdata.source import Listing, tar
+from iptdata.source import members as members_module
 from iptdata.source.tar import TarSource
 from tests.source.packed import containers, tar_bytes
 from tests.tars import write_members
@@ -111,8 +112,42 @@ def test_equal_names_in_several_tars_are_both_used(tmp_path: Path) -> None:
     paths = [write_members(tmp_path / f"{name}.tar", [("a/1.jpg", b"1"), ("2.jpg", b"2")]) for name in ("x", "y")]
     listing = TarSource(containers(*paths)).list()
     assert len(set(listing.keys)) == 4
-    assert {"x/2.jpg", "y/2.jpg"} < set(listing.keys)
+    assert listing.keys == ["a/1.jpg@x.tar/a", "a/1.jpg@y.tar/a", "x/2.jpg", "y/2.jpg"]
     assert listing.ambiguous == 2
+
+
+def test_a_wnid_at_the_end_of_a_file_name_is_its_label(tmp_path: Path) -> None:
+    """As in the tars of the Hub. Two files do not replace each other because their names without it are equal."""
+    names = ["val/ILSVRC2012_val_00000293_n01440764.JPEG", "b/x_n01440764.JPEG", "a/x_n01440764.JPEG", "n00000001/y.JPEG"]
+    listing = listed(tmp_path / "x.tar", [(name, name.encode()) for name in names])
+    assert listing.keys == [
+        "n00000001/y.JPEG",
+        "n01440764/ILSVRC2012_val_00000293.JPEG",
+        "n01440764/x.JPEG@a",
+        "n01440764/x.JPEG@b",
+    ]
+    assert listing.table["label"].to_pylist() == ["n00000001", *["n01440764"] * 3]
+    assert not listing.rejects
+    assert contents(tmp_path / "x.tar")["n01440764/x.JPEG@b"] == b"b/x_n01440764.JPEG"
+
+
+def test_long_names_are_not_kept_in_memory(tmp_path: Path) -> None:
+    members_module._visible_folder.cache_clear()
+    entries = [(f"{'d/' * 3000}{number}.jpg", b"1") for number in range(5)]
+    listing = listed(tmp_path / "x.tar", [*entries, ("a/1.jpg", b"1")])
+    assert [reason for _, reason in rejects(listing)] == ["file name is too long"] * 5
+    assert members_module._visible_folder.cache_info().currsize == 1
+
+
+def test_as_many_rejects_as_fit_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iptdata.source.rejects._MAX_REJECTS", 2)
+    for count in (2, 3):
+        path = write_members(tmp_path / "x.tar", [("a.jpg", b"1"), *((f"\udcff{number}.jpg", b"1") for number in range(count))])
+        if count == 2:
+            assert len(TarSource(containers(path)).list().rejects) == 2
+            continue
+        with pytest.raises(SourceError, match=r"found too few images; 2 cannot be used, the first is x\.tar/"):
+            TarSource(containers(path)).list()
 
 
 def tar_of_tars(path: Path) -> Path:
@@ -188,17 +223,21 @@ def test_hostile_headers(tmp_path: Path, change: Callable[[bytearray], None], fo
 @pytest.mark.parametrize(
     ("name", "magic", "command"),
     [
-        ("x.tar.gz", b"\x1f\x8b\x08", "gunzip .*/x.tar.gz,"),
-        ("x.tar.bz2", b"BZh9", "bunzip2 .*/x.tar.bz2,"),
-        ("x.tar.xz", b"\xfd7zXZ\0", "unxz .*/x.tar.xz,"),
-        ("x.tar.zst", b"\x28\xb5\x2f\xfd", "unzstd .*/x.tar.zst,"),
-        ("x y.tar", b"\x1f\x8b\x08", r"gunzip < '.*/x y\.tar' > unpacked\.tar,"),
+        ("x.tar.gz", b"\x1f\x8b\x08", "gunzip .*/x.tar.gz`"),
+        ("x.tar.bz2", b"BZh9", "bunzip2 .*/x.tar.bz2`"),
+        ("x.tar.xz", b"\xfd7zXZ\0", "unxz .*/x.tar.xz`"),
+        ("x.tar.zst", b"\x28\xb5\x2f\xfd", "unzstd .*/x.tar.zst`"),
+        ("x y.tar", b"\x1f\x8b\x08", r"gunzip < '.*/x y\.tar' > '.*/plain-x y\.tar'`"),
     ],
 )
 def test_a_compressed_tar_is_refused_with_the_command(tmp_path: Path, name: str, magic: bytes, command: str) -> None:
     (tmp_path / name).write_bytes(magic + bytes(range(256)) * 10)
-    with pytest.raises(SourceError, match=f"is compressed, .* Unpack it once with {command}"):
+    with pytest.raises(SourceError, match=f"is compressed with .* Run `{command} once"):
         TarSource(containers(tmp_path / name)).list()
+    path = write_members(tmp_path / "outer.tar", [("n01.tar", (tmp_path / name).read_bytes())])
+    hint = f"outer.tar/n01.tar is compressed with .* apply {command.split(maxsplit=1)[0]} to each"
+    with pytest.raises(SourceError, match=hint):
+        TarSource(containers(path)).list()
 
 
 def test_no_image(tmp_path: Path) -> None:

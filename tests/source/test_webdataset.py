@@ -14,6 +14,7 @@ from iptdata.source.containers import Containers
 from iptdata.source.webdataset import WebDatasetSource
 from tests.conftest import build
 from tests.source.forms import build_source, containers, pairs_of, tars_of, write_folder, write_shards
+from tests.source.packed import settle
 from tests.tars import write_members
 
 
@@ -134,6 +135,7 @@ def test_equal_keys_in_several_shards_get_distinct_keys(tmp_path: Path) -> None:
 
 def test_the_index_is_cached(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = WebDatasetSource(write_shards(tmp_path / "shards", shuffled(folder), 5, names=True))
+    settle(tmp_path / "shards")
     cache = IndexCache(Storage(str(tmp_path / "cache")))
     first = source.list(cache)
     monkeypatch.setattr("iptdata.source.webdataset.tar_members", None)
@@ -163,6 +165,17 @@ def test_no_image_and_no_tar(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(SourceError, match=r"source: .*a\.tar is not a valid tar: "):
             WebDatasetSource(containers(path)).list()
+
+
+def test_zeros_in_place_of_data_are_no_end(tmp_path: Path) -> None:
+    """A download with missing blocks has zeros there, which look like the end of an archive."""
+    members = [(f"{number}.{kind}", bytes([49]) * 512) for number in range(40) for kind in ("jpg", "txt")]
+    path = write_members(tmp_path / "x.tar", members)
+    data = bytearray(path.read_bytes())
+    data[10 * 1024 : 12 * 1024] = bytes(2048)
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r"not a valid tar: it has the end of an archive there, but [\d,]+ bytes follow"):
+        WebDatasetSource(containers(path)).list()
 
 
 @pytest.mark.parametrize("seed", range(100))

@@ -53,7 +53,7 @@ class SurveyPrinter(BuildObserver):
         total = pluralize(len(listing), "image")
         console().print(f"[bold]{escape(printable(plan.source.description))}[/]: {total}, {splits}; seed {plan.options.seed}")
         if plan.extension:
-            print_extension(plan.extension, len(listing), complete=not survey.missing)
+            print_extension(plan.extension, plan.images, len(listing) - plan.images, complete=not survey.missing)
         if listing.ambiguous:
             console().print(f"{listing.ambiguous:,} images share label and file name; their keys include more of their path")
         if not listing.named:
@@ -132,14 +132,23 @@ class BuildProgress(SurveyPrinter):
             console().print(f"{self._images:,}/{self._total:,} images  {self._figures()}  time left {left}")
 
 
-def print_extension(extension: Extension, images: int, *, complete: bool) -> None:
-    """What an extension adds; `complete` if all its shards are there."""
+def print_extension(extension: Extension, images: int, left_out: int, *, complete: bool) -> None:
+    """What an extension adds.
+
+    Args:
+        extension: The extension.
+        images: Number of images that it adds.
+        left_out: Number of new images that a limit leaves out.
+        complete: Whether all its shards are there.
+    """
     known = extension.known + images if complete else extension.known
     text = f"{pluralize(known, 'image')} of the source {'is' if known == 1 else 'are'} in the corpus already"
     if complete:
-        console().print(f"{text}; nothing to add")
+        rest = f", without the {pluralize(left_out, 'image')} that the limit leaves out" if left_out else ""
+        console().print(f"{text}; nothing to add{rest}")
         return
-    console().print(f"{text}; generation {extension.generation} has the {pluralize(images, 'image')} that are not")
+    total = f"{images:,} of the {pluralize(images + left_out, 'image')}" if left_out else f"the {pluralize(images, 'image')}"
+    console().print(f"{text}; generation {extension.generation} has {total} that are not")
     if extension.qualified:
         verb = "has" if extension.qualified == 1 else "have"
         shared = f"{pluralize(extension.qualified, 'image')} {verb} label and file name of another image"

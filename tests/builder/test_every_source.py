@@ -18,8 +18,10 @@ import pytest
 from click.testing import CliRunner
 
 from iptdata.builder import estimate
-from iptdata.cli import group
+from iptdata.cli import group as commands
 from iptdata.errors import ConflictError
+from iptdata.inspection.summary import summarise
+from iptdata.shards.find import find_groups
 from tests.conftest import build, corpus_bytes, natural_image
 from tests.source.every_form import BLOCKS, WRITERS, Images, pairs_of
 
@@ -192,6 +194,9 @@ def test_other_forms_continue_a_corpus(form: str, write: Write, images: Images, 
     else:
         build(source, tmp_path / "out", **options)
         assert tars(tmp_path / "out") == before
+        groups = find_groups([str(tmp_path / "out")])
+        assert [(group.title, summarise(group).missing_count) for group in groups] == [("noise30/train", 0), ("noise30/val", 0)]
+        assert sum(len(group.shards) for group in groups) == len(before)
 
 
 def test_the_command_in_the_card_opens_the_source_again(
@@ -205,5 +210,5 @@ def test_the_command_in_the_card_opens_the_source_again(
     (line,) = re.findall(r"^iptdata (build .*)$", (tmp_path / "out/README.md").read_text(), re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     command = [*shlex.split(line), "--out", "again", "--workers", "0", "--max-rejects", "3"]
-    assert CliRunner().invoke(group, command, catch_exceptions=False).exit_code == 0
+    assert CliRunner().invoke(commands, command, catch_exceptions=False).exit_code == 0
     assert tars(tmp_path / "again") == tars(tmp_path / "out")

@@ -4,6 +4,7 @@ import shlex
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -49,12 +50,11 @@ class SurveyPrinter(BuildObserver):
     def on_survey(self, survey: Survey) -> None:
         self._indexing.stop()
         plan, listing = survey.plan, survey.plan.listing
-        splits = ", ".join(f"{images:,} {split}" for split, images in plan.splits.items())
         total = pluralize(len(listing) + (plan.extension.known if plan.extension else 0), "image")
-        chosen = f"; seed {plan.options.seed}" if plan.extension else f", {splits}; seed {plan.options.seed}"
+        chosen = f"; seed {plan.options.seed}" if plan.extension else f", {_counts(plan.splits)}; seed {plan.options.seed}"
         _print(f"[bold]{escape(printable(plan.source.description))}[/]: {total}{chosen}", markup=True)
         if plan.extension:
-            print_extension(plan.extension, len(listing), splits, complete=not survey.missing)
+            print_extension(plan.extension, plan.splits, len(listing) - plan.images, complete=not survey.missing)
         if listing.ambiguous:
             _print(f"{listing.ambiguous:,} images share label and file name; their keys include more of their path")
         if not listing.named:
@@ -133,18 +133,32 @@ class BuildProgress(SurveyPrinter):
             _print(f"{self._images:,}/{self._total:,} images  {self._figures()}  time left {left}")
 
 
-def print_extension(extension: Extension, images: int, splits: str, *, complete: bool) -> None:
-    """What an extension adds; `complete` if all its shards are there."""
+def print_extension(extension: Extension, splits: Mapping[str, int], left_out: int, *, complete: bool) -> None:
+    """What an extension adds.
+
+    Args:
+        extension: The extension.
+        splits: Number of images that it adds to each split.
+        left_out: Number of new images that a limit leaves out.
+        complete: Whether all its shards are there.
+    """
+    images = sum(splits.values())
     known = extension.known + images if complete else extension.known
     text = f"{pluralize(known, 'image')} of the source {'is' if known == 1 else 'are'} in the corpus already"
     if complete:
-        _print(f"{text}; nothing to add")
+        rest = f", without the {pluralize(left_out, 'image')} that the limit leaves out" if left_out else ""
+        _print(f"{text}; nothing to add{rest}")
         return
-    _print(f"{text}; generation {extension.generation} has the {pluralize(images, 'image')} that are not: {splits}")
+    total = f"{images:,} of the {pluralize(images + left_out, 'image')}" if left_out else f"the {pluralize(images, 'image')}"
+    _print(f"{text}; generation {extension.generation} has {total} that are not: {_counts(splits)}")
     if extension.qualified:
         verb = "has" if extension.qualified == 1 else "have"
         shared = f"{pluralize(extension.qualified, 'image')} {verb} label and file name of another image"
         _print(f"{shared}; the key includes more of the path")
+
+
+def _counts(splits: Mapping[str, int]) -> str:
+    return ", ".join(f"{images:,} {split}" for split, images in splits.items())
 
 
 def _print(line: str, *, markup: bool = False) -> None:

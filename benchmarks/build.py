@@ -23,19 +23,20 @@ from typing import Any
 
 os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 
-from floor import Unit, run_floor
+from floor import Unit as FloorUnit
+from floor import run_floor
 from peers import ray_data, tar_writer_unit
 from source_forms import make_forms
 
 from iptdata.builder.driver import build_missing, survey_corpus
 from iptdata.builder.options import BuildOptions
-from iptdata.builder.plan import BuildPlan, plan_build
+from iptdata.builder.plan import BuildPlan, Unit, plan_build
 from iptdata.builder.rejects import RejectBudget, RejectLimit
 from iptdata.builder.unit import UnitReport, layout_of
 from iptdata.files.storage import Storage
 from iptdata.parallel import RayPool
 from iptdata.recipe import load_recipes
-from iptdata.source import SourceImage, open_source
+from iptdata.source import open_source
 
 BUILDS = {"noise30": ["noise30"], "rain": ["rain"], "suite ipt": ["ipt"]}
 TARGETS = {"noise30": 0.75, "rain": 0.60, "suite ipt": 0.45}
@@ -65,9 +66,9 @@ class Bench:
         self.stages: dict[str, dict[str, float]] = {}
         self.bytes_per_pair: dict[str, float] = {}
 
-    def path_of(self, image: SourceImage) -> str:
-        """Path of the file of an image of the folder."""
-        return f"{self.root}/{image.container}"
+    def paths_of(self, unit: Unit) -> list[str]:
+        """Paths of the files of a unit's images."""
+        return [f"{self.root}/{image.container}" for image in self.plan.listing.images(self.plan.rows_of(unit))]
 
     def measure(self, name: str, work: Callable[[Path], Any]) -> None:
         """Time one run in an empty folder; its files are removed and synced before the next run."""
@@ -98,16 +99,16 @@ class Bench:
         layouts = [layout_of(recipe) for recipe in load_recipes(BUILDS[name])]
         units = []
         for unit in self.plan.units():
-            images = [self.path_of(image) for image in self.plan.images_of(unit)]
+            images = self.paths_of(unit)
             pairs = len(images) * self.plan.options.patches_per_image
             shards = [(f"{folder}/{unit.index}-{i}.tar", layout.shard_bytes(pairs)) for i, layout in enumerate(layouts)]
-            units.append(Unit(images, shards))
+            units.append(FloorUnit(images, shards))
         run_floor(pool, units)
 
     def tar_writer(self, kind: str, pool: Any, folder: Path) -> None:
         jobs = []
         for unit in self.plan.units():
-            images = [self.path_of(image) for image in self.plan.images_of(unit)]
+            images = self.paths_of(unit)
             jobs.append((unit.index, images, f"{folder}/{unit.index}.tar", kind))
         pairs = sum(pool.imap_unordered(tar_writer_unit, jobs))
         size = sum(path.stat().st_size for path in folder.iterdir())

@@ -14,10 +14,11 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from plan import memory
 
 from iptdata.builder.driver import build_missing, survey_corpus
 from iptdata.builder.options import BuildOptions
-from iptdata.builder.plan import plan_build
+from iptdata.builder.plan import BuildPlan, plan_build
 from iptdata.builder.rejects import RejectBudget, RejectLimit
 from iptdata.files.storage import Storage
 from iptdata.parallel import serial_map
@@ -26,11 +27,15 @@ from iptdata.shards.corpus import finish_corpus
 from iptdata.shards.manifest import Reject, read_info
 from iptdata.source import open_source
 
-SPLIT = "noise30/train"
+RECIPE = "noise30"
+SPLIT = f"{RECIPE}/train"
 
 
-def make_corpus(folder: Path, count: int, rejects: int) -> None:
-    """Copy the manifest of the only shard of a corpus `count` - 1 times."""
+def make_corpus(folder: Path, count: int, rejects: int) -> BuildPlan:
+    """Build a shard and copy its manifest `count` - 1 times; returns its plan."""
+    plan = plan_build(open_source("samples"), BuildOptions())
+    survey = survey_corpus(plan, load_recipes([RECIPE]), Storage(str(folder)))
+    build_missing(survey, serial_map, RejectBudget(limit=RejectLimit(share=1.0)), lambda report: None)
     info = read_info(Storage(str(folder)), f"{SPLIT}/noise30-train-000000.parquet")
     table = pq.read_table(folder / SPLIT / "noise30-train-000000.parquet")
     found = [Reject(f"n01440764/n01440764_{i}.JPEG", "truncated", "image file is truncated", 8) for i in range(rejects)]
@@ -40,12 +45,7 @@ def make_corpus(folder: Path, count: int, rejects: int) -> None:
         pq.write_table(table.replace_schema_metadata(metadata), folder / SPLIT / f"{copy.name}.parquet", compression="zstd")
         with open(folder / SPLIT / f"{copy.name}.tar", "wb") as tar:
             tar.truncate(copy.bytes)
-
-
-def memory() -> float:
-    """Largest memory of this process, in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
+    return plan
 
 
 def main() -> None:
@@ -54,12 +54,9 @@ def main() -> None:
     parser.add_argument("--rejects", type=int, default=5, help="rejects of each manifest")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        storage, recipes = Storage(name), load_recipes(["noise30"])
-        plan = plan_build(open_source("samples"), BuildOptions())
-        budget = RejectBudget(limit=RejectLimit(share=1.0))
-        build_missing(survey_corpus(plan, recipes, storage), serial_map, budget, lambda report: None)
-        make_corpus(Path(name), options.manifests, options.rejects)
-        print(f"{options.manifests:,} manifests with {options.rejects} rejects each; {memory():,.0f} MB before")
+        storage, recipes = Storage(name), load_recipes([RECIPE])
+        plan = make_corpus(Path(name), options.manifests, options.rejects)
+        print(f"{options.manifests:,} manifests with {options.rejects} rejects each; {memory('VmHWM'):,.0f} MB before")
         for title, work in (
             ("survey", lambda: survey_corpus(plan, recipes, storage)),
             ("finish", lambda: finish_corpus(storage)),
@@ -67,7 +64,7 @@ def main() -> None:
             start, processor = time.perf_counter(), time.process_time()
             work()
             seconds, used = time.perf_counter() - start, time.process_time() - processor
-            print(f"{title}: {seconds:.2f} s, {used:.2f} s of CPU, largest memory {memory():,.0f} MB")
+            print(f"{title}: {seconds:.2f} s, {used:.2f} s of CPU, largest memory {memory('VmHWM'):,.0f} MB")
 
 
 if __name__ == "__main__":

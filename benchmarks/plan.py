@@ -119,16 +119,16 @@ class Stages:
 
     def line(self, title: str, seconds: float, processor: float) -> None:
         """Print a stage."""
-        print(f"{title:<34}{seconds:>8.2f}{processor:>8.2f}{_memory('VmHWM'):>10.0f}{_memory('VmRSS'):>10.0f}", flush=True)
+        print(f"{title:<34}{seconds:>8.2f}{processor:>8.2f}{memory('VmHWM'):>10.0f}{memory('VmRSS'):>10.0f}", flush=True)
 
     def reset(self) -> None:
         """Begin a new peak."""
-        self.peak = max(self.peak, _memory("VmHWM"))
+        self.peak = max(self.peak, memory("VmHWM"))
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _memory(name: str) -> float:
-    """A figure of the memory of this process, in MB."""
+def memory(name: str) -> float:
+    """A figure of the memory of this process, in MB: VmHWM is its largest so far, VmRSS that of now."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(name))
 

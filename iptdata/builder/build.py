@@ -12,15 +12,16 @@ from iptdata.builder.estimate import BuildEstimate, check_space, estimate_build
 from iptdata.builder.generations import plan_extension
 from iptdata.builder.image_table import CACHE
 from iptdata.builder.options import BuildOptions
-from iptdata.builder.plan import BuildPlan, plan_images
+from iptdata.builder.plan import BuildPlan, plan_build
 from iptdata.builder.rejects import RejectBudget
 from iptdata.builder.unit import UnitReport
+from iptdata.errors import ConflictError
 from iptdata.files.storage import Storage
 from iptdata.options import from_arguments
 from iptdata.parallel import RayPool, serial_map
 from iptdata.recipe import Recipe, RecipeNames, load_recipes
 from iptdata.shards.corpus import SplitTotals
-from iptdata.source import IndexCache, IndexProgress, Listing, Source, open_source
+from iptdata.source import IndexCache, IndexProgress, Source, open_source
 from iptdata.values import expanded
 
 _FEW_IMAGES = 32
@@ -101,13 +102,16 @@ def build(
     chosen: BuildOptions = from_arguments(BuildOptions, options)
     watcher = observer or BuildObserver()
     storage = Storage(expanded(out))
-    opened, listing = _list(source, storage, chosen, watcher, writable=True)
+    if chosen.extend and not storage.exists():
+        hint = "Check `out`, or run the build without `extend`"
+        raise ConflictError(f"{storage.root} does not exist, expected a corpus to extend", hint=hint)
+    opened = open_source(expanded(source), chosen)
     loaded = _load(recipes, chosen.patch_size)
     counter = _Counter(watcher)
     if not chosen.extend:
         storage.make_folder()
     with storage.locked():
-        plan = _plan(opened, listing, chosen, loaded, storage)
+        plan = _plan(opened, chosen, loaded, storage, watcher, writable=True)
         survey = survey_corpus(plan, loaded, storage, overwrite=chosen.overwrite)
         watcher.on_survey(survey)
         if not chosen.force:
@@ -146,28 +150,22 @@ def estimate(
     chosen: BuildOptions = from_arguments(BuildOptions, options)
     watcher = observer or BuildObserver()
     storage = Storage(expanded(out))
-    opened, listing = _list(source, storage, chosen, watcher, writable=False)
+    opened = open_source(expanded(source), chosen)
     loaded = _load(recipes, chosen.patch_size)
-    plan = _plan(opened, listing, chosen, loaded, storage)
+    plan = _plan(opened, chosen, loaded, storage, watcher, writable=False)
     survey = survey_corpus(plan, loaded, storage, overwrite=chosen.overwrite)
     watcher.on_survey(survey)
     return estimate_build(survey, chosen.worker_count)
 
 
-def _list(
-    source: str | os.PathLike[str], out: Storage, options: BuildOptions, observer: BuildObserver, *, writable: bool
-) -> tuple[Source, Listing]:
-    """Open the source and list it, with an index of its containers beside the corpus."""
+def _plan(
+    source: Source, options: BuildOptions, recipes: list[Recipe], out: Storage, observer: BuildObserver, *, writable: bool
+) -> BuildPlan:
+    """List the source, with an index of its containers beside the corpus, and plan a first build or an extension."""
     cache = IndexCache(Storage(out.path(CACHE)), writable)
-    opened = open_source(expanded(source), options)
-    return opened, opened.list(cache, observer.on_indexed)
-
-
-def _plan(source: Source, listing: Listing, options: BuildOptions, recipes: list[Recipe], out: Storage) -> BuildPlan:
-    """Plan a first build, or an extension of the corpus."""
     if options.extend:
-        return plan_extension(source, listing, options, recipes, out)
-    return plan_images(source, listing, options)
+        return plan_extension(source, source.list(cache, observer.on_indexed), options, recipes, out)
+    return plan_build(source, options, cache, observer.on_indexed)
 
 
 def _load(recipes: RecipeNames, patch_size: int | None) -> list[Recipe]:
@@ -178,16 +176,16 @@ def _load(recipes: RecipeNames, patch_size: int | None) -> list[Recipe]:
 
 @contextmanager
 def _job_map(survey: Survey, options: BuildOptions) -> Iterator[JobMap]:
-    """Choose where units are built: in this process, or on Ray with no more local workers than there are units.
+    """Choose where units are built: in this process, or on Ray with no more local workers than there are jobs.
 
-    Unless `workers` is given, a single unit or a few images are built in this process too, since Ray takes seconds to start.
+    Unless `workers` is given, a single job or a few images are built in this process too, since Ray takes seconds to start.
     """
-    units = len(survey.missing)
-    small = options.workers is None and (units == 1 or survey.images <= _FEW_IMAGES)
-    if options.address is None and (options.workers == 0 or units == 0 or small):
+    jobs = survey.jobs
+    small = options.workers is None and (jobs == 1 or survey.images <= _FEW_IMAGES)
+    if options.address is None and (options.workers == 0 or jobs == 0 or small):
         yield serial_map
         return
-    with RayPool(workers=min(options.worker_count, units), address=options.address) as pool:
+    with RayPool(workers=min(options.worker_count, jobs), address=options.address) as pool:
         yield pool.map
 
 

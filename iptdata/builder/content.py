@@ -3,9 +3,9 @@
 from typing import Any
 
 from iptdata.errors import ConflictError, printable, shown
+from iptdata.shards.generations import content, without_source
 from iptdata.shards.manifest import ShardInfo
 
-_NOT_CONTENT = ("recipe.description", "source.description", "source.option", "source.settings", "source.terms")
 _OF_SOURCE = ("generation", "options.limit", "source.")
 _MAX_CHANGES = 8
 _REPLACE = "Choose another `out` or `split`, or pass `overwrite=True` to replace it"
@@ -21,12 +21,12 @@ def content_of(info: ShardInfo) -> Content:
 
 def joined_content(identity: dict[str, Any], generation: int) -> Content:
     """What pairs of this identity and generation depend on, by names that are joined by dots."""
-    return _flat(identity) | {"generation": generation}
+    return _flat(content(identity)) | {"generation": generation}
 
 
-def without_source(content: Content) -> Content:
-    """The part of the content that all generations of a corpus have in common."""
-    return {key: value for key, value in content.items() if not key.startswith(_OF_SOURCE)}
+def common_content(identity: dict[str, Any]) -> Content:
+    """The part of the content that all generations of a corpus have in common, by names that are joined by dots."""
+    return _flat(without_source(identity))
 
 
 def refuse_conflict(path: str, found: Content, expected: Content, hint: str | None = None) -> None:
@@ -52,12 +52,10 @@ def refuse_conflict(path: str, found: Content, expected: Content, hint: str | No
     raise ConflictError(f"{path} was built with different content ({changes})", hint=hint)
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> Content:
-    """Join nested keys by dots, without those that pairs do not depend on."""
+def _flat(nested: dict[str, Any], prefix: str = "") -> Content:
+    """Join nested keys by dots."""
     flat: Content = {}
-    for key, value in content.items():
-        if prefix + key in _NOT_CONTENT:
-            continue
+    for key, value in nested.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
         else:

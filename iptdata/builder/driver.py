@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from iptdata.builder.content import content_of, joined_content, refuse_conflict, without_source
+from iptdata.builder.content import common_content, content_of, joined_content, refuse_conflict
 from iptdata.builder.image_table import CACHE, ImageTable
 from iptdata.builder.job import BuildJob, UnitRange, build_job
 from iptdata.builder.options import PlanOptions
@@ -20,7 +20,7 @@ from iptdata.recipe import Recipe
 from iptdata.shards.corpus import SplitTotals, finish_corpus, manifests, read_infos
 from iptdata.shards.index import remove_index
 from iptdata.shards.manifest import shard_number
-from iptdata.shards.source_list import SourceList, remove_other_lists
+from iptdata.shards.source_list import SOURCES, SourceList, remove_other_lists
 
 _MANIFEST_BYTES_PER_PAIR = 150
 
@@ -51,6 +51,11 @@ class Survey:
     def images(self) -> int:
         """Images still to read."""
         return sum(unit.images for unit, _ in self.missing)
+
+    @property
+    def jobs(self) -> int:
+        """Jobs to hand out, and so the largest number of workers that can be busy: one for the missing units of each window."""
+        return len({unit.window for unit, _ in self.missing})
 
     def shards(self, recipe: Recipe) -> int:
         """Shards of a recipe still to write."""
@@ -99,10 +104,9 @@ def survey_corpus(plan: BuildPlan, recipes: Sequence[Recipe], out: Storage, *, o
     stems: set[str] = set()
     stale: list[str] = []
     for recipe in recipes:
-        for split in plan.splits:
-            finished, others = _finished_stems(plan, recipe, split, out, overwrite=overwrite)
-            stems |= finished
-            stale += others
+        finished, others = _finished_stems(plan, recipe, out, overwrite=overwrite)
+        stems |= finished
+        stale += others
     missing = []
     for unit in plan.units():
         lacking = [recipe for recipe in recipes if unit.stem(recipe.task) not in stems]
@@ -142,7 +146,7 @@ def build_missing(
         out.remove(f"{stem}.parquet")
         out.remove(f"{stem}.tar")
     problems = _build_units(survey, job_map, budget, on_report)
-    for folder in ("", CACHE, *folders):
+    for folder in ("", CACHE, SOURCES, *folders):
         out.remove_partial(folder)
     tasks = {recipe.task for recipe in survey.recipes}
     every = finish_corpus(out)
@@ -217,27 +221,28 @@ def _jobs(survey: Survey, images: ImageTable) -> Iterator[BuildJob]:
         )
 
 
-def _finished_stems(
-    plan: BuildPlan, recipe: Recipe, split: str, out: Storage, *, overwrite: bool
-) -> tuple[set[str], list[str]]:
-    """Complete shards with the expected content, and shards with different content that `overwrite` allows to replace."""
+def _finished_stems(plan: BuildPlan, recipe: Recipe, out: Storage, *, overwrite: bool) -> tuple[set[str], list[str]]:
+    """Complete shards with the expected content, and those to remove: with different content, if `overwrite` allows that.
+
+    Where one is removed, so are the extensions in every split: they continue what is replaced.
+    """
     expected = joined_content(identity_of(plan, recipe), plan.generation)
-    numbers = plan.numbers(split)
+    common = common_content(identity_of(plan, recipe))
     stems, stale, later = set(), [], []
-    sizes = out.sizes(f"{recipe.task}/{split}")
-    paths = [path for path in manifests(out, recipe.task, split) if shard_number(path) >= numbers.start]
-    for path, info in read_infos(out, paths):
-        stem = path.removesuffix(".parquet")
-        is_later = info.generation > plan.generation and info.number >= numbers.stop
-        found, wanted = content_of(info), expected
-        if is_later:
-            found, wanted = without_source(found), without_source(wanted)
-        if found != wanted:
-            if not overwrite:
-                refuse_conflict(out.path(path), found, wanted)
-            stale.append(stem)
-        elif is_later:
-            later.append(stem)
-        elif sizes.get(f"{info.name}.tar") == info.bytes:
-            stems.add(stem)
+    for split in plan.splits:
+        numbers = plan.numbers(split)
+        sizes = out.sizes(f"{recipe.task}/{split}")
+        paths = [path for path in manifests(out, recipe.task, split) if shard_number(path) >= numbers.start]
+        for path, info in read_infos(out, paths):
+            stem = path.removesuffix(".parquet")
+            is_later = info.generation > plan.generation and info.number >= numbers.stop
+            found, wanted = (common_content(info.identity), common) if is_later else (content_of(info), expected)
+            if found != wanted:
+                if not overwrite:
+                    refuse_conflict(out.path(path), found, wanted)
+                stale.append(stem)
+            elif is_later:
+                later.append(stem)
+            elif sizes.get(f"{info.name}.tar") == info.bytes:
+                stems.add(stem)
     return stems, [*reversed(later), *reversed(stale)] if stale else []

@@ -130,7 +130,7 @@ def _estimate_seconds(survey: Survey, workers: int) -> float | None:
         return None
     writing = _bytes_needed(survey) / _HASHED_AND_WRITTEN_PER_SECOND
     per_image = watch.seconds["probe"] / used + watch.seconds.get("block", 0.0) / in_block
-    return (per_image * survey.images + writing) / max(1, min(workers, len(survey.missing)))
+    return (per_image * survey.images + writing) / max(1, min(workers, survey.jobs))
 
 
 def _rows_of_one_block(plan: BuildPlan, unit: Unit) -> tuple[np.ndarray, int]:

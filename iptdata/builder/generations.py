@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from iptdata.builder.content import content_of, joined_content, refuse_conflict, without_source
+from iptdata.builder.content import common_content, refuse_conflict
 from iptdata.builder.driver import identity_with
 from iptdata.builder.matching import new_rows, with_free_keys
 from iptdata.builder.options import PlanOptions
@@ -112,8 +112,8 @@ def _recorded(
         if path is None:
             continue
         info = read_info(out, path)
-        found = without_source(content_of(info))
-        expected = without_source(joined_content(identity_with(folder.recipe, options, {}), info.generation))
+        found = common_content(info.identity)
+        expected = common_content(identity_with(folder.recipe, options, {}))
         if found != expected:
             refuse_conflict(out.path(path), found, expected, "Extend a corpus with the options and recipes of its first build")
         if info.generation > generation:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow.parquet as pq
 
+from iptdata.errors import StorageError, one_line
 from iptdata.files import Storage
-from iptdata.files.parquet import read_footer, writing_parquet
+from iptdata.files.parquet import PARQUET_ERRORS, read_footer, writing_parquet
 from iptdata.source import Listing, SourceImage
 from iptdata.source.listing import SCHEMA, images_of
 from iptdata.take import take_rows
@@ -54,10 +55,14 @@ class ImageTable:
         """
         if start == stop:
             return []
-        with self.storage.open(self.path) as file:
-            footer = read_footer(file)
-            first, last = start // _GROUP_ROWS, -(-stop // _GROUP_ROWS)
-            groups = pq.ParquetFile(file, metadata=footer).read_row_groups(list(range(first, last)), use_threads=False)
+        first, last = start // _GROUP_ROWS, -(-stop // _GROUP_ROWS)
+        try:
+            with self.storage.open(self.path) as file:
+                parquet = pq.ParquetFile(file, metadata=read_footer(file), page_checksum_verification=True)
+                groups = parquet.read_row_groups(list(range(first, last)), use_threads=False)
+        except PARQUET_ERRORS as error:
+            message = f"cannot read {self.storage.path(self.path)}: {one_line(error, 200)}"
+            raise StorageError(message, hint="Run the same command again to resume") from error
         return images_of(groups.slice(start - first * _GROUP_ROWS, stop - start))
 
     def remove(self) -> None:

@@ -13,7 +13,7 @@ from iptdata import rng
 from iptdata.builder.options import HELD_OUT, PlanOptions
 from iptdata.builder.windows import read_order
 from iptdata.files.walk import WalkReject
-from iptdata.source import IndexCache, Listing, OnIndexed, Source, SourceImage
+from iptdata.source import IndexCache, Listing, OnIndexed, Source
 from iptdata.source.terms import terms_of
 from iptdata.take import take_rows
 
@@ -112,9 +112,7 @@ class BuildPlan:
     @property
     def windows(self) -> int:
         """Number of windows, 0 where each image is read by itself."""
-        blocks = self.listing.blocks
-        shared = blocks is not None and len(blocks.sizes) < len(self.listing)
-        return self.cuts[-1].window + 1 if shared and self.cuts else 0
+        return self.cuts[-1].window + 1 if self.listing.shares_blocks and self.cuts else 0
 
     def units(self) -> Iterator[Unit]:
         """All units, in order; units of one window are adjacent."""
@@ -131,10 +129,6 @@ class BuildPlan:
     def rows_of(self, unit: Unit) -> np.ndarray:
         """Rows of the listing of a unit's images, int64."""
         return self.order[unit.start : unit.stop]
-
-    def images_of(self, unit: Unit, limit: int | None = None) -> list[SourceImage]:
-        """The images of a unit, or the first of them."""
-        return self.listing.images(self.rows_of(unit)[:limit])
 
     def _rejects_by_unit(self) -> dict[tuple[str, int], list[WalkReject]]:
         """Spread the rejects of the listing over the units of the first split with images, by the hash of their paths.
@@ -213,7 +207,7 @@ def cut_units(listing: Listing, options: PlanOptions) -> tuple[np.ndarray, tuple
     units: list[Unit] = []
     position = 0
     indices = {options.split: 0, HELD_OUT: 0}
-    shared = listing.blocks is not None and len(listing.blocks.sizes) < len(listing)
+    shared = listing.shares_blocks
     for number, rows in enumerate(read_order(listing, options.seed, options.limit, options.images_per_shard)):
         for split, chosen in _by_split(listing, rows, options).items():
             parts.append(chosen)

@@ -22,7 +22,7 @@ def read_order(listing: Listing, seed: int, limit: int | None, images_per_shard:
     Images that are read by themselves form one window, in random order.
     """
     blocks = listing.blocks
-    if blocks is None or len(blocks.sizes) == len(listing):
+    if blocks is None or not listing.shares_blocks:
         yield _shuffled(len(listing), "plan", seed)[:limit]
         return
     order = _shuffled(len(blocks.sizes), "plan", seed)

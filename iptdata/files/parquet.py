@@ -85,7 +85,8 @@ def read_columns(
     Raises:
         ValueError: When it has other rows than its metadata says.
     """
-    table = pq.ParquetFile(file, metadata=footer, read_dictionary=list(encoded)).read(list(columns), use_threads=False)
+    options: Any = {"read_dictionary": list(encoded), "page_checksum_verification": True}
+    table = pq.ParquetFile(file, metadata=footer, **options).read(list(columns), use_threads=False)
     if len(table) != footer.num_rows:
         raise ValueError(f"found {len(table):,} rows, expected {footer.num_rows:,} as in its metadata")
     return table

@@ -145,7 +145,8 @@ def missing_units(infos: Sequence[ShardInfo]) -> tuple[int, tuple[int, ...]]:
     """Number of units that have no shard, and the numbers in the names of the first of them.
 
     The number of units of a generation follows from source and options, and from the first number of the next generation. Of
-    the last one with a holdout it does not, and only gaps are found.
+    the last one it does not if it has a holdout, and only gaps are found; nor if its source is read in windows, which have more
+    units, so that some at its end may not be found.
     """
     last = max(infos, key=lambda info: (info.generation, info.unit))
     first = last.number - last.unit if last.generation else 0

@@ -38,6 +38,9 @@ The images are from ImageNet. They belong to their copyright holders; ImageNet p
 education only, under its [terms of access]({_IMAGENET_TERMS}). Patches cut from them fall under the same terms: whoever uses
 this corpus must have accepted them.
 """
+_EXTENDED = """\
+Run these in order, in the folder that holds the sources, each with the images that its source had then: `sources/` has
+their names."""
 _TEMPLATE = """\
 # Pairs of corrupted and clean patches
 
@@ -59,7 +62,8 @@ recipes in full, `rejects.parquet` the dropped images and the reasons.
 
 {commands}
 
-The same source, options and versions of the decoding libraries ({decoders}) produce the same bytes.
+{where}
+The same images, options and versions of the decoding libraries ({decoders}) produce the same bytes.
 
 ## Read
 
@@ -93,6 +97,9 @@ def dataset_card(totals: Sequence[Totals]) -> str:
         psnr_note=PSNR_NOTE,
         recipes=_recipes(totals),
         commands=_commands(totals),
+        where=_EXTENDED
+        if any(len(total.generations) > 1 for total in totals)
+        else "Run this in the folder that holds the source, or give its path.",
         decoders=", ".join(f"{library} {version}" for library, version in decoders.items()),
         shards=f"{name}-000000.tar" if first.shards == 1 else f"{name}-{{000000..{last}}}.tar",
     )

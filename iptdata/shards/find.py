@@ -9,7 +9,7 @@ from iptdata.errors import ShardError
 from iptdata.files.concurrent import map_reads
 from iptdata.files.paths import Paths, path_list
 from iptdata.files.storage import Storage
-from iptdata.shards.generations import without_source
+from iptdata.shards.generations import content, without_source
 from iptdata.shards.index import open_folder
 from iptdata.shards.locations import locate
 from iptdata.shards.reader import Shard
@@ -101,7 +101,7 @@ def _without_damaged(group: ShardGroup) -> ShardGroup:
 
 
 def _split_by_identity(group: ShardGroup) -> list[ShardGroup]:
-    """One group per identity of the shards, with the extensions of their corpus; the problems go to the first."""
+    """One group per content of the shards' identity, with the extensions of their corpus; the problems go to the first."""
     by_identity: dict[str, list[Shard]] = {}
     first_builds: dict[tuple[str, str], str] = {}
     previous, text = None, ""
@@ -109,7 +109,7 @@ def _split_by_identity(group: ShardGroup) -> list[ShardGroup]:
         info, root = shard.info, shard.storage.root
         if (root, info.identity, info.generation) != previous:  # as most are equal, most need no text
             previous = root, info.identity, info.generation
-            text = json.dumps(info.identity, sort_keys=True)
+            text = json.dumps(content(info.identity), sort_keys=True)
             common = (root, json.dumps(without_source(info.identity), sort_keys=True))
             text = first_builds.get(common, text) if info.generation else first_builds.setdefault(common, text)
         by_identity.setdefault(text, []).append(shard)

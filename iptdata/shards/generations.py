@@ -1,10 +1,13 @@
 """The generations of a recipe and split: the first build, and the extensions with more images."""
 
 from bisect import insort
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
 from iptdata.shards.manifest import ShardInfo
+
+_NOT_CONTENT = {"recipe": ("description",), "source": ("description", "option", "settings", "terms")}
 
 
 @dataclass(kw_only=True)
@@ -48,10 +51,18 @@ class Generation:
         }
 
 
+def content(identity: dict[str, Any]) -> dict[str, Any]:
+    """The part of an identity that pairs depend on: not how recipe and source are described or opened."""
+    return identity | {part: _without(identity[part], names) for part, names in _NOT_CONTENT.items()}
+
+
 def without_source(identity: dict[str, Any]) -> dict[str, Any]:
-    """The part of an identity that all generations of a recipe and split have in common."""
-    options = {name: value for name, value in identity["options"].items() if name != "limit"}
-    return {name: value for name, value in identity.items() if name != "source"} | {"options": options}
+    """The part of the content that all generations of a recipe and split have in common."""
+    return _without(content(identity), ("source",)) | {"options": _without(identity["options"], ("limit",))}
+
+
+def _without(values: dict[str, Any], names: Container[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def add_to_generations(generations: list[Generation], info: ShardInfo) -> None:

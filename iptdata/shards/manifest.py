@@ -59,7 +59,8 @@ class ShardInfo:
         json_size: Bytes of the json member of a sample.
         stride: Bytes of a sample.
         identity: Everything that the content depends on (recipe in full, seed, source, decoders, options). Two shards of one
-            recipe and split belong together if their identities are equal, but for source and limit of other generations.
+            recipe and split belong together if their identities are equal, but for source and limit of other generations, and
+            but for how recipe and source are described.
         unit: Index of the unit in its generation.
         images: Number of images that the unit read, and of other entries of the source that it lists as rejects.
         damaged_kept: Number of damaged images that were used.

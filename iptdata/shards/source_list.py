@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from iptdata.errors import ShardError, one_line, shown
-from iptdata.files.parquet import PARQUET_ERRORS, read_columns, read_footer
+from iptdata.files.parquet import PARQUET_ERRORS, read_columns, read_footer, writing_parquet
 from iptdata.files.storage import Storage
 from iptdata.shards.fields import Fields, parse_json
 from iptdata.source import Blocks, Listing
@@ -57,12 +56,9 @@ class SourceList:
             return
         self.storage.make_folder(SOURCES)
         schema = _SCHEMA.with_metadata({_METADATA_KEY: json.dumps(_description(listing), sort_keys=True).encode()})
-        sink = pa.BufferOutputStream()
-        with pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=["raw", "label"]) as writer:  # pyright: ignore[reportArgumentType]
+        with writing_parquet(self.storage, self.path, schema) as writer:
             for start in range(0, len(listing), _GROUP_ROWS):
                 writer.write_table(_columns(listing.table.slice(start, _GROUP_ROWS)).cast(schema))
-        with self.storage.writing(self.path) as file:
-            file.write(memoryview(sink.getvalue()))
 
     def read(self) -> Listing:
         """Read it: a listing for plans, without the places of the images.
@@ -71,15 +67,15 @@ class SourceList:
             ShardError: When it is damaged.
             StorageError: When it cannot be read.
         """
+        data = self.storage.read(self.path)  # all of it, so that what fails below is damage, and not the disk or the network
         try:
-            with self.storage.open(self.path) as file:
-                footer = read_footer(file)
-                description = Fields(parse_json((footer.metadata or {})[_METADATA_KEY]))
-                if description.whole("schema", low=1) > _SCHEMA_VERSION:
-                    message = f"{self.storage.path(self.path)} is of a later version of the format"
-                    raise ShardError(message, hint="Update iptdata")
-                table = read_columns(file, footer, _SCHEMA.names)
-            listing = _checked(table, description)
+            file = pa.BufferReader(data)
+            footer = read_footer(file)
+            description = Fields(parse_json((footer.metadata or {})[_METADATA_KEY]))
+            if description.whole("schema", low=1) > _SCHEMA_VERSION:
+                message = f"{self.storage.path(self.path)} is of a later version of the format"
+                raise ShardError(message, hint="Update iptdata")
+            listing = _checked(read_columns(file, footer, _SCHEMA.names), description)
             if listing.fingerprint() != self.fingerprint:
                 raise ValueError("its images do not have the fingerprint in its name")
         except PARQUET_ERRORS as error:

@@ -16,6 +16,8 @@ from iptdata.units import pluralize
 class Containers:
     """Files of one kind in one folder, in the order in which they are listed.
 
+    Only listing needs the paths, and there may be thousands of them, so a copy that was sent to a worker with a job has none.
+
     Attributes:
         storage: The folder.
         paths: Their paths in it.
@@ -26,6 +28,9 @@ class Containers:
     storage: Storage
     paths: tuple[str, ...]
     name: str
+
+    def __reduce__(self) -> tuple[type["Containers"], tuple[Storage, tuple[str, ...], str]]:
+        return Containers, (self.storage, (), self.name)
 
 
 class ContainerSource(Source):

@@ -91,6 +91,11 @@ class Listing:
         return self.table.num_rows
 
     @property
+    def shares_blocks(self) -> bool:
+        """Whether a block has several images, so that they are read together."""
+        return self.blocks is not None and len(self.blocks.sizes) < len(self)
+
+    @property
     def keys(self) -> list[str]:
         """Keys of all images, in order."""
         return self.table.column("key").to_pylist()

@@ -22,7 +22,6 @@ _SPLITS = "train|training|validation|valid|val|test|dev"
 _SPLIT = re.compile(rf"(?:^|[-_.])({_SPLITS})(?=[-_.\d])", re.IGNORECASE)
 _SPLIT_IN_PATTERN = re.compile(rf"(?<![a-z])({_SPLITS})(?![a-z])", re.IGNORECASE)
 _SEARCHED_FOLDERS = 20
-_COMPLETE = "Complete the download, or pass the files that exist"
 _CORPUS = {"corpus.json"}, {"index.parquet", "recipe.yaml"}  # files of a corpus, and of a split in one
 
 
@@ -64,9 +63,8 @@ def files_of_pattern(text: str) -> Containers:
         raise SourceError(f"{base} matches no file", argument="source", hint=hint)
     if missing:
         more = f" ({len(missing):,} of {len(parts):,} do not)" if len(missing) > 1 else ""
-        raise SourceError(
-            f"{printable(missing[0])} of {base} does not exist{more}", argument="source", hint="Pass those that do"
-        )
+        message = f"{printable(missing[0])} of {base} does not exist{more}"
+        raise SourceError(message, argument="source", hint="Complete the download, or pass a pattern of the files that exist")
     return Containers(storage, tuple(dict.fromkeys(found)), _name_of_pattern(base))
 
 

@@ -115,7 +115,7 @@ def _check_format(found: str, wanted: str, what: str) -> None:
         raise SourceError(
             f"{printable(what)} {_WORDS[found]}, expected the format {wanted}",
             argument="source_format",
-            hint="Leave out `source_format` to recognise it by what is there",
+            hint="Leave out `source_format` to recognize it from the files",
         )
 
 

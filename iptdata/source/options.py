@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from iptdata.options import option, validate
 
 FORMATS = {
-    "auto": "by what is there",
+    "auto": "recognized from the files",
     "folder": "image files in folders",
     "tar": "tars of images, or of class tars",
     "zip": "zips of images",
@@ -29,7 +29,9 @@ class SourceOptions:
 
     source_format: str = option("auto", help="Format of the source.", choices=FORMATS, group=_SOURCE)
     image_column: str = option("image", help="Column of Parquet files with the images.", group=_SOURCE, metavar="NAME")
-    label_column: str = option("label", help="Column of Parquet files with the labels.", group=_SOURCE, metavar="NAME")
+    label_column: str = option(
+        "label", help='Column of Parquet files with the labels, "" if there is none.', group=_SOURCE, metavar="NAME"
+    )
     list_root: str | None = option(
         None,
         help="Folder that the paths of a list are relative to.",

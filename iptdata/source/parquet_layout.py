@@ -61,6 +61,8 @@ def read_layout(file: IO[bytes] | Any, image_column: str, label_column: str) -> 
     path = path if path in leaves and _is_bytes(footer, leaves[path]) else ""
     if label_column and label_column not in leaves:
         hint = 'Name the column with `label_column`, or pass "" if there is none'
+        if any(path.startswith(f"{label_column}.") for path in leaves):
+            raise SourceError(f"has several values in column {shown(label_column)}, expected integers or text", hint=hint)
         raise SourceError(f"has no column {shown(label_column)}, expected one of {_columns(leaves, label_column)}", hint=hint)
     rows, held = _group_sizes(footer, size)
     return ImageLayout(

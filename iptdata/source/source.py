@@ -37,7 +37,8 @@ OnIndexed = Callable[[IndexProgress], None]
 class Source(ABC):
     """A set of images.
 
-    It can be pickled, so that a worker on another machine reads from it; nothing is opened before the first image is read.
+    It can be pickled, so that a worker on another machine reads from it, and need not list then; nothing is opened before the
+    first image is read.
 
     Attributes:
         settings: Options by name that differ from their defaults and that are needed to open it again.

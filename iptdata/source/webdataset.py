@@ -111,8 +111,7 @@ def index_shard(file: RandomFile, part: Part) -> PartIndex:
     except ShardError as error:
         raise SourceError(f"{file.path} is not a valid tar: {error.message}", argument="source", hint=error.hint) from error
     except _OwnShard as error:
-        hint = "Pass the images that it was built from; `iptdata.open_stream` reads what iptdata has built"
-        raise SourceError(f"{file.path} has pairs that iptdata built, expected images", argument="source", hint=hint) from error
+        raise SourceError(f"{file.path} is a shard of a corpus of iptdata, expected images", argument="source") from error
     return PartIndex(images=rows.images(), rejects=rows.rejects)
 
 

@@ -18,8 +18,10 @@ import pytest
 from click.testing import CliRunner
 
 from iptdata.builder import estimate
-from iptdata.cli import group
+from iptdata.cli import group as commands
 from iptdata.errors import ConflictError
+from iptdata.inspection.summary import summarise
+from iptdata.shards.find import find_groups
 from tests.conftest import build, corpus_bytes, natural_image
 from tests.source.every_form import BLOCKS, WRITERS, Images, pairs_of
 
@@ -31,6 +33,8 @@ BAD = {
     f"{LABELS[2]}/{LABELS[2]}_92.JPEG": "too small",
 }
 _ON_S3 = " on S3"
+# One form for each way to read; the others differ from these in their index alone.
+_READERS = ("folder", "tar", "zip, deflated", "Parquet, groups of 5", "WebDataset", "list", f"Parquet, groups of 5{_ON_S3}")
 Write = Callable[[Images], str]
 # A build in a process that is killed when it has written the tar of its third unit, and not yet the manifest.
 _KILLED = """
@@ -124,12 +128,10 @@ def test_the_same_pairs_and_rejects_as_from_a_folder(
     assert "imagenet-terms-of-access" in (tmp_path / "out/README.md").read_text()
 
 
-def test_a_limit_takes_images_of_the_plan(write: Write, images: Images, tmp_path: Path) -> None:
-    source = write(images)
-    build(source, tmp_path / "whole", max_rejects=3, **OPTIONS)
-    (total,) = build(source, tmp_path / "out", max_rejects=3, limit=5, **OPTIONS)
+def test_a_limit_takes_images_of_the_plan(write: Write, images: Images, of_folder: Path, tmp_path: Path) -> None:
+    (total,) = build(write(images), tmp_path / "out", max_rejects=3, limit=5, **OPTIONS)
     assert total.images == 5
-    found, whole = pairs_of(tmp_path / "out"), pairs_of(tmp_path / "whole")
+    found, whole = ({key: data for key, (_, data) in pairs_of(out).items()} for out in (tmp_path / "out", of_folder))
     assert len(found) == 2 * (5 - total.rejected.total())
     assert found.items() <= whole.items()
 
@@ -141,6 +143,7 @@ def killed(source: str, out: Path, options: Mapping[str, Any]) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize("form", _READERS)
 def test_a_killed_build_resumes_with_the_same_bytes(write: Write, images: Images, tmp_path: Path) -> None:
     source = write(images)
     options = OPTIONS | {"max_rejects": "3"}
@@ -157,18 +160,15 @@ def without_cache(out: Path) -> dict[str, bytes]:
     return {name: data for name, data in corpus_bytes(out).items() if not name.startswith(".cache/")}
 
 
-@pytest.mark.parametrize("change", ["replaced", "added"])
-def test_a_source_that_changed_is_refused(write: Write, change: str, images: Images, tmp_path: Path) -> None:
-    source = write(images)
-    build(source, tmp_path / "out", max_rejects=3, **OPTIONS)
+def test_a_source_that_changed_is_refused(write: Write, images: Images, tmp_path: Path) -> None:
+    """An image was replaced, or is new."""
+    build(write(images), tmp_path / "out", max_rejects=3, **OPTIONS)
     before = without_cache(tmp_path / "out")
-    name = next(iter(images)) if change == "replaced" else f"{LABELS[2]}/{LABELS[2]}_99.JPEG"
-    changed = dict(images) | {
-        name: jpeg(natural_image(250, 250, 99))
-    }  # larger than the padding of a tar: times on S3 are seconds
-    with pytest.raises(ConflictError, match=r"was built with different content .*source\.fingerprint"):
-        build(write(changed), tmp_path / "out", max_rejects=3, **OPTIONS)
-    assert without_cache(tmp_path / "out") == before
+    other = jpeg(natural_image(250, 250, 99))  # larger than the padding of a tar: times on S3 are seconds
+    for name in (next(iter(images)), f"{LABELS[2]}/{LABELS[2]}_99.JPEG"):
+        with pytest.raises(ConflictError, match=r"was built with different content .*source\.fingerprint"):
+            build(write({**images, name: other}), tmp_path / "out", max_rejects=3, **OPTIONS)
+        assert without_cache(tmp_path / "out") == before
 
 
 def test_an_estimate_writes_nothing(write: Write, images: Images, tmp_path: Path) -> None:
@@ -181,18 +181,22 @@ def test_an_estimate_writes_nothing(write: Write, images: Images, tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_other_forms_continue_a_corpus(form: str, write: Write, images: Images, tmp_path: Path) -> None:
+def test_other_forms_continue_a_corpus(form: str, write: Write, images: Images, of_folder: Path, tmp_path: Path) -> None:
     """The form is not part of the content, unless the lengths of images are not known from the index, as in Parquet files."""
-    build(WRITERS["folder"](images, tmp_path), tmp_path / "out", max_rejects=3, **OPTIONS)
+    shutil.copytree(of_folder, tmp_path / "out")
+    options = OPTIONS | {"max_rejects": 3, "holdout": 0.3}
     before = tars(tmp_path / "out")
     (tmp_path / "out" / sorted(before)[1]).unlink()
     source = write(images)
     if form.startswith("Parquet"):
         with pytest.raises(ConflictError):
-            build(source, tmp_path / "out", max_rejects=3, **OPTIONS)
+            build(source, tmp_path / "out", **options)
     else:
-        build(source, tmp_path / "out", max_rejects=3, **OPTIONS)
+        build(source, tmp_path / "out", **options)
         assert tars(tmp_path / "out") == before
+        groups = find_groups([str(tmp_path / "out")])
+        assert [(group.title, summarise(group).missing_count) for group in groups] == [("noise30/train", 0), ("noise30/val", 0)]
+        assert sum(len(group.shards) for group in groups) == len(before)
 
 
 def test_the_command_in_the_card_opens_the_source_again(
@@ -206,5 +210,5 @@ def test_the_command_in_the_card_opens_the_source_again(
     (line,) = re.findall(r"^iptdata (build .*)$", (tmp_path / "out/README.md").read_text(), re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     command = [*shlex.split(line), "--out", "again", "--workers", "0", "--max-rejects", "3"]
-    assert CliRunner().invoke(group, command, catch_exceptions=False).exit_code == 0
+    assert CliRunner().invoke(commands, command, catch_exceptions=False).exit_code == 0
     assert tars(tmp_path / "again") == tars(tmp_path / "out")

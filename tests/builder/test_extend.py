@@ -3,11 +3,14 @@
 import dataclasses
 import errno
 import json
+import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ import iptdata.builder
 from iptdata.builder import BuildObserver
 from iptdata.builder.unit import UnitReport
 from iptdata.errors import BuildFailed, ConflictError, IptDataError, ShardError, StorageError
+from iptdata.rng import hash64
 from iptdata.shards.find import find_groups, find_shards
 from iptdata.shards.verify import verify_shards
 from iptdata.source import Blocks, FolderSource, IndexCache, Listing, OnIndexed
@@ -23,6 +27,7 @@ from tests.cli.test_commands import fails
 from tests.cli.test_commands import iptdata as run_iptdata
 from tests.conftest import build, corpus_bytes, natural_image, save, start_iptdata
 from tests.shards.edit import set_field
+from tests.source.every_form import Images, folder, tar
 
 OPTIONS = {"images_per_shard": 3, "patches_per_image": 4, "holdout": 0.3, "seed": 5}
 RECIPES = ["noise30", "sr2"]
@@ -122,7 +127,9 @@ def test_nothing_to_add(photos: Path, corpus: Path, tmp_path: Path) -> None:
     flags = ("--images-per-shard", 3, "--patches-per-image", 4, "--holdout", 0.3, "--seed", 5, "--extend")
     result = run_iptdata("build", "--recipe", "noise30,sr2", "--source", photos, "--out", corpus, *flags)
     assert result.returncode == 0, result.stderr
-    assert "12 images of the source are in the corpus already; nothing to add" in " ".join(result.stderr.split())
+    assert result.stderr.startswith(
+        "folder photos: 12 images; seed 5\n12 images of the source are in the corpus already; nothing to add\n"
+    )
 
 
 class Stop(BuildObserver):
@@ -250,9 +257,11 @@ def test_other_options_are_refused(photos: Path, corpus: Path, changed: dict[str
     assert corpus_bytes(corpus) == before
 
 
-def test_there_must_be_a_corpus(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises((ConflictError, StorageError), match="nowhere"):
-        extend(photos, tmp_path / "nowhere")
+@pytest.mark.parametrize("form", [folder, tar])
+def test_there_must_be_a_corpus(tmp_path: Path, form: Callable[[Images, Path], Path]) -> None:
+    source = form({"n00/a.jpg": b""}, tmp_path)
+    with pytest.raises(ConflictError, match=r"nowhere does not exist, expected a corpus to extend\. Check out"):
+        extend(source, tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -295,6 +304,12 @@ def test_a_limited_corpus_is_extended_with_the_images_that_it_did_not_use(photos
     before = corpus_bytes(tmp_path / "corpus")
     extend(photos, tmp_path / "corpus", limit=5)
     assert corpus_bytes(tmp_path / "corpus") == before
+    assert "9 images of the source are in the corpus already; nothing to add, without the 3 images" in dry_run(
+        photos, tmp_path / "corpus", "--limit", 5
+    )
+    assert "in the corpus already; generation 2 has 1 of the 3 images that are not" in dry_run(
+        photos, tmp_path / "corpus", "--limit", 1
+    )
     extend(photos, tmp_path / "corpus")
     build(photos, tmp_path / "whole", RECIPES, **OPTIONS)
     assert pairs(tmp_path / "corpus") == pairs(tmp_path / "whole")
@@ -335,6 +350,23 @@ def test_overwriting_the_first_build_removes_the_extensions(photos: Path, corpus
         extend(photos, corpus)
 
 
+def test_overwriting_removes_the_extensions_of_every_split(photos: Path, tmp_path: Path) -> None:
+    """Also of one that the first build has no shard of."""
+    shutil.copytree(photos, tmp_path / "first")
+    grow(photos)
+    names = {path.name: hash64("holdout", f"{path.parent.name}/{path.name}") / 2**64 for path in photos.rglob("*.jpg")}
+    first = min(names[path.name] for path in (tmp_path / "first").rglob("*.jpg"))
+    grown = min(names.values())
+    assert grown < first
+    options: dict[str, Any] = OPTIONS | {"holdout": (grown + first) / 2}
+    build(tmp_path / "first", tmp_path / "corpus", **options)
+    build(photos, tmp_path / "corpus", extend=True, **options)
+    assert len(find_shards(str(tmp_path / "corpus/noise30/val"))) == 1
+    for out in ("corpus", "fresh"):
+        build(tmp_path / "first/n00", tmp_path / out, overwrite=True, **options)
+    assert shards(tmp_path / "corpus") == shards(tmp_path / "fresh")
+
+
 def test_a_corpus_of_an_earlier_version_gets_the_list_by_building_it_again(photos: Path, corpus: Path, tmp_path: Path) -> None:
     whole = corpus_bytes(corpus)
     shutil.rmtree(corpus / "sources")
@@ -360,11 +392,17 @@ def test_a_dry_run_plans_the_extension_and_writes_nothing(photos: Path, corpus: 
     before = corpus_bytes(corpus)
     found = iptdata.builder.estimate(photos, corpus, RECIPES, workers=0, extend=True, **OPTIONS)
     assert (found.images, [recipe.pairs for recipe in found.recipes]) == (8, [32, 32])
-    flags = ("--images-per-shard", 3, "--patches-per-image", 4, "--holdout", 0.3, "--seed", 5, "--extend", "--dry-run")
-    result = run_iptdata("build", "--recipe", "noise30,sr2", "--source", photos, "--out", corpus, *flags)
-    text = " ".join(result.stderr.split())
-    assert "12 images of the source are in the corpus already; generation 1 has the 8 images that are not" in text
+    known, new = "12 images of the source are in the corpus already", "generation 1 has the 8 images that are not"
+    assert re.search(rf"^folder photos: 20 images; seed 5 {known}; {new}: \d train, \d val$", dry_run(photos, corpus))
     assert corpus_bytes(corpus) == before
+
+
+def dry_run(source: Path, out: Path, *more: object) -> str:
+    """What the dry run of an extension prints on standard error, on one line."""
+    flags = ("--images-per-shard", 3, "--patches-per-image", 4, "--holdout", 0.3, "--seed", 5, "--extend", "--dry-run")
+    result = run_iptdata("build", "--recipe", "noise30,sr2", "--source", source, "--out", out, *flags, *more)
+    assert result.returncode == 0, result.stderr
+    return " ".join(result.stderr.split())
 
 
 def test_extended_corpora_are_one_group_and_verified(photos: Path, corpus: Path) -> None:

@@ -31,8 +31,11 @@ def expected(images: Images, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return pairs_of(root / "out")
 
 
-@pytest.mark.parametrize("more", WRITERS)
-@pytest.mark.parametrize("first", ["folder", "Parquet, groups of 5"])
+# A corpus that does not know the lengths of images, and sources that do and do not.
+_FROM_PARQUET = [("Parquet, groups of 5", more) for more in ("folder", "tar", "Parquet, groups of 5")]
+
+
+@pytest.mark.parametrize(("first", "more"), [*(("folder", more) for more in WRITERS), *_FROM_PARQUET])
 def test_pairs_are_those_of_a_build_of_all_photos(
     first: str, more: str, images: Images, expected: dict[str, Any], tmp_path: Path
 ) -> None:

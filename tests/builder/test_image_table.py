@@ -9,6 +9,7 @@ import pytest
 
 from iptdata.builder import image_table
 from iptdata.builder.image_table import CACHE, ImageTable
+from iptdata.errors import StorageError
 from iptdata.files import Storage
 from iptdata.source import Listing
 from iptdata.source.listing import make_table
@@ -42,6 +43,17 @@ def test_any_range_of_rows(listing: Listing, tmp_path: Path, group: int, taken: 
         for start in range(20):
             for stop in range(start, 20):
                 assert list(table.read(start, stop)) == expected[start:stop]
+
+
+def test_a_table_that_cannot_be_read_is_an_error_of_one_line(listing: Listing, tmp_path: Path) -> None:
+    table = ImageTable(Storage(str(tmp_path)))
+    table.write(listing, [np.arange(9)])
+    path = tmp_path / table.path
+    data = path.read_bytes()
+    for damaged in (data[:-9], b"", data[:30] + bytes(30) + data[60:]):
+        path.write_bytes(damaged)
+        with pytest.raises(StorageError, match=r"^cannot read .*images-.*\. Run the same command again to resume\.$"):
+            table.read(0, 9)
 
 
 def test_builds_do_not_share_a_table_and_none_stays(listing: Listing, tmp_path: Path) -> None:

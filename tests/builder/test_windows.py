@@ -1,11 +1,20 @@
 """Windows of blocks: what is read together, and how the classes of files sorted by class are mixed."""
 
+import dataclasses
+from importlib import import_module
+from pathlib import Path
+from unittest import mock
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from iptdata.builder.options import PlanOptions
+from iptdata.builder.driver import survey_corpus
+from iptdata.builder.options import BuildOptions, PlanOptions
 from iptdata.builder.plan import BuildPlan, plan_build
+from iptdata.files.storage import Storage
+from iptdata.parallel import serial_map
+from iptdata.recipe import load_recipes
 from iptdata.source import Blocks, IndexCache, Listing, OnIndexed, Source, SourceImage
 from iptdata.source.listing import make_table
 
@@ -112,6 +121,23 @@ def test_a_limit_reads_no_more_blocks_than_it_needs() -> None:
     plan = planned(listing(1600, equal_blocks(1600, 100)), limit=150)
     assert plan.images == 150
     assert [len(window) for window in windows(plan)] == [2]
+
+
+def test_no_more_workers_than_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The units of a window are one job, so further workers would wait."""
+    plan = planned(listing(1600, equal_blocks(1600, 20)))
+    recipes, out = load_recipes(["noise30"]), Storage(str(tmp_path))
+    survey = survey_corpus(plan, recipes, out)
+    assert (survey.jobs, len(survey.missing)) == (5, 50)
+    pool = mock.MagicMock()
+    module = import_module("iptdata.builder.build")
+    monkeypatch.setattr(module, "RayPool", pool)
+    with module._job_map(survey, BuildOptions(workers=8)):
+        pool.assert_called_once_with(workers=5, address=None)
+    last = dataclasses.replace(survey, missing=survey.missing[-10:])
+    assert last.jobs == 1
+    with module._job_map(last, BuildOptions()) as job_map:
+        assert job_map is serial_map
 
 
 @pytest.mark.parametrize("change", [([0, 10, 20], [5, 7]), ([0, 11, 20], [5, 6]), ([0, 20], [11])])

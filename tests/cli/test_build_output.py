@@ -45,5 +45,5 @@ def test_windows_of_blocks_are_announced(tmp_path: Path) -> None:
     images = {f"n01440764/n01440764_{number}.JPEG": png(natural_image(60, 60, number)) for number in range(40)}
     text = printed(parquet(2)(images, tmp_path), tmp_path / "out", "--images-per-shard", "4")
     assert "Parquet file data/train-*.parquet: 40 images, 40 train; seed 0" in text
-    assert "20 blocks in 2 windows, whose images are mixed: 10 units" in text
+    assert "20 row groups in 2 windows, whose images are mixed: 10 units" in text
     assert "windows" not in printed(parquet(1)(images, tmp_path), tmp_path / "out")

@@ -172,6 +172,11 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
         (["--recipe", "rain", "--workers", "-1"], "--workers: found -1, expected a whole number from 0 up"),
         (["--recipe", "rain", "--out", "/proc/nowhere"], "cannot use /proc/nowhere"),
         ([], "Missing option '--recipe'"),
+        (
+            ["--recipe", "rain", "--source", "a.tar", "b.tar"],
+            "iptdata: unexpected argument 'b.tar'. Put quotes around a pattern",
+        ),
+        (["--recipe", "rain", "--source", "a.tar", "b.tar", "c.tar"], "unexpected argument 'b.tar' and 1 more. Put quotes"),
     ],
 )
 def test_mistakes(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -48,6 +48,12 @@ def test_generations_are_one_group(first: Path, extended: Path) -> None:
     assert len(some.shards) == 2
 
 
+def test_shards_whose_recipe_was_described_in_other_words_are_one_group(extended: Path) -> None:
+    for number in (1, 4):
+        set_field(extended / f"noise30/train/noise30-train-{number:06d}.parquet", "identity.recipe.description", "Noise")
+    assert [len(group.shards) for group in find_groups([str(extended)])] == [5]
+
+
 def test_generations_of_other_corpora_are_other_groups(photos: Path, extended: Path, tmp_path: Path) -> None:
     build("samples", tmp_path / "other", **OPTIONS)
     build(photos, tmp_path / "other", extend=True, **OPTIONS)

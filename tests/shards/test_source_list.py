@@ -68,6 +68,23 @@ def test_lists_of_no_shard_are_removed(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "sources").iterdir()] == ["a.parquet"]
 
 
+@pytest.mark.parametrize("column", ["raw", "label"])
+def test_damage_is_found_in_columns_that_the_fingerprint_does_not_cover(tmp_path: Path, column: str) -> None:
+    written = SourceList(Storage(str(tmp_path)), made().fingerprint())
+    written.write(made())
+    path = tmp_path / written.path
+    chunk = pq.read_metadata(path).row_group(0).column(["key", "raw", "label"].index(column))
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    data = path.read_bytes()
+    for position in range(start, start + chunk.total_compressed_size):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        try:
+            found = written.read()
+        except ShardError:
+            continue
+        assert found.table[column].to_pylist() == made().table[column].to_pylist(), position
+
+
 def without(name: str) -> Callable[[pa.Table], pa.Table]:
     return lambda table: table.drop_columns([name])
 

@@ -41,6 +41,8 @@ def test_columns_that_are_missing(tmp_path: Path, rows: list[Row]) -> None:
         ParquetSource(files, "images").list()
     with pytest.raises(SourceError, match=r"has no column 'lable', expected one of label, image\. Name .* label_column"):
         ParquetSource(files, "image", "lable").list()
+    with pytest.raises(SourceError, match=r"has several values in column 'image', expected integers or text\. Name"):
+        ParquetSource(files, "image", "image").list()
     with pytest.raises(SourceError, match="has INT64 in column 'label', expected bytes"):
         ParquetSource(files, "label").list()
     pq.write_table(pa.table({"image": [{"url": "x", "path": "y"}], "label": [1.5]}), tmp_path / "b.parquet")

@@ -191,6 +191,14 @@ def test_a_source_that_grew_again_finishes_the_generation_that_was_begun_first(p
     assert corpus_bytes(corpus) == before
 
 
+def test_the_limit_of_a_generation_that_is_not_finished_is_named(photos: Path, corpus: Path) -> None:
+    grow(photos)
+    with pytest.raises(KeyboardInterrupt):
+        extend(photos, corpus, observer=Stop(1), limit=6)
+    with pytest.raises(ConflictError, match=r"with the 8 images of this generation again with limit=6\.$"):
+        extend(photos, corpus)
+
+
 def test_a_first_build_that_is_not_finished(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     with pytest.raises(KeyboardInterrupt):

@@ -143,8 +143,8 @@ def build_missing(
     if plan.images:
         SourceList(out, plan.fingerprint).write(plan.listing)
     for stem in survey.stale:
-        out.remove(f"{stem}.parquet")
         out.remove(f"{stem}.tar")
+        out.remove(f"{stem}.parquet")  # last, since a build that is killed here finds it again by its manifest
     problems = _build_units(survey, job_map, budget, on_report)
     for folder in ("", CACHE, SOURCES, *folders):
         out.remove_partial(folder)

@@ -171,7 +171,7 @@ def _finished(
             again = (
                 "the first build" if generation == 0 else f"the extension with the {len(listing):,} images of this generation"
             )
-            flag = " without `extend`" if generation == 0 else ""
+            flag = (f" with `limit={limit}`" if limit else "") + (" without `extend`" if generation == 0 else "")
             raise ConflictError(
                 f"generation {generation} of {folder.title} in {out.root} has {done:,} of {total:,} shards",
                 hint=f"Finish it first: run {again} again{flag}",

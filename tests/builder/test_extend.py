@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -193,6 +194,14 @@ def test_a_source_that_grew_again_finishes_the_generation_that_was_begun_first(p
     assert corpus_bytes(corpus) == before
 
 
+def test_the_limit_of_a_generation_that_is_not_finished_is_named(photos: Path, corpus: Path) -> None:
+    grow(photos)
+    with pytest.raises(KeyboardInterrupt):
+        extend(photos, corpus, observer=Stop(1), limit=6)
+    with pytest.raises(ConflictError, match=r"with the 8 images of this generation again with limit=6\.$"):
+        extend(photos, corpus)
+
+
 def test_a_first_build_that_is_not_finished(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     with pytest.raises(KeyboardInterrupt):
@@ -365,6 +374,30 @@ def test_overwriting_removes_the_extensions_of_every_split(photos: Path, tmp_pat
     for out in ("corpus", "fresh"):
         build(tmp_path / "first/n00", tmp_path / out, overwrite=True, **options)
     assert shards(tmp_path / "corpus") == shards(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("removed", [1, 3, 4])
+def test_overwriting_that_is_killed_leaves_no_file_of_a_shard(
+    photos: Path, corpus: Path, removed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the shards that replace those that it began to remove have other numbers."""
+    remove, left = os.unlink, removed
+
+    def killed(path: str) -> None:
+        nonlocal left
+        if "-0" in path:
+            if not left:
+                raise KeyboardInterrupt
+            left -= 1
+        remove(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build(photos / "n00", corpus, RECIPES, **OPTIONS, overwrite=True)
+    build(photos / "n00", corpus, RECIPES, **OPTIONS, overwrite=True)
+    build(photos / "n00", corpus.with_name("fresh"), RECIPES, **OPTIONS)
+    assert shards(corpus) == shards(corpus.with_name("fresh"))
 
 
 def test_a_corpus_of_an_earlier_version_gets_the_list_by_building_it_again(photos: Path, corpus: Path, tmp_path: Path) -> None:

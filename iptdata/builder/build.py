@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from iptdata.builder.driver import JobMap, Survey, build_missing, survey_corpus
@@ -108,10 +109,13 @@ def build(
     opened = open_source(expanded(source), chosen)
     loaded = _load(recipes, chosen.patch_size)
     counter = _Counter(watcher)
+    make_plan = partial(_plan, opened, chosen, loaded, storage, watcher, writable=True)
+    # A source that cannot be read leaves no new folder; in one that is there, another build may be writing its index.
+    plan = None if storage.is_local and storage.exists() else make_plan()
     if not chosen.extend:
         storage.make_folder()
     with storage.locked():
-        plan = _plan(opened, chosen, loaded, storage, watcher, writable=True)
+        plan = plan or make_plan()
         survey = survey_corpus(plan, loaded, storage, overwrite=chosen.overwrite)
         watcher.on_survey(survey)
         if not chosen.force:

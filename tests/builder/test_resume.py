@@ -176,7 +176,7 @@ def test_partial_files_of_a_killed_build_are_removed(photos: Path, tmp_path: Pat
     assert corpus_bytes(tmp_path / "out") == whole
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_killed_driver(many: Path, expected: dict[str, bytes], tmp_path: Path, seed: int) -> None:
     """SIGKILL at random times until the build finishes by itself."""
     out, delay = tmp_path / "killed", random.Random(seed)

@@ -4,13 +4,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help demo test test-long lint format bench bench-stream bench-train bench-restore proof docs-pictures docs-options clean
+.PHONY: help demo test test-long lint format bench bench-plan bench-stream bench-train bench-restore proof docs-pictures docs-options clean
 
 help:
 	@echo "make demo           install, build a rain corpus from the sample photos, draw it, train a small network on it for a minute"
 	@echo "make test           install, then check format, lint and types, and run the tests"
 	@echo "make test-long      run the longer tests: other readers in their own environments, a cluster, more kills"
-	@echo "make bench          measure builds against other tools"
+	@echo "make bench          measure builds against other tools, and predict them on up to 4,096 cores"
+	@echo "make bench-plan     measure time and memory of planning 1.28 and 14 million images, and of 20,000 manifests"
 	@echo "make bench-train    measure training steps: share of the machine's rate, memory, the contrastive loss"
 	@echo "make bench-stream   measure streams against other loaders, each in its own environment"
 	@echo "make bench-restore  measure time and memory of restoring photos of increasing size"
@@ -53,6 +54,12 @@ test-long: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/build.py
+	$(BIN)/python benchmarks/scheduler.py
+
+bench-plan: $(INSTALLED)
+	$(BIN)/python benchmarks/plan.py
+	$(BIN)/python benchmarks/plan.py --images 14000000 --classes 21841 --holdout 0.01 --write
+	$(BIN)/python benchmarks/manifests.py
 
 bench-stream: $(INSTALLED)
 	$(BIN)/python benchmarks/stream.py

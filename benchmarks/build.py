@@ -23,12 +23,14 @@ from typing import Any
 
 os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 
-from floor import Unit, run_floor
+from floor import Unit as FloorUnit
+from floor import run_floor
 from peers import ray_data, tar_writer_unit
+from source_forms import make_forms
 
 from iptdata.builder.driver import build_missing, survey_corpus
 from iptdata.builder.options import BuildOptions
-from iptdata.builder.plan import BuildPlan, plan_build
+from iptdata.builder.plan import BuildPlan, Unit, plan_build
 from iptdata.builder.rejects import RejectBudget, RejectLimit
 from iptdata.builder.unit import UnitReport, layout_of
 from iptdata.files.storage import Storage
@@ -55,13 +57,18 @@ def linked_source(source: Path, count: int, folder: Path) -> Path:
 class Bench:
     """The measured ways to build, and their times."""
 
-    def __init__(self, plan: BuildPlan, scratch: Path, workers: int) -> None:
+    def __init__(self, plan: BuildPlan, root: Path, scratch: Path, workers: int) -> None:
         self.plan = plan
+        self.root = str(root)
         self.scratch = scratch
         self.workers = workers
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.stages: dict[str, dict[str, float]] = {}
         self.bytes_per_pair: dict[str, float] = {}
+
+    def paths_of(self, unit: Unit) -> list[str]:
+        """Paths of the files of a unit's images."""
+        return [f"{self.root}/{image.container}" for image in self.plan.listing.images(self.plan.rows_of(unit))]
 
     def measure(self, name: str, work: Callable[[Path], Any]) -> None:
         """Time one run in an empty folder; its files are removed and synced before the next run."""
@@ -74,13 +81,16 @@ class Bench:
         self.seconds[name].append(time.perf_counter() - start)
 
     def build(self, name: str, pool: RayPool, folder: Path) -> None:
+        self.build_plan(self.plan, name, BUILDS[name], pool, folder)
+
+    def build_plan(self, plan: BuildPlan, name: str, recipes: list[str], pool: RayPool, folder: Path) -> None:
         stages: dict[str, float] = defaultdict(float)
 
         def add_stages(report: UnitReport) -> None:
             for stage, seconds in report.seconds.items():
                 stages[stage] += seconds
 
-        work = survey_corpus(self.plan, load_recipes(BUILDS[name]), Storage(str(folder)))
+        work = survey_corpus(plan, load_recipes(recipes), Storage(str(folder)))
         totals = build_missing(work, pool.map, RejectBudget(limit=RejectLimit(share=1.0)), add_stages)
         self.stages[name] = stages
         self.bytes_per_pair[name] = sum(total.bytes for total in totals) / sum(total.pairs for total in totals)
@@ -89,16 +99,16 @@ class Bench:
         layouts = [layout_of(recipe) for recipe in load_recipes(BUILDS[name])]
         units = []
         for unit in self.plan.units():
-            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.rows)]
+            images = self.paths_of(unit)
             pairs = len(images) * self.plan.options.patches_per_image
             shards = [(f"{folder}/{unit.index}-{i}.tar", layout.shard_bytes(pairs)) for i, layout in enumerate(layouts)]
-            units.append(Unit(images, shards))
+            units.append(FloorUnit(images, shards))
         run_floor(pool, units)
 
     def tar_writer(self, kind: str, pool: Any, folder: Path) -> None:
         jobs = []
         for unit in self.plan.units():
-            images = [self.plan.source.storage.path(image.container) for image in self.plan.listing.images(unit.rows)]
+            images = self.paths_of(unit)
             jobs.append((unit.index, images, f"{folder}/{unit.index}.tar", kind))
         pairs = sum(pool.imap_unordered(tar_writer_unit, jobs))
         size = sum(path.stat().st_size for path in folder.iterdir())
@@ -134,6 +144,23 @@ def measure_all(bench: Bench, rounds: int, peers: bool) -> float:
     return start_up
 
 
+def measure_forms(bench: Bench, forms: dict[str, str], rounds: int) -> None:
+    """Build noise30 from a folder and from every form of it, alternately, after a warm-up round."""
+    options = bench.plan.options
+    plans = {"folder": bench.plan} | {name: plan_build(open_source(path), options) for name, path in forms.items()}
+    with RayPool(workers=bench.workers) as pool:
+        for round_index in range(rounds + 1):
+            for name, plan in plans.items():
+                bench.measure(name, lambda folder, n=name, p=plan: bench.build_plan(p, n, ["noise30"], pool, folder))
+            if round_index == 0:
+                for name in plans:
+                    bench.seconds.pop(name)
+    print(f"\nnoise30 from other forms of the same {bench.plan.images} images: time, target at most 1.10 of the folder's")
+    for name in plans:
+        read = bench.stages[name]["read"] / bench.plan.images * 1e3
+        print(f"{name:<24}{bench.median(name):>9.2f} s{bench.ratio(name, 'folder'):>8.2f}   {read:.3f} ms to read an image")
+
+
 def measure_ray_data(bench: Bench, rounds: int) -> None:
     try:
         print(f"Ray Data runs with pandas {version('pandas')}")
@@ -142,7 +169,7 @@ def measure_ray_data(bench: Bench, rounds: int) -> None:
         return
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     for _ in range(rounds):
-        bench.measure("Ray Data", lambda folder: ray_data(bench.plan.source.storage.root, str(folder), bench.workers))
+        bench.measure("Ray Data", lambda folder: ray_data(bench.root, str(folder), bench.workers))
 
 
 def warm_up(_: int) -> None:
@@ -171,9 +198,23 @@ def report(bench: Bench, start_up: float) -> None:
     print(f"{'':<12}" + "".join(f"{stage:>10}" for stage in stages))
     for name, found in bench.stages.items():
         print(f"{name:<12}" + "".join(f"{found[stage] / images * 1e3:>10.3f}" for stage in stages))
+    report_constants(bench)
     for name, target in TARGETS.items():
         share = bench.ratio(f"floor of {name}", name)
         print(f"{name}: {share:.2f} of its floor, target {target:.2f}: {'reached' if share >= target else 'MISSED'}")
+
+
+def report_constants(bench: Bench) -> None:
+    """Print the constants of the model of throughput in docs/scale.md."""
+    per_image = bench.plan.options.patches_per_image
+    read = bench.plan.listing.table["length"].to_numpy().mean()
+    print("\nconstants of the model: milliseconds of a core and bytes, per image and per pair")
+    print(f"{'':<12}{'ms/image':>10}{'ms/pair':>10}{'read':>12}{'written':>12}{'per pair':>12}")
+    for name, found in bench.stages.items():
+        pairs = per_image * len(load_recipes(BUILDS[name]))
+        milliseconds, written = sum(found.values()) / bench.plan.images * 1e3, bench.bytes_per_pair[name]
+        times = f"{milliseconds:>10.3f}{milliseconds / pairs:>10.4f}"
+        print(f"{name:<12}{times}{read:>12,.0f}{written * pairs:>12,.0f}{written:>12,.0f}")
 
 
 def main() -> None:
@@ -185,14 +226,18 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images-per-shard", type=int, default=512)
+    parser.add_argument("--forms", action="store_true", help="also build from tars, zips and Parquet")
     parser.add_argument("--no-peers", action="store_true", help="only builds and their floors")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         source = linked_source(options.source, options.images, Path(name) / "source")
         plan = plan_build(open_source(str(source)), BuildOptions(images_per_shard=options.images_per_shard))
-        bench = Bench(plan, Path(name), options.workers)
+        bench = Bench(plan, source, Path(name), options.workers)
         start_up = measure_all(bench, options.rounds, not options.no_peers)
-    report(bench, start_up)
+        report(bench, start_up)
+        if options.forms:
+            (Path(name) / "forms").mkdir()
+            measure_forms(bench, make_forms(source, Path(name) / "forms"), options.rounds)
 
 
 if __name__ == "__main__":

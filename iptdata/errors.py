@@ -14,6 +14,13 @@ from difflib import get_close_matches
 
 _ARGUMENT = re.compile(r"`([a-z_][a-z0-9_]*)(?:=([^`\s]+))?`")
 
+# A secret key may contain a slash; a path of Python has one slash where a URL has two.
+_USER = re.compile(r"(\b\w+:/+)(?:[^/@\s]+|[^/@\s]+:[^@\s]+)@")
+_SECRET_OPTION = re.compile(
+    r"((?:[?&;]|%3F|%26)[^=&?\s]*(?:key|secret|token|signature|passw|pwd|credential|authorization|sig|sas)[^=&?\s]*?(?:=|%3D))[^&\s]+",
+    re.IGNORECASE,
+)
+
 Spelling = Callable[[str, str | None], str]
 
 
@@ -147,8 +154,8 @@ def nearest(found: str, allowed: Iterable[str]) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Mask user names and passwords of URLs in a text: `s3://***@bucket`."""
-    return re.sub(r"(\b\w+://)[^/@\s]+@", r"\1***@", text)
+    """Mask user names, passwords and secret options of URLs in a text: `s3://***@bucket?secret_key=***`."""
+    return _SECRET_OPTION.sub(r"\1***", _USER.sub(r"\1***@", text))
 
 
 def one_line(error: Exception, max_length: int | None = None) -> str:

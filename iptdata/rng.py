@@ -9,7 +9,7 @@ whichever other patches are drawn with it.
 import hashlib
 import statistics
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import cv2
@@ -35,6 +35,13 @@ def digest(*parts: object, size: int = 16) -> bytes:
 def hash64(*parts: object) -> int:
     """A 64-bit hash of the parts as an unsigned integer."""
     return int.from_bytes(digest(*parts, size=8), "little")
+
+
+def hash64_each(purpose: str, texts: Iterable[str]) -> np.ndarray:
+    """`hash64(purpose, text)` of each text: uint64."""
+    start = f"({purpose!a}, "
+    hashed = [hashlib.blake2b(f"{start}{text!a})".encode(), digest_size=8).digest() for text in texts]
+    return np.frombuffer(b"".join(hashed), "<u8")
 
 
 def raw_words(key: bytes, count: int, *, lane: int = 0, start: int = 0) -> np.ndarray:

@@ -15,6 +15,7 @@ import pytest
 
 import iptdata.builder
 from iptdata.shards.corpus import SplitTotals
+from tests.s3 import S3Server, clean_environment
 
 Build = Callable[..., list[SplitTotals]]
 
@@ -84,7 +85,7 @@ def photos(tmp_path: Path) -> Path:
     return root
 
 
-def build(source: Path | str, out: Path, recipes: Sequence[str] = ("noise30",), **options: object) -> list[SplitTotals]:
+def build(source: Path | str, out: Path | str, recipes: Sequence[str] = ("noise30",), **options: object) -> list[SplitTotals]:
     """Build in this process; returns totals by recipe and split."""
     return list(iptdata.builder.build(source, out, recipes, workers=0, **options).splits)  # pyright: ignore[reportArgumentType]
 
@@ -102,3 +103,21 @@ def training_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save(root / "photos" / f"n0{number % 3}" / f"image_{number}.jpg", natural_image(120 + number, 130 - number, number))
     build(root / "photos", root / "corpus", ("noise30", "rain", "sr2"), patch_size=24, patches_per_image=8, holdout=0.2)
     return root / "corpus"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server for this session; use `s3`, which sets the environment."""
+    with S3Server().running() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """An S3 server, with credentials for it in the environment of this process and its children."""
+    for name in set(os.environ) - set(environment := clean_environment()):
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    s3_server.clear()
+    return s3_server

@@ -24,7 +24,7 @@ STAGES = [
     {"degradations"},
     {"image"},
     {"files"},
-    {"rng", "clock", "machine", "process", "units", "markdown", "yaml_file", "options"},
+    {"rng", "clock", "machine", "process", "take", "nfc", "units", "markdown", "yaml_file", "options"},
     {"errors", "lazy", "regular_file", "values"},
 ]
 LEVELS = {name: level for level, names in enumerate(STAGES) for name in names}

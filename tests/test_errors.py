@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iptdata.errors import shown
+from iptdata.errors import IptDataError, shown
 
 
 def nested(depth: int) -> list[Any]:
@@ -51,3 +51,21 @@ def test_a_value_of_any_size_and_depth_is_cut(value: object) -> None:
 
 def test_a_cut_is_marked() -> None:
     assert shown("x" * 100, 10) == "'xx...xx'"
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ("s3://KEY:hush@bucket/a does not exist", "s3://***@bucket/a does not exist"),
+        ("s3://KEY:hu/hush@bucket/a does not exist", "s3://***@bucket/a does not exist"),
+        ("s3:/KEY:hush@bucket/a", "s3:/***@bucket/a"),
+        ("s3://b/a?region=x&secret_key=hush does not exist", "s3://b/a?region=x&secret_key=*** does not exist"),
+        ("s3://b/a?Access_Key=hush&x=1", "s3://b/a?Access_Key=***&x=1"),
+        ("x://b/a?X-Amz-Signature=hush", "x://b/a?X-Amz-Signature=***"),
+        ("s3://b/a%3Fsecret_key%3Dhush", "s3://b/a%3Fsecret_key%3D***"),
+        ("s3://b/key=1/a?region=x", "s3://b/key=1/a?region=x"),
+    ],
+)
+def test_secrets_of_urls_are_masked(found: str, expected: str) -> None:
+    """In every message, also where a URL is taken for a local path."""
+    assert str(IptDataError(found)) == expected

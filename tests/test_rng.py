@@ -78,3 +78,8 @@ def test_threads_do_not_interfere() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(draw, range(8)))
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.text("a'\"\\\n\x7f\u00e9")))
+def test_hashes_of_texts_are_those_of_single_ones(texts: list[str]) -> None:
+    assert rng.hash64_each("holdout", texts).tolist() == [rng.hash64("holdout", text) for text in texts]

@@ -5,20 +5,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from iptdata.builder.driver import Survey, UnitMap, build_missing, survey_corpus
+from iptdata.builder.driver import JobMap, Survey, build_missing, survey_corpus
 from iptdata.builder.estimate import BuildEstimate, check_space, estimate_build
+from iptdata.builder.generations import plan_extension
+from iptdata.builder.image_table import CACHE
 from iptdata.builder.options import BuildOptions
-from iptdata.builder.plan import plan_build
+from iptdata.builder.plan import BuildPlan, plan_build
 from iptdata.builder.rejects import RejectBudget
 from iptdata.builder.unit import UnitReport
+from iptdata.errors import ConflictError
 from iptdata.files.storage import Storage
 from iptdata.options import from_arguments
 from iptdata.parallel import RayPool, serial_map
 from iptdata.recipe import Recipe, RecipeNames, load_recipes
 from iptdata.shards.corpus import SplitTotals
-from iptdata.source import open_source
+from iptdata.source import IndexCache, IndexProgress, Source, open_source
 from iptdata.values import expanded
 
 _FEW_IMAGES = 32
@@ -48,6 +52,9 @@ class BuildResult:
 class BuildObserver:
     """Callbacks of a build; these do nothing."""
 
+    def on_indexed(self, progress: IndexProgress) -> None:
+        """Called while the containers of the source are indexed, if they were not before."""
+
     def on_survey(self, survey: Survey) -> None:
         """Called after the plan was compared with the corpus, before anything is written."""
 
@@ -71,10 +78,12 @@ def build(
 ) -> BuildResult:
     """Turn images into shards of corrupted/clean patch pairs.
 
-    The same call completes an interrupted build; finished shards are kept. The corpus is locked against other builds.
+    The same call completes an interrupted build; finished shards are kept. The corpus is locked against other builds. With
+    `extend=True` it adds the images of the source that the corpus does not have yet.
 
     Args:
-        source: Folder of images, or "samples" for the six photos that come with iptdata.
+        source: Folder of images, tar, zip, Parquet file, WebDataset shard or list, or a pattern of such files; "samples" for
+            the six photos that come with iptdata.
         out: Root of the corpus, a local path or a URL; recipes and splits can be added later.
         recipes: Recipes and suites: names, paths of YAML files, or `Recipe` objects; one or several.
         observer: Callbacks, for example to show progress.
@@ -87,27 +96,35 @@ def build(
         IptDataError: When an option is not allowed.
         RecipeError: When a recipe does not exist or does not validate.
         SourceError: When the source is missing or empty.
-        ConflictError: When `out` holds a recipe and split with different content.
+        ConflictError: When `out` holds a recipe and split with different content, or cannot be extended.
         StorageError: When the disk is too small, or `out` is locked or cannot be written.
         BuildFailed: When too many images were dropped, or workers were lost.
     """
     chosen: BuildOptions = from_arguments(BuildOptions, options)
-    plan = plan_build(open_source(expanded(source)), chosen)
-    loaded = _load(recipes, chosen.patch_size)
     watcher = observer or BuildObserver()
-    counter = _Counter(watcher)
     storage = Storage(expanded(out))
-    storage.make_folder()
+    if chosen.extend and not storage.exists():
+        hint = "Check `out`, or run the build without `extend`"
+        raise ConflictError(f"{storage.root} does not exist, expected a corpus to extend", hint=hint)
+    opened = open_source(expanded(source), chosen)
+    loaded = _load(recipes, chosen.patch_size)
+    counter = _Counter(watcher)
+    make_plan = partial(_plan, opened, chosen, loaded, storage, watcher, writable=True)
+    # A source that cannot be read leaves no new folder; in one that is there, another build may be writing its index.
+    plan = None if storage.is_local and storage.exists() else make_plan()
+    if not chosen.extend:
+        storage.make_folder()
     with storage.locked():
+        plan = plan or make_plan()
         survey = survey_corpus(plan, loaded, storage, overwrite=chosen.overwrite)
         watcher.on_survey(survey)
         if not chosen.force:
             check_space(survey)
-        with _unit_map(survey, chosen) as unit_map:
+        with _job_map(survey, chosen) as job_map:
             watcher.on_start()
             start = time.monotonic()
             try:
-                totals = build_missing(survey, unit_map, RejectBudget(limit=chosen.max_rejects), counter.add)
+                totals = build_missing(survey, job_map, RejectBudget(limit=chosen.max_rejects), counter.add)
             finally:
                 seconds = time.monotonic() - start
                 watcher.on_end()
@@ -135,10 +152,24 @@ def estimate(
         IptDataError: As `build` does before it starts.
     """
     chosen: BuildOptions = from_arguments(BuildOptions, options)
-    plan = plan_build(open_source(expanded(source)), chosen)
-    survey = survey_corpus(plan, _load(recipes, chosen.patch_size), Storage(expanded(out)), overwrite=chosen.overwrite)
-    (observer or BuildObserver()).on_survey(survey)
+    watcher = observer or BuildObserver()
+    storage = Storage(expanded(out))
+    opened = open_source(expanded(source), chosen)
+    loaded = _load(recipes, chosen.patch_size)
+    plan = _plan(opened, chosen, loaded, storage, watcher, writable=False)
+    survey = survey_corpus(plan, loaded, storage, overwrite=chosen.overwrite)
+    watcher.on_survey(survey)
     return estimate_build(survey, chosen.worker_count)
+
+
+def _plan(
+    source: Source, options: BuildOptions, recipes: list[Recipe], out: Storage, observer: BuildObserver, *, writable: bool
+) -> BuildPlan:
+    """List the source, with an index of its containers beside the corpus, and plan a first build or an extension."""
+    cache = IndexCache(Storage(out.path(CACHE)), writable)
+    if options.extend:
+        return plan_extension(source, source.list(cache, observer.on_indexed), options, recipes, out)
+    return plan_build(source, options, cache, observer.on_indexed)
 
 
 def _load(recipes: RecipeNames, patch_size: int | None) -> list[Recipe]:
@@ -148,17 +179,17 @@ def _load(recipes: RecipeNames, patch_size: int | None) -> list[Recipe]:
 
 
 @contextmanager
-def _unit_map(survey: Survey, options: BuildOptions) -> Iterator[UnitMap]:
-    """Choose where units are built: in this process, or on Ray with no more local workers than there are units.
+def _job_map(survey: Survey, options: BuildOptions) -> Iterator[JobMap]:
+    """Choose where units are built: in this process, or on Ray with no more local workers than there are jobs.
 
-    Unless `workers` is given, a single unit or a few images are built in this process too, since Ray takes seconds to start.
+    Unless `workers` is given, a single job or a few images are built in this process too, since Ray takes seconds to start.
     """
-    units = len(survey.missing)
-    small = options.workers is None and (units == 1 or survey.images <= _FEW_IMAGES)
-    if options.address is None and (options.workers == 0 or units == 0 or small):
+    jobs = survey.jobs
+    small = options.workers is None and (jobs == 1 or survey.images <= _FEW_IMAGES)
+    if options.address is None and (options.workers == 0 or jobs == 0 or small):
         yield serial_map
         return
-    with RayPool(workers=min(options.worker_count, units), address=options.address) as pool:
+    with RayPool(workers=min(options.worker_count, jobs), address=options.address) as pool:
         yield pool.map
 
 

@@ -1,25 +1,30 @@
 """Find the missing shards of a corpus and build them unit by unit; this is also how an interrupted build is resumed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
+from iptdata.builder.content import common_content, content_of, joined_content, refuse_conflict
+from iptdata.builder.image_table import CACHE, ImageTable
+from iptdata.builder.job import BuildJob, UnitRange, build_job
+from iptdata.builder.options import PlanOptions
 from iptdata.builder.plan import BuildPlan, Unit
 from iptdata.builder.rejects import RejectBudget
-from iptdata.builder.unit import ShardSpec, UnitJob, UnitReport, build_unit, layout_of
-from iptdata.errors import BuildFailed, ConflictError, printable, shown
+from iptdata.builder.unit import ShardSpec, UnitReport, layout_of
+from iptdata.errors import BuildFailed
 from iptdata.files.storage import Storage
 from iptdata.image.decode import decoder_versions
 from iptdata.recipe import Recipe
-from iptdata.shards.corpus import SplitTotals, finish_corpus, manifests
+from iptdata.shards.corpus import SplitTotals, finish_corpus, manifests, read_infos
 from iptdata.shards.index import remove_index
-from iptdata.shards.manifest import read_info
+from iptdata.shards.manifest import shard_number
+from iptdata.shards.source_list import SOURCES, SourceList, remove_other_lists
 
-_NOT_CONTENT = ("recipe.description", "source.description", "source.option")
 _MANIFEST_BYTES_PER_PAIR = 150
-_MAX_CHANGES = 8
 
-UnitMap = Callable[[Callable[[UnitJob], UnitReport], Iterable[UnitJob]], Iterator[UnitReport]]
+JobMap = Callable[[Callable[[BuildJob], list[UnitReport]], Iterable[BuildJob]], Iterator[list[UnitReport]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +50,12 @@ class Survey:
     @property
     def images(self) -> int:
         """Images still to read."""
-        return sum(len(unit.rows) for unit, _ in self.missing)
+        return sum(unit.images for unit, _ in self.missing)
+
+    @property
+    def jobs(self) -> int:
+        """Jobs to hand out, and so the largest number of workers that can be busy: one for the missing units of each window."""
+        return len({unit.window for unit, _ in self.missing})
 
     def shards(self, recipe: Recipe) -> int:
         """Shards of a recipe still to write."""
@@ -63,19 +73,24 @@ class Survey:
 
     def _images_per_unit(self, recipe: Recipe) -> list[int]:
         """Images of each unit that lacks a recipe."""
-        return [len(unit.rows) for unit, lacking in self.missing if recipe in lacking]
+        return [unit.images for unit, lacking in self.missing if recipe in lacking]
 
 
 def identity_of(plan: BuildPlan, recipe: Recipe) -> dict[str, Any]:
     """Everything that the pairs of a recipe depend on, as recorded in manifests; no time, host name or worker count."""
-    options = plan.options.content()
+    return identity_with(recipe, plan.options, plan.source_identity())
+
+
+def identity_with(recipe: Recipe, plan_options: PlanOptions, source: dict[str, Any]) -> dict[str, Any]:
+    """The identity of shards of a recipe, built with these options from this source."""
+    options = plan_options.content()
     return {
         "recipe": recipe.plain(),
         "recipe_hash": recipe.hash,
         "patches_per_image": options.pop("patches_per_image"),
         "seed": options.pop("seed"),
         "options": options,
-        "source": plan.source_identity(),
+        "source": source,
         "decoders": decoder_versions(),
     }
 
@@ -89,10 +104,9 @@ def survey_corpus(plan: BuildPlan, recipes: Sequence[Recipe], out: Storage, *, o
     stems: set[str] = set()
     stale: list[str] = []
     for recipe in recipes:
-        for split in plan.splits:
-            finished, others = _finished_stems(plan, recipe, split, out, overwrite=overwrite)
-            stems |= finished
-            stale += others
+        finished, others = _finished_stems(plan, recipe, out, overwrite=overwrite)
+        stems |= finished
+        stale += others
     missing = []
     for unit in plan.units():
         lacking = [recipe for recipe in recipes if unit.stem(recipe.task) not in stems]
@@ -102,13 +116,13 @@ def survey_corpus(plan: BuildPlan, recipes: Sequence[Recipe], out: Storage, *, o
 
 
 def build_missing(
-    survey: Survey, unit_map: UnitMap, budget: RejectBudget, on_report: Callable[[UnitReport], None]
+    survey: Survey, job_map: JobMap, budget: RejectBudget, on_report: Callable[[UnitReport], None]
 ) -> list[SplitTotals]:
     """Build the missing shards, then write the files that are derived from the manifests.
 
     Args:
         survey: What is missing.
-        unit_map: Maps `build_unit` over jobs, in this process or on Ray.
+        job_map: Maps `build_job` over jobs, in this process or on Ray.
         budget: How many images may be dropped.
         on_report: Called after each unit.
 
@@ -126,14 +140,18 @@ def build_missing(
         out.remove_partial(folder)
         if survey.missing:
             remove_index(out, folder)
+    if plan.images:
+        SourceList(out, plan.fingerprint).write(plan.listing)
     for stem in survey.stale:
-        out.remove(f"{stem}.parquet")
         out.remove(f"{stem}.tar")
-    problems = _build_units(survey, unit_map, budget, on_report)
-    for folder in ("", *folders):
+        out.remove(f"{stem}.parquet")  # last, since a build that is killed here finds it again by its manifest
+    problems = _build_units(survey, job_map, budget, on_report)
+    for folder in ("", CACHE, SOURCES, *folders):
         out.remove_partial(folder)
     tasks = {recipe.task for recipe in survey.recipes}
-    totals = [total for total in finish_corpus(out) if total.task in tasks and total.split in plan.splits]
+    every = finish_corpus(out)
+    remove_other_lists(out, {generation.fingerprint for total in every for generation in total.generations})
+    totals = [total for total in every if total.task in tasks and total.split in plan.splits]
     if problems:
         others = f" ({len(problems) - 1:,} more units have such a problem)" if len(problems) > 1 else ""
         hint = "Finished shards are kept; run the same command again to resume"
@@ -147,80 +165,84 @@ def build_missing(
     return totals
 
 
-def _build_units(survey: Survey, unit_map: UnitMap, budget: RejectBudget, on_report: Callable[[UnitReport], None]) -> list[str]:
+def _build_units(survey: Survey, job_map: JobMap, budget: RejectBudget, on_report: Callable[[UnitReport], None]) -> list[str]:
     """Build the missing units; returns the problems of those that could not be built."""
     problems = []
-    for report in unit_map(build_unit, _jobs(survey)):
-        on_report(report)
-        if report.problem:
-            problems.append(report.problem)
-        for _, info in report.shards:
-            budget.add(info)
-        try:
-            budget.check()
-        except BuildFailed:
-            finish_corpus(survey.out)
-            raise
+    with _written_images(survey) as images:
+        for reports in job_map(build_job, _jobs(survey, images)):
+            for report in reports:
+                on_report(report)
+                if report.problem:
+                    problems.append(report.problem)
+                for _, info in report.shards:
+                    budget.add(info)
+            try:
+                budget.check()
+            except BuildFailed:
+                finish_corpus(survey.out)
+                raise
     return problems
 
 
-def _jobs(survey: Survey) -> Iterator[UnitJob]:
+@contextmanager
+def _written_images(survey: Survey) -> Iterator[ImageTable]:
+    """The table of the images of the missing units, which exists during the block."""
+    images = ImageTable(survey.out)
+    try:
+        if survey.missing:
+            images.write(survey.plan.listing, (survey.plan.rows_of(unit) for unit, _ in survey.missing))
+        yield images
+    finally:
+        images.remove()
+
+
+def _jobs(survey: Survey, images: ImageTable) -> Iterator[BuildJob]:
+    """One job for the missing units of each window; `images` has their images in this order."""
     plan = survey.plan
     identities = {recipe.task: identity_of(plan, recipe) for recipe in survey.recipes}
-    for unit, lacking in survey.missing:
-        yield UnitJob(
-            unit_index=unit.index,
-            images=plan.listing.images(unit.rows),
-            rejects=unit.rejects,
-            shards=[
+    start = 0
+    for _, members in groupby(survey.missing, key=lambda entry: entry[0].window):
+        units = []
+        for unit, lacking in members:
+            shards = [
                 ShardSpec(recipe=recipe, stem=unit.stem(recipe.task), identity=identities[recipe.task]) for recipe in lacking
-            ],
+            ]
+            units.append(
+                UnitRange(index=unit.index, start=start, stop=start + unit.images, rejects=unit.rejects, shards=shards)
+            )
+            start += unit.images
+        yield BuildJob(
+            units=units,
+            images=images,
             source=plan.source,
             out=survey.out,
-            seed=plan.options.seed,
-            patches_per_image=plan.options.patches_per_image,
-            max_pixels=plan.options.max_pixels,
-            keep_damaged=plan.options.keep_damaged,
+            options=plan.options,
+            generation=plan.generation,
         )
 
 
-def _finished_stems(
-    plan: BuildPlan, recipe: Recipe, split: str, out: Storage, *, overwrite: bool
-) -> tuple[set[str], list[str]]:
-    """Complete shards with the expected content, and shards with different content that `overwrite` allows to replace."""
-    expected = identity_of(plan, recipe)
-    stems, stale = set(), []
-    for path in manifests(out, recipe.task, split):
-        info = read_info(out, path)
-        stem = path.removesuffix(".parquet")
-        if _flat(info.identity) != _flat(expected):
-            if not overwrite:
-                _refuse_conflict(out.path(path), _flat(info.identity), _flat(expected))
-            stale.append(stem)
-        elif out.size(f"{stem}.tar") == info.bytes:
-            stems.add(stem)
-    return stems, stale
+def _finished_stems(plan: BuildPlan, recipe: Recipe, out: Storage, *, overwrite: bool) -> tuple[set[str], list[str]]:
+    """Complete shards with the expected content, and those to remove: with different content, if `overwrite` allows that.
 
-
-def _refuse_conflict(path: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    keys = [key for key in sorted({*found, *expected}) if found.get(key) != expected.get(key)]
-    keys = [key for key in keys if key != "recipe_hash"] or keys
-    changes = "; ".join(
-        f"{printable(key, 80)}: found {shown(found.get(key))}, expected {shown(expected.get(key))}"
-        for key in keys[:_MAX_CHANGES]
-    )
-    raise ConflictError(
-        f"{path} was built with different content ({changes})",
-        hint="Choose another `out` or `split`, or pass `overwrite=True` to replace it",
-    )
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Join nested keys by dots, without those that pairs do not depend on."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif prefix + key not in _NOT_CONTENT:
-            flat[prefix + key] = value
-    return flat
+    Where one is removed, so are the extensions in every split: they continue what is replaced.
+    """
+    expected = joined_content(identity_of(plan, recipe), plan.generation)
+    common = common_content(identity_of(plan, recipe))
+    stems, stale, later = set(), [], []
+    for split in plan.splits:
+        numbers = plan.numbers(split)
+        sizes = out.sizes(f"{recipe.task}/{split}")
+        paths = [path for path in manifests(out, recipe.task, split) if shard_number(path) >= numbers.start]
+        for path, info in read_infos(out, paths):
+            stem = path.removesuffix(".parquet")
+            is_later = info.generation > plan.generation and info.number >= numbers.stop
+            found, wanted = (common_content(info.identity), common) if is_later else (content_of(info), expected)
+            if found != wanted:
+                if not overwrite:
+                    refuse_conflict(out.path(path), found, wanted)
+                stale.append(stem)
+            elif is_later:
+                later.append(stem)
+            elif sizes.get(f"{info.name}.tar") == info.bytes:
+                stems.add(stem)
+    return stems, [*reversed(later), *reversed(stale)] if stale else []

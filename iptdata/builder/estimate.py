@@ -3,7 +3,10 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
+
 from iptdata.builder.driver import Survey
+from iptdata.builder.plan import BuildPlan, Unit
 from iptdata.builder.unit import read_image
 from iptdata.clock import Stopwatch
 from iptdata.errors import StorageError
@@ -107,18 +110,34 @@ def _estimate_seconds(survey: Survey, workers: int) -> float | None:
         return 0.0
     options = plan.options
     first_unit, recipes = survey.missing[0]
-    for image in plan.listing.images(first_unit.rows[:_PROBED_IMAGES]):
-        try:
-            with watch("probe"):
-                data = read_image(plan.source, image, options.max_pixels)
-                pixels = decode(data, max_pixels=options.max_pixels, keep_damaged=options.keep_damaged).pixels
-                for recipe in recipes:
-                    with suppress(TooSmall):
-                        make_pairs(pixels, recipe, image.key, options.seed, options.patches_per_image)
-            used += 1
-        except (Unusable, StorageError):
-            continue
+    rows, in_block = _rows_of_one_block(plan, first_unit)
+    with plan.source.reading() as read:
+        if in_block > 1:
+            with watch("block"), suppress(Unusable, StorageError):
+                read(plan.listing.images(rows[:1])[0])
+        for image in plan.listing.images(rows[:_PROBED_IMAGES]):
+            try:
+                with watch("probe"):
+                    data = read_image(read, image, options.max_pixels)
+                    pixels = decode(data, max_pixels=options.max_pixels, keep_damaged=options.keep_damaged).pixels
+                    for recipe in recipes:
+                        with suppress(TooSmall):
+                            make_pairs(pixels, recipe, image.key, options.seed, options.patches_per_image)
+                used += 1
+            except (Unusable, StorageError):
+                continue
     if not used:
         return None
     writing = _bytes_needed(survey) / _HASHED_AND_WRITTEN_PER_SECOND
-    return (watch.seconds["probe"] / used * survey.images + writing) / max(1, min(workers, len(survey.missing)))
+    per_image = watch.seconds["probe"] / used + watch.seconds.get("block", 0.0) / in_block
+    return (per_image * survey.images + writing) / max(1, min(workers, survey.jobs))
+
+
+def _rows_of_one_block(plan: BuildPlan, unit: Unit) -> tuple[np.ndarray, int]:
+    """Rows of a unit that are read together, or all of them, and the number of images of that block."""
+    rows, blocks = plan.rows_of(unit), plan.listing.blocks
+    if blocks is None:
+        return rows, 1
+    found = np.searchsorted(blocks.starts, rows, side="right") - 1
+    in_block = int(blocks.sizes[found[0]])
+    return (rows[found == found[0]] if in_block > 1 else rows), in_block

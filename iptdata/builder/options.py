@@ -8,6 +8,7 @@ from iptdata.builder.rejects import RejectLimit
 from iptdata.errors import IptDataError
 from iptdata.options import option, validate
 from iptdata.parallel import cpus
+from iptdata.source import SourceOptions
 
 HELD_OUT = "val"
 _IMAGES, _PAIRS, _UNUSABLE = "Images", "Pairs", "Unusable images"
@@ -72,13 +73,18 @@ class PlanOptions:
                 hint="Choose another `split`, or leave out `holdout`",
             )
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits; that of the images that are not held out comes first."""
+        return (self.split, HELD_OUT) if self.holdout else (self.split,)
+
     def content(self) -> dict[str, Any]:
         """The options that pairs depend on, as recorded in manifests."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(PlanOptions)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildOptions(PlanOptions):
+class BuildOptions(PlanOptions, SourceOptions):
     """All options of `iptdata.build` and `iptdata build`.
 
     Attributes:
@@ -86,6 +92,7 @@ class BuildOptions(PlanOptions):
         max_rejects: Largest number of images (`100`) or share of them (`0.05`, `5%`) that a recipe may drop.
         workers: Worker processes of a local Ray; 0 builds in this process, None uses one per CPU.
         address: `auto` or HOST:PORT of a running Ray cluster to join.
+        extend: Add the images of the source that the corpus does not have yet, as a further generation.
         overwrite: Replace the same recipe and split that was built with different content.
         force: Start even if the disk is too small for the estimate.
     """
@@ -122,10 +129,22 @@ class BuildOptions(PlanOptions):
         group=_WORKERS,
         metavar="auto|HOST:PORT",
     )
+    extend: bool = option(
+        False, help="Add the images of the source that the corpus does not have yet; its shards are kept.", group=_OUTPUT
+    )
     overwrite: bool = option(
         False, help="Replace the same recipe and split if it was built with different content.", group=_OUTPUT
     )
     force: bool = option(False, help="Start even if the disk is too small for the estimate.", group=_OUTPUT)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.extend and self.overwrite:
+            raise IptDataError(
+                "found True together with `overwrite`, which replaces what `extend` adds to",
+                argument="extend",
+                hint="Pass one of them",
+            )
 
     @property
     def worker_count(self) -> int:

@@ -21,10 +21,10 @@ from iptdata.process import tune
 from iptdata.recipe import Recipe
 from iptdata.shards.keys import pair_keys
 from iptdata.shards.layout import Layout
-from iptdata.shards.manifest import Reject, ShardInfo, write_manifest
+from iptdata.shards.manifest import EXTENDED_SCHEMA, Reject, ShardInfo, write_manifest
 from iptdata.shards.record import SCHEMA_VERSION, RecordFormat
 from iptdata.shards.writer import SampleBlock, ShardWriter, writing_shard
-from iptdata.source import Source, SourceImage
+from iptdata.source import ReadImage, SourceImage
 
 CHUNK_IMAGES = 16
 # Errors caused by the entry itself: it was removed, replaced, or is of a kind that cannot be read. Any other read error (EIO,
@@ -54,14 +54,15 @@ class ShardSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitJob:
-    """The input of `build_unit`; small enough to send to another machine.
+    """The input of `build_unit`.
 
     Attributes:
-        unit_index: Index of the unit in its split.
+        unit_index: Index of the unit in its split and generation.
+        generation: Number of the extension that the unit belongs to, 0 for a first build.
         images: The images of the unit.
         rejects: Entries of the source that cannot be read as images, to be listed with those of this unit.
         shards: The shards to write, one per recipe.
-        source: Where to read the images.
+        read: Reads the encoded bytes of an image.
         out: The corpus.
         seed: Seed of the corpus.
         patches_per_image: Patches to draw per image.
@@ -70,10 +71,11 @@ class UnitJob:
     """
 
     unit_index: int
+    generation: int
     images: Sequence[SourceImage]
     rejects: Sequence[WalkReject]
     shards: Sequence[ShardSpec]
-    source: Source
+    read: ReadImage
     out: Storage
     seed: int
     patches_per_image: int
@@ -180,7 +182,7 @@ def _decode_image(job: UnitJob, image: SourceImage, shards: Sequence[_OpenShard]
     """Decode an image; on failure record the reason for every shard and return None."""
     try:
         with watch("read"):
-            data = read_image(job.source, image, job.max_pixels)
+            data = read_image(job.read, image, job.max_pixels)
         with watch("decode"):
             return decode(data, max_pixels=job.max_pixels, keep_damaged=job.keep_damaged)
     except Unusable as error:
@@ -195,17 +197,20 @@ def _decode_image(job: UnitJob, image: SourceImage, shards: Sequence[_OpenShard]
     return None
 
 
-def read_image(source: Source, image: SourceImage, max_pixels: int) -> bytes:
+def read_image(read: ReadImage, image: SourceImage, max_pixels: int) -> bytes:
     """The encoded bytes of an image.
 
     Raises:
-        Unusable: When it has more bytes than an image of `max_pixels` can have; it is not read then.
+        Unusable: When it has more bytes than an image of `max_pixels` can have; it is not read then if its length is known. Or
+            when the source has no bytes of it.
         StorageError: When it cannot be read.
     """
     limit = max_pixels * _MAX_BYTES_PER_PIXEL + _MAX_OTHER_BYTES
-    if image.length > limit:
-        raise Unusable("too many bytes", f"{image.length:,} bytes, the limit for {max_pixels:,} pixels is {limit:,}")
-    return source.read(image)
+    data = b"" if image.length > limit else read(image)
+    length = len(data) or image.length
+    if length > limit:
+        raise Unusable("too many bytes", f"{length:,} bytes, the limit for {max_pixels:,} pixels is {limit:,}")
+    return data
 
 
 def _begin_image(job: UnitJob, image: SourceImage, pixels: np.ndarray, shards: Sequence[_OpenShard], watch: Stopwatch) -> None:
@@ -269,7 +274,7 @@ def _write_manifest(job: UnitJob, shard: _OpenShard, damaged_kept: int) -> Shard
     layout, writer = shard.layout, shard.writer
     errors = writer.columns.get("mse", [])
     info = ShardInfo(
-        schema=SCHEMA_VERSION,
+        schema=EXTENDED_SCHEMA if job.generation else SCHEMA_VERSION,
         name=shard.spec.stem.rsplit("/", 1)[-1],
         pairs=writer.pairs,
         bytes=layout.shard_bytes(writer.pairs),
@@ -280,6 +285,7 @@ def _write_manifest(job: UnitJob, shard: _OpenShard, damaged_kept: int) -> Shard
         stride=layout.stride,
         identity=shard.spec.identity,
         unit=job.unit_index,
+        generation=job.generation,
         images=len(job.images) + len(job.rejects),
         damaged_kept=damaged_kept,
         compared=sum(mse > 0 for mse in errors),

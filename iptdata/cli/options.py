@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from iptdata.errors import IptDataError, printable
+from iptdata.errors import IptDataError, printable, shown
 from iptdata.options import Option, from_text, options_of
 
 _LONGEST_MESSAGE = 4000
+_LONGEST_ARGUMENT = 200
 _LAST_ALTERNATIVE = re.compile(
     r", or [^,`]*`([a-z_][a-z0-9_]*)(?:=[^`\s]+)?`[^,`]*$"
 )  # of a hint that ends with ", or pass `x=1`"
@@ -150,14 +151,19 @@ class Command(click.Command):
     """A command whose help groups options by heading, and whose errors name its flags."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        settings = {"max_content_width": 110} | (kwargs.pop("context_settings", None) or {})
+        settings = {"max_content_width": 110, "allow_extra_args": True} | (kwargs.pop("context_settings", None) or {})
         super().__init__(*args, context_settings=settings, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
-            return super().make_context(*args, **kwargs)
+            ctx = super().make_context(*args, **kwargs)
         except IptDataError as error:
             raise self._refusal(error) from error
+        if ctx.args and not ctx.resilient_parsing:
+            more = f" and {len(ctx.args) - 1:,} more" if ctx.args[1:] else ""
+            advice = "Put quotes around a pattern, so that the shell does not expand it"
+            raise Refusal(f"unexpected argument {shown(ctx.args[0], _LONGEST_ARGUMENT)}{more}. {advice}.")
+        return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

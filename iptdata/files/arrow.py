@@ -2,15 +2,30 @@
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from iptdata.errors import StorageError, one_line
-from iptdata.files.backend import Sink
+from iptdata.files.backend import FileVersion, Sink
 from iptdata.files.urls import split_query
+
+_OBJECT_STORES = ("s3", "gs", "gcs", "abfs", "abfss")
+_HELD_BYTES = 4 << 20  # of an object that is uploaded in one request; every shard that is being written holds this much
+_DELAYED = "allow_delayed_open"
+_MAX_MESSAGE = 200
+_AWS_ERROR = re.compile(r"AWS Error ([A-Z_]+)(?: \(HTTP status (\d+)\))? during \w+ operation: (.*)")
+_AWS_REASONS = {
+    "NO_SUCH_BUCKET": "the bucket does not exist",
+    "ACCESS_DENIED": "access denied; check the policy of the bucket and the credentials of AWS in the environment",
+    "INVALID_ACCESS_KEY_ID": "the access key does not exist; check the credentials of AWS in the environment",
+    "SIGNATURE_DOES_NOT_MATCH": "the secret key is wrong; check the credentials of AWS in the environment",
+    "NETWORK_CONNECTION": "no connection to the server",
+    "SLOW_DOWN": "the server asks for fewer requests",
+}
 
 
 @contextmanager
@@ -19,9 +34,28 @@ def arrow_errors() -> Iterator[None]:
     try:
         yield
     except pa.ArrowException as error:
-        raise OSError(errno.EIO, one_line(error, 200)) from error
+        raise OSError(errno.EIO, one_line(error, _MAX_MESSAGE)) from error
+    except OSError as error:
+        if error.errno is None and (reason := _reason(error)):
+            raise OSError(errno.EIO, reason) from error
+        raise
     except UnicodeError as error:
         raise OSError(errno.EILSEQ, "the path is not UTF-8") from error
+
+
+def _reason(error: OSError) -> str:
+    """What a server of S3 answered, in a few words; "" for an error of another kind.
+
+    The errno of these errors is EIO: they may be temporary, as credentials that expired are.
+    """
+    found = _AWS_ERROR.search(one_line(error))
+    if found is None:
+        return ""
+    name, status, detail = found.groups()
+    detail = re.sub(r" \(Request ID: .*|\.? ?Details: .*", "", detail)
+    if name in _AWS_REASONS:
+        return _AWS_REASONS[name] + (f" ({detail})" if name == "NETWORK_CONNECTION" else "")
+    return f"the server answered {status or name}: {detail}"[:_MAX_MESSAGE]
 
 
 class ArrowBackend:
@@ -48,7 +82,7 @@ class ArrowBackend:
         """
         if self._opened is None or self._opened[0] != os.getpid():
             try:
-                filesystem, path = pafs.FileSystem.from_uri(self.absolute_root)
+                filesystem, path = pafs.FileSystem.from_uri(_with_delayed_open(self.absolute_root))
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise StorageError(f"cannot open {self.absolute_root}: {one_line(error)}") from error
             self._opened = os.getpid(), pafs.SubTreeFileSystem(path, filesystem)
@@ -62,6 +96,11 @@ class ArrowBackend:
     def size(self, relative: str) -> int | None:
         info = self.filesystem.get_file_info(relative)
         return info.size if info.is_file else None
+
+    @arrow_errors()
+    def version(self, relative: str) -> FileVersion | None:
+        info = self.filesystem.get_file_info(relative)
+        return FileVersion(info.size, info.mtime_ns or 0) if info.is_file else None
 
     def sizes(self, relative: str) -> dict[str, int]:
         return {info.base_name: info.size for info in self._list(relative) if info.is_file}
@@ -90,23 +129,39 @@ class ArrowBackend:
 
     @arrow_errors()
     def make_folder(self, relative: str) -> None:
-        self.filesystem.create_dir(relative, recursive=True)
+        filesystem = self.filesystem
+        if relative or not isinstance(filesystem, pafs.SubTreeFileSystem):
+            filesystem.create_dir(relative, recursive=True)
+        else:  # a file system below a path does not create this path
+            filesystem.base_fs.create_dir(filesystem.base_path.rstrip("/") or "/", recursive=True)
 
     @contextmanager
-    def create(self, relative: str) -> Iterator[Sink]:
+    def create(self, relative: str, temporary: str) -> Iterator[Sink]:
+        with ExitStack() as stack:
+            sink = _Upload(lambda path: stack.enter_context(self._stream(path)), temporary)
+            if not self._is_object_store:
+                sink.spill()
+            yield sink
+            if not sink.spilled:
+                with self._stream(relative) as stream:
+                    stream.write(sink.held)
+                return
         with arrow_errors():
-            stream = self.filesystem.open_output_stream(relative)
-        with stream:
-            yield stream
+            self.filesystem.move(temporary, relative)  # object stores copy it
 
-    @arrow_errors()
-    def rename(self, source: str, target: str) -> None:
-        """Move a file onto another; object stores copy it."""
-        self.filesystem.move(source, target)
+    @contextmanager
+    def _stream(self, relative: str) -> Iterator[pa.NativeFile]:
+        """A new file, which is complete when the block ends, also by an error: Arrow cannot abort an upload."""
+        with arrow_errors(), self.filesystem.open_output_stream(relative) as stream:
+            yield stream
 
     @arrow_errors()
     def remove(self, relative: str) -> None:
         self.filesystem.delete_file(relative)
+
+    @property
+    def _is_object_store(self) -> bool:
+        return self.absolute_root.partition("://")[0] in _OBJECT_STORES
 
     def free_bytes(self) -> None:
         return None
@@ -119,6 +174,48 @@ class ArrowBackend:
     @arrow_errors()
     def _list(self, relative: str) -> list[pafs.FileInfo]:
         return self.filesystem.get_file_info(pafs.FileSelector(relative, allow_not_found=True))
+
+
+class _Upload:
+    """Holds the first bytes of an object: a small one is uploaded in one request, when it is complete, and never in part.
+
+    Args:
+        open_stream: Opens the stream for a path.
+        temporary: Path for an object that is too large to be held.
+    """
+
+    def __init__(self, open_stream: Callable[[str], pa.NativeFile], temporary: str) -> None:
+        self._open_stream = open_stream
+        self._temporary = temporary
+        self._stream: pa.NativeFile | None = None
+        self.held: bytearray = bytearray()
+
+    @property
+    def spilled(self) -> bool:
+        """Whether the bytes go to the temporary object."""
+        return self._stream is not None
+
+    def write(self, data: memoryview) -> None:
+        """Write all of `data`."""
+        if self._stream is None and len(self.held) + data.nbytes <= _HELD_BYTES:
+            self.held += data
+            return
+        self.spill().write(data)
+
+    def spill(self) -> pa.NativeFile:
+        """Open the temporary object and move the held bytes there."""
+        if self._stream is None:
+            stream = self._stream = self._open_stream(self._temporary)
+            stream.write(self.held)
+            self.held = bytearray()
+        return self._stream
+
+
+def _with_delayed_open(url: str) -> str:
+    """The URL with the option of S3 that uploads a small object in one request instead of three."""
+    if not url.startswith("s3://") or f"{_DELAYED}=" in url:
+        return url
+    return f"{url}{'&' if split_query(url)[1] else '?'}{_DELAYED}=true"
 
 
 def is_of_this_machine(filesystem: pafs.FileSystem) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -14,6 +14,18 @@ class Sink(Protocol):
     def write(self, data: memoryview, /) -> object:
         """Write all of `data`."""
         ...
+
+
+class FileVersion(NamedTuple):
+    """What changes when a file is written again.
+
+    Attributes:
+        size: Bytes.
+        changed: Nanoseconds from 1970 to the last change; on object stores to the upload.
+    """
+
+    size: int
+    changed: int
 
 
 class Backend(Protocol):
@@ -38,6 +50,10 @@ class Backend(Protocol):
 
     def size(self, relative: str) -> int | None:
         """Bytes of a file, None if there is none."""
+        ...
+
+    def version(self, relative: str) -> FileVersion | None:
+        """Size and time of the last change of a file, None if there is none."""
         ...
 
     def sizes(self, relative: str) -> dict[str, int]:
@@ -68,12 +84,14 @@ class Backend(Protocol):
         """Create a folder and its parents; no error if it exists."""
         ...
 
-    def create(self, relative: str) -> AbstractContextManager[Sink]:
-        """A new file; once the block has ended without an error, its bytes are where they survive a crash."""
-        ...
+    def create(self, relative: str, temporary: str) -> AbstractContextManager[Sink]:
+        """A new file that replaces `relative` when the block ends without an error, and then survives a crash.
 
-    def rename(self, source: str, target: str) -> None:
-        """Move a file onto `target`, which is replaced if it exists; the rename survives a crash as well."""
+        Args:
+            relative: Its path.
+            temporary: A path in the same folder, where its bytes can be until then; whatever is there after an error is removed
+                by the caller.
+        """
         ...
 
     def remove(self, relative: str) -> None:

@@ -1,7 +1,8 @@
 """Read many files at once."""
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 A = TypeVar("A")
@@ -12,7 +13,22 @@ _REMOTE_THREADS = 16
 
 def map_reads(read: Callable[[A], B], files: Iterable[A], *, remote: bool) -> list[B]:
     """Apply `read` to each file, in order; 16 at a time if they are remote, to hide the latency."""
+    return list(each_read(read, files, remote=remote))
+
+
+def each_read(read: Callable[[A], B], files: Iterable[A], *, remote: bool) -> Iterator[B]:
+    """As `map_reads`, one result after the other: no more than 32 are in memory."""
     if not remote:
-        return [read(file) for file in files]
-    with ThreadPoolExecutor(_REMOTE_THREADS) as pool:
-        return list(pool.map(read, files))
+        yield from map(read, files)
+        return
+    pool = ThreadPoolExecutor(_REMOTE_THREADS)
+    try:
+        pending: deque[Future[B]] = deque()
+        for file in files:
+            pending.append(pool.submit(read, file))
+            if len(pending) >= 2 * _REMOTE_THREADS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

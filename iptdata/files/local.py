@@ -10,7 +10,7 @@ from typing import IO
 
 import pyarrow.fs as pafs
 
-from iptdata.files.backend import Sink
+from iptdata.files.backend import FileVersion, Sink
 from iptdata.files.locks import lock, sync_file, sync_folder
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -41,6 +41,12 @@ class LocalBackend:
     def size(self, relative: str) -> int | None:
         status = self._status(relative)
         return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else None
+
+    def version(self, relative: str) -> FileVersion | None:
+        status = self._status(relative)
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return None
+        return FileVersion(status.st_size, status.st_mtime_ns)
 
     def sizes(self, relative: str) -> dict[str, int]:
         sizes = {}
@@ -84,14 +90,12 @@ class LocalBackend:
         os.makedirs(self._path(relative), exist_ok=True)
 
     @contextmanager
-    def create(self, relative: str) -> Iterator[Sink]:
-        with open(self._path(relative), "xb", buffering=0) as file:
+    def create(self, relative: str, temporary: str) -> Iterator[Sink]:
+        with open(self._path(temporary), "xb", buffering=0) as file:
             yield _FullWrites(file)
             sync_file(file.fileno())
-
-    def rename(self, source: str, target: str) -> None:
-        os.replace(self._path(source), self._path(target))
-        sync_folder(os.path.dirname(self._path(target)))
+        os.replace(self._path(temporary), self._path(relative))
+        sync_folder(os.path.dirname(self._path(relative)))
 
     def remove(self, relative: str) -> None:
         os.unlink(self._path(relative))

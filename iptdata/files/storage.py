@@ -1,7 +1,8 @@
 """A directory, local or behind any `pyarrow.fs` URL (s3://, gs://, hdfs://).
 
-Writes are atomic: a temporary file in the same folder, then a rename (a copy on object stores). Local writes are durable too,
-where the file system can: file and folder are synced.
+Writes are atomic: a temporary file in the same folder, then a rename; on object stores one request for a small object, a
+temporary object and a copy for a large one. Local writes are durable too, where the file system can: file and folder are
+synced.
 """
 
 import os
@@ -15,7 +16,7 @@ import pyarrow.fs as pafs
 
 from iptdata.errors import StorageError, storage_error, storage_errors
 from iptdata.files.arrow import ArrowBackend
-from iptdata.files.backend import Backend, Sink
+from iptdata.files.backend import Backend, FileVersion, Sink
 from iptdata.files.local import LocalBackend
 from iptdata.files.urls import check_url, is_utf8, split_query
 
@@ -53,7 +54,12 @@ class Storage:
         self._backend: Backend = LocalBackend(self.root) if self.is_local else ArrowBackend(self.root)
 
     def __reduce__(self) -> tuple[type["Storage"], tuple[str]]:
-        return Storage, (self._backend.absolute_root,)
+        return Storage, (self.absolute_root,)
+
+    @property
+    def absolute_root(self) -> str:
+        """The root as it is valid in any working directory."""
+        return self._backend.absolute_root
 
     @property
     def is_local(self) -> bool:
@@ -78,6 +84,11 @@ class Storage:
         """Bytes of a file, None if there is none."""
         with storage_errors(self.path(relative)):
             return self._backend.size(relative)
+
+    def version(self, relative: str) -> FileVersion | None:
+        """Size and time of the last change of a file, None if there is none."""
+        with storage_errors(self.path(relative)):
+            return self._backend.version(relative)
 
     def sizes(self, relative: str = "") -> dict[str, int]:
         """Name and bytes of each file in a folder, in no particular order; empty if there is no folder."""
@@ -156,9 +167,8 @@ class Storage:
         temporary = os.path.join(os.path.dirname(relative), f".{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}")
         with storage_errors(self.path(relative)):
             try:
-                with self._backend.create(temporary) as sink:
+                with self._backend.create(relative, temporary) as sink:
                     yield sink
-                self._backend.rename(temporary, relative)
             except BaseException:
                 with suppress(StorageError):  # the first error is the one to report
                     self.remove(temporary)

@@ -4,15 +4,16 @@ import errno
 import heapq
 import os
 import stat
-import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from iptdata.errors import printable, storage_errors
 from iptdata.files.arrow import arrow_errors, is_of_this_machine
+from iptdata.files.file_columns import FileColumns
 from iptdata.files.local import local_path
 from iptdata.files.storage import Storage
 from iptdata.files.urls import is_utf8
@@ -63,17 +64,29 @@ class WalkReject:
     detail: str
 
 
+def make_reject(path: str, reason: str, detail: str = "") -> WalkReject:
+    """A reject with text of any length and kind."""
+    return WalkReject(printable(path, _MAX_TEXT), reason, printable(detail or reason, _MAX_TEXT))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Walked:
     """What a walk found.
 
     Attributes:
-        images: All images, sorted by path in its Unicode form NFC.
+        paths: Path of each image, see `WalkedFile`; sorted in their Unicode form NFC.
+        sizes: Bytes of each image, int64.
         rejects: The entries that cannot be used, sorted by path.
     """
 
-    images: list[WalkedFile] = field(default_factory=list)
-    rejects: list[WalkReject] = field(default_factory=list)
+    paths: pa.ChunkedArray
+    sizes: pa.ChunkedArray
+    rejects: list[WalkReject]
+
+    @property
+    def images(self) -> list[WalkedFile]:
+        """All images as a list, for folders of at most some thousands."""
+        return [WalkedFile(*entry) for entry in zip(self.paths.to_pylist(), self.sizes.to_pylist(), strict=True)]
 
 
 def is_hidden(name: str) -> bool:
@@ -127,40 +140,27 @@ class _Walk:
     """Collects images and rejects."""
 
     def __init__(self) -> None:
-        self.images: list[WalkedFile] = []
         self.rejects: list[WalkReject] = []
-        self._several_forms = False
+        self._files = FileColumns()
 
     def add(self, path: str, size: int) -> None:
         """Add an image, or a reject if its path is not text."""
-        if not path.isascii():
-            if not is_utf8(path):
-                self.reject(path, "file name is not UTF-8")
-                return
-            self._several_forms |= not unicodedata.is_normalized("NFC", path)
-        self.images.append(WalkedFile(path, size))
+        if not is_utf8(path):
+            self.reject(path, "file name is not UTF-8")
+            return
+        self._files.append(path, size)
 
     def reject(self, path: str, reason: str, detail: str = "") -> None:
         """Add a reject."""
-        self.rejects.append(WalkReject(printable(path, _MAX_TEXT), reason, printable(detail or reason, _MAX_TEXT)))
+        self.rejects.append(make_reject(path, reason, detail))
 
     def result(self) -> Walked:
         """All that was found, in sorted order."""
-        if self._several_forms:
-            self._reject_other_forms()
-        else:
-            self.images.sort()
+        files, others = self._files.sorted()
+        for path, kept in others:
+            self.reject(path, "same name in another Unicode form", f"equal to {kept!a}")
         self.rejects.sort(key=lambda reject: (reject.path, reject.reason))
-        return Walked(images=self.images, rejects=self.rejects)
-
-    def _reject_other_forms(self) -> None:
-        """Sort the images by the composed form of their paths, and keep the first of those that differ only in their form."""
-        first: dict[str, WalkedFile] = {}
-        for file in sorted(self.images):
-            same = first.setdefault(unicodedata.normalize("NFC", file.path), file)
-            if same is not file:
-                self.reject(file.path, "same name in another Unicode form", f"equal to {same.path!a}")
-        self.images = [file for _, file in sorted(first.items())]
+        return Walked(paths=files["path"], sizes=files["size"], rejects=self.rejects)
 
 
 class _LocalWalk(_Walk):

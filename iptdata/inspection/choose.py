@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from iptdata.errors import InspectError, ShardError, StorageError, without_secrets
+from iptdata.files.tar_samples import Sample
 from iptdata.inspection.pair import Pair
 from iptdata.inspection.rows import ManifestTable, UnknownColumn
 from iptdata.shards.fields import check_depth
 from iptdata.shards.find import ShardGroup
 from iptdata.shards.reader import Shard
-from iptdata.shards.tar_samples import Sample
 from iptdata.shards.tars import Tar
 from iptdata.units import pluralize
 

@@ -96,12 +96,24 @@ def _compare(first: ShardGroup, second: ShardGroup) -> Comparison:
     same_clean, same = _shared(ManifestTable(first.shards), ManifestTable(second.shards), _same_process(a.identity, b.identity))
     return Comparison(
         title=first.title if first.title == second.title else f"{first.title} and {second.title}",
-        differences=tuple(islice(_differences(a.identity, b.identity), _MAX_DIFFERENCES)),
+        differences=tuple(islice(_differences(_made_with(a), _made_with(b)), _MAX_DIFFERENCES)),
         spreads=tuple(_stats(a, b)),
         pairs=(a.pairs, b.pairs),
         same_clean=same_clean,
         same=same,
     )
+
+
+def _made_with(summary: SplitSummary) -> dict[str, Any]:
+    """The identity of the first build, and source and limit of the extensions."""
+    extensions = {
+        f"generation {generation.number}": {
+            "source": generation.identity["source"],
+            "limit": generation.identity["options"].get("limit"),
+        }
+        for generation in summary.generations[1:]
+    }
+    return summary.identity | extensions
 
 
 def _stats(a: SplitSummary, b: SplitSummary) -> Iterator[tuple[str, ColumnStats | None, ColumnStats | None]]:

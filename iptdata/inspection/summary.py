@@ -12,6 +12,7 @@ from iptdata.inspection.noise import NoiseCheck, check_noise
 from iptdata.inspection.rows import ManifestTable
 from iptdata.shards.corpus import SplitTotals
 from iptdata.shards.find import ShardGroup
+from iptdata.shards.generations import Generation
 from iptdata.shards.manifest import ShardInfo
 
 FLAT_STD = 2.0
@@ -46,7 +47,8 @@ class SplitSummary:
         examples: Some rejected images, as (source, reason, detail).
         lost_flat: Number of patches that were dropped as flat from images that were kept.
         missing_count: Number of units that the plan has but that have no shard; 0 when shards were named instead of a folder.
-        missing: Indices of the first 1,000 of them.
+        missing: Numbers in the names of the first 1,000 of them.
+        generations: What each generation of the corpus adds.
         problems: Messages about unusable shards.
     """
 
@@ -71,6 +73,7 @@ class SplitSummary:
     lost_flat: int
     missing_count: int
     missing: tuple[int, ...]
+    generations: tuple[Generation, ...]
     problems: tuple[str, ...]
 
 
@@ -113,6 +116,7 @@ def summarise(group: ShardGroup) -> SplitSummary:
         lost_flat=totals.flat,
         missing_count=missing_count,
         missing=missing,
+        generations=tuple(totals.generations),
         problems=tuple(map(str, group.problems)),
     )
 
@@ -138,15 +142,19 @@ def stats_of_column(table: ManifestTable, name: str) -> ColumnStats | None:
 
 
 def missing_units(infos: Sequence[ShardInfo]) -> tuple[int, tuple[int, ...]]:
-    """Number of units that have no shard, and the indices of the first of them.
+    """Number of units that have no shard, and the numbers in the names of the first of them.
 
-    The number of units follows from source and options. With a holdout it does not, and only gaps are found.
+    The number of units of a generation follows from source and options, and from the first number of the next generation. Of
+    the last one it does not if it has a holdout, and only gaps are found; nor if its source is read in windows, which have more
+    units, so that some at its end may not be found.
     """
-    present = {info.unit for info in infos}
-    options, images = infos[0].identity["options"], infos[0].identity["source"]["images"]
+    last = max(infos, key=lambda info: (info.generation, info.unit))
+    first = last.number - last.unit if last.generation else 0
+    present = {first + info.unit if info.generation == last.generation else info.number for info in infos}
+    options, images = last.identity["options"], last.identity["source"]["images"]
     stop = max(present) + 1
     if not options["holdout"]:
         used = min(images, options["limit"] or images)
-        stop = max(stop, -(-used // options["images_per_shard"]))
+        stop = max(stop, first + -(-used // options["images_per_shard"]))
     absent = (unit for unit in range(stop) if unit not in present)
     return stop - len(present), tuple(islice(absent, _MISSING_LISTED))

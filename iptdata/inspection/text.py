@@ -58,6 +58,10 @@ def _split_facts(summary: SplitSummary) -> list[str]:
         f"{summary.shards:,}/{pluralize(summary.shards + summary.missing_count, 'unit')} complete",
         f"seed {summary.identity['seed']}",
     ]
+    if len(summary.generations) > 1:
+        images = " + ".join(f"{generation.images:,}" for generation in summary.generations[:_LISTED])
+        more = " + ..." if len(summary.generations) > _LISTED else ""
+        found.append(f"{pluralize(len(summary.generations), 'generation')} of {images}{more} images")
     measured = summary.psnr.count if summary.psnr else 0
     if measured < summary.pairs:
         found.append(f"PSNR recorded for {measured:,} pairs" if measured else "PSNR not recorded")

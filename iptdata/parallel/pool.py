@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 from iptdata.errors import BuildFailed, IptDataError
@@ -24,6 +25,7 @@ WORKER_ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
 }
 _LOST_WORKER_RETRIES = 3
+_RESULTS_AT_ONCE = 64
 _OBJECT_STORE_BYTES = 128 << 20
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -103,15 +105,18 @@ class RayPool:
         pending: list[Any] = []
         exhausted = False
         while pending or not exhausted:
-            while not exhausted and len(pending) < 2 * self.max_concurrent_jobs:
-                try:
-                    pending.append(task.remote(next(remaining)))
-                except StopIteration:
-                    exhausted = True
+            free = 0 if exhausted else 2 * self.max_concurrent_jobs - len(pending)
+            submitted = [task.remote(job) for job in islice(remaining, max(0, free))]
+            exhausted |= len(submitted) < free
+            pending += submitted
             if not pending:
                 return
             ready, pending = ray.wait(pending, num_returns=1)
-            yield self._result(ready[0])
+            if pending:  # a call takes the longer the more jobs are pending, so ask for several that are ready
+                more, pending = ray.wait(pending, num_returns=min(len(pending), _RESULTS_AT_ONCE), timeout=0)
+                ready += more
+            for reference in ready:
+                yield self._result(reference)
 
     def _result(self, reference: Any) -> Any:
         errors = self._ray.exceptions

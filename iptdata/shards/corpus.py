@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 import yaml
 
 import iptdata
+from iptdata.files.concurrent import each_read
 from iptdata.files.storage import Storage
 from iptdata.image.psnr import capped_psnrs
 from iptdata.shards.card import dataset_card
+from iptdata.shards.generations import Generation, add_to_generations
 from iptdata.shards.index import index_row, write_index
 from iptdata.shards.manifest import ShardInfo, is_manifest, read_info
 from iptdata.shards.reader import read_rows
@@ -27,7 +29,10 @@ CORPUS = "corpus.json"
 REJECTS = "rejects.parquet"
 README = "README.md"
 RECIPE = "recipe.yaml"
-_REJECT_COLUMNS = ("recipe", "split", "source", "reason", "detail")
+_REJECTS_SCHEMA = pa.schema(
+    [*((name, pa.string()) for name in ("recipe", "split", "source", "reason", "detail")), ("patches", pa.int32())]
+)
+_BUFFERED_REJECTS = 1 << 14
 
 
 @dataclass(kw_only=True)
@@ -48,6 +53,7 @@ class SplitTotals:
         psnr_sum: Sum of their PSNRs, in dB, each at most 100.
         rejected: Number of images without any pair, by reason.
         flat: Number of patches dropped as flat from images that were kept.
+        generations: What each generation adds, from the first build on.
     """
 
     task: str
@@ -63,6 +69,7 @@ class SplitTotals:
     psnr_sum: float = 0.0
     rejected: Counter[str] = field(default_factory=Counter)
     flat: int = 0
+    generations: list[Generation] = field(default_factory=list, repr=False)
 
     def add(self, info: ShardInfo) -> None:
         """Add a shard; the PSNR of one without a `psnr_sum` is left out, see `with_psnr_sum`."""
@@ -72,6 +79,7 @@ class SplitTotals:
             self.psnr_sum += info.psnr_sum
             self.measured += info.measured
         self.shards += 1
+        add_to_generations(self.generations, info)
         dropped = info.dropped
         self.rejected.update(reject.reason for reject in dropped)
         self.flat += sum(reject.patches for reject in info.rejects) - sum(reject.patches for reject in dropped)
@@ -107,6 +115,7 @@ class SplitTotals:
             "mean_psnr": psnr,
             "pairs_with_psnr": self.measured,
             "pairs_without_difference": self.identical,
+            "generations": [generation.plain() for generation in self.generations],
             "made_with": self.identity,
         }
 
@@ -118,23 +127,41 @@ def finish_corpus(storage: Storage) -> list[SplitTotals]:
         The totals of each recipe and split, in the order of their names.
     """
     totals: list[SplitTotals] = []
-    rejects: list[dict[str, Any]] = []
+    rejects = _Rejects()
     for task, split in split_folders(storage):
         rows = []
-        for path in manifests(storage, task, split):
-            info = with_psnr_sum(storage, path, read_info(storage, path))
+        for _, info in read_infos(storage, manifests(storage, task, split), with_psnr=True):
             if not rows:
                 totals.append(SplitTotals(task=task, split=split, identity=info.identity))
             totals[-1].add(info)
-            rejects += [{"recipe": task, "split": split} | vars(reject) for reject in info.rejects]
+            rejects.add(task, split, info)
             rows.append(index_row(info))
         write_index(storage, f"{task}/{split}", rows)
         recipe = yaml.safe_dump(totals[-1].identity["recipe"], sort_keys=False)
         storage.write(f"{task}/{split}/{RECIPE}", recipe.encode())
-    _write_rejects(storage, rejects)
+    storage.write(REJECTS, rejects.encoded())
     _write_corpus_json(storage, totals)
     storage.write(README, dataset_card(totals).encode("utf-8", "backslashreplace"))
     return totals
+
+
+def read_infos(storage: Storage, paths: Sequence[str], *, with_psnr: bool = False) -> Iterator[tuple[str, ShardInfo]]:
+    """Read the descriptions of shards from their manifests, one after the other in this order.
+
+    Args:
+        storage: The corpus.
+        paths: Paths of the manifests in it.
+        with_psnr: See `with_psnr_sum`.
+
+    Raises:
+        ShardError: When one is damaged.
+    """
+
+    def read(path: str) -> ShardInfo:
+        info = read_info(storage, path)
+        return with_psnr_sum(storage, path, info) if with_psnr else info
+
+    yield from zip(paths, each_read(read, paths, remote=not storage.is_local), strict=True)
 
 
 def with_psnr_sum(storage: Storage, path: str, info: ShardInfo) -> ShardInfo:
@@ -164,12 +191,30 @@ def manifests(storage: Storage, task: str, split: str) -> list[str]:
     return [f"{folder}/{name}" for name in storage.names(folder) if name.startswith(f"{task}-{split}-") and is_manifest(name)]
 
 
-def _write_rejects(storage: Storage, rejects: list[dict[str, Any]]) -> None:
-    columns = [(name, pa.string()) for name in _REJECT_COLUMNS]
-    schema = pa.schema([*columns, ("patches", pa.int32())])
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rejects, schema=schema), sink, compression="zstd")
-    storage.write(REJECTS, sink.getvalue().to_pybytes())
+class _Rejects:
+    """The rejects of a corpus in columns, since there may be a million of them."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Any, ...]] = []
+        self._parts = [_REJECTS_SCHEMA.empty_table()]
+
+    def add(self, task: str, split: str, info: ShardInfo) -> None:
+        """Add those of a shard."""
+        self._rows += [(task, split, item.source, item.reason, item.detail, item.patches) for item in info.rejects]
+        if len(self._rows) >= _BUFFERED_REJECTS:
+            self._flush()
+
+    def encoded(self) -> bytes:
+        """All of them as a Parquet file."""
+        self._flush()
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.concat_tables(self._parts), sink, compression="zstd")
+        return sink.getvalue().to_pybytes()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._parts.append(pa.table(list(zip(*self._rows, strict=True)), schema=_REJECTS_SCHEMA))
+            self._rows.clear()
 
 
 def _write_corpus_json(storage: Storage, totals: list[SplitTotals]) -> None:

@@ -9,6 +9,7 @@ from iptdata.errors import ShardError
 from iptdata.files.concurrent import map_reads
 from iptdata.files.paths import Paths, path_list
 from iptdata.files.storage import Storage
+from iptdata.shards.generations import content, without_source
 from iptdata.shards.index import open_folder
 from iptdata.shards.locations import locate
 from iptdata.shards.reader import Shard
@@ -100,13 +101,17 @@ def _without_damaged(group: ShardGroup) -> ShardGroup:
 
 
 def _split_by_identity(group: ShardGroup) -> list[ShardGroup]:
-    """One group per identity of the shards; the problems go to the first."""
+    """One group per content of the shards' identity, with the extensions of their corpus; the problems go to the first."""
     by_identity: dict[str, list[Shard]] = {}
+    first_builds: dict[tuple[str, str], str] = {}
     previous, text = None, ""
-    for shard in group.shards:
-        if shard.info.identity != previous:  # as most are equal, most need no text
-            previous = shard.info.identity
-            text = json.dumps(previous, sort_keys=True)
+    for shard in group.shards:  # sorted by name, so a first build comes before its extensions
+        info, root = shard.info, shard.storage.root
+        if (root, info.identity, info.generation) != previous:  # as most are equal, most need no text
+            previous = root, info.identity, info.generation
+            text = json.dumps(content(info.identity), sort_keys=True)
+            common = (root, json.dumps(without_source(info.identity), sort_keys=True))
+            text = first_builds.get(common, text) if info.generation else first_builds.setdefault(common, text)
         by_identity.setdefault(text, []).append(shard)
     if len(by_identity) < 2:
         return [group]

@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 from iptdata import rng
 from iptdata.errors import ShardError, StorageError, shown
 from iptdata.files.concurrent import map_reads
+from iptdata.files.parquet import PARQUET_ERRORS, read_columns, read_footer
 from iptdata.files.storage import Storage
-from iptdata.shards.layout import BLOCK, MAX_BYTES, RECORD, Layout, checked_layout, round_up
+from iptdata.files.tar_members import BLOCK, round_up
+from iptdata.shards.layout import MAX_BYTES, RECORD, Layout, checked_layout
 from iptdata.shards.manifest import NAME, SHA256, ShardInfo, is_manifest, is_tar, read_info
-from iptdata.shards.parquet import PARQUET_ERRORS, read_columns, read_footer
 
 INDEX = "index.parquet"
 
@@ -71,7 +72,8 @@ class IndexEntry:
 def index_row(info: ShardInfo) -> dict[str, Any]:
     """The row of one shard; its fingerprint is a hash of everything that the content depends on."""
     row = {name: value for name, value in vars(info).items() if name in SCHEMA.names}
-    return row | {"fingerprint": rng.digest(json.dumps([info.identity, info.unit], sort_keys=True)).hex()}
+    content = [info.identity, info.unit, *([info.generation] if info.generation else [])]
+    return row | {"fingerprint": rng.digest(json.dumps(content, sort_keys=True)).hex()}
 
 
 def write_index(storage: Storage, folder: str, rows: list[dict[str, Any]]) -> None:

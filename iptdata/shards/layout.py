@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from iptdata.errors import shown
+from iptdata.files.tar_members import BLOCK, round_up
 
-BLOCK = 512
 RECORD = 10_240
 NAME_BYTES = 100
 SUFFIXES = (b".clean.npy", b".corrupted.npy", b".json")
@@ -156,11 +156,6 @@ def checked_layout(clean: Sequence[int], corrupted: Sequence[int], json_size: in
             f"json_size: found {shown(json_size)}, expected a multiple of {BLOCK} from {BLOCK} to {_MAX_JSON_BYTES:,}"
         )
     return Layout(clean=(clean[0], clean[1], 3), corrupted=(corrupted[0], corrupted[1], 3), json_size=json_size)
-
-
-def round_up(size: int, multiple: int) -> int:
-    """The next multiple at or above `size`."""
-    return -(-size // multiple) * multiple
 
 
 def _pixel_bytes(shape: Shape) -> int:

@@ -6,13 +6,11 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator
-from itertools import islice
 from typing import NamedTuple
 
-import braceexpand
-
-from iptdata.errors import ShardError, printable
+from iptdata.errors import ShardError
 from iptdata.files.paths import Paths, path_list
+from iptdata.files.patterns import WILDCARD, expand_braces
 from iptdata.files.storage import Storage, split_file_path
 from iptdata.files.urls import check_url, split_query
 from iptdata.files.walk import is_hidden
@@ -20,9 +18,6 @@ from iptdata.shards.manifest import is_manifest, is_tar
 from iptdata.shards.tars import Tar
 from iptdata.values import expanded
 
-_WILDCARD = re.compile(r"[*?\[]")
-_RANGE = re.compile(r"\{(-?\d{1,30})\.\.(-?\d{1,30})")
-_MAX_PATHS = 1_000_000
 _FOREIGN = (".tar", ".tar.gz", ".tgz")
 _DECOMPRESS = "Decompress it, `gunzip FILE`; as it is, only a training can read it, as TASK=FILE"
 _TASK_PATH = re.compile(r"(\w[\w.-]*)=(.+)")
@@ -96,11 +91,13 @@ def locate(path: str, split: str | None = None, tasks: Container[str] | None = N
 
     Raises:
         ShardError: When there is no shard at the path.
+        StorageError: When the path has a scheme that is never opened, or credentials.
     """
+    check_url(path)
     base, _ = split_query(path)
     if not base:
         raise ShardError("found an empty path, expected a corpus, a folder in one, or shards")
-    pattern = base.endswith(".tar") or _WILDCARD.search(base) or "{" in base
+    pattern = base.endswith(".tar") or WILDCARD.search(base) or "{" in base
     if "://" not in base and os.path.isfile(base) and is_tar(os.path.basename(base)):
         storage = Storage(os.path.dirname(base) or ".")
         yield Location(storage, storage.sizes(), {os.path.basename(base).removesuffix(".tar")})
@@ -124,6 +121,7 @@ def find_tars(pattern: str) -> list[Tar]:
         ShardError: When a brace is not closed.
         StorageError: When a URL cannot be opened.
     """
+    check_url(pattern)
     if "://" in pattern:
         return _remote_tars(pattern)
     if os.path.isdir(pattern):
@@ -141,7 +139,7 @@ def _remote_tars(pattern: str) -> list[Tar]:
     found = []
     for path in expand_braces(base):
         folder, _, name = path.rpartition("/")
-        wildcard = _WILDCARD.search(name) is not None
+        wildcard = WILDCARD.search(name) is not None
         if not wildcard and not name.endswith(_FOREIGN):
             folder, name, wildcard = path, "*", True
         storage = Storage(folder + query)
@@ -154,30 +152,12 @@ def _remote_tars(pattern: str) -> list[Tar]:
     return found
 
 
-def expand_braces(pattern: str) -> list[str]:
-    """Expand `a{0..2}.tar` to three paths.
-
-    Raises:
-        ShardError: When a brace is not closed, or the pattern expands to more than a million paths.
-    """
-    too_many = ShardError(f"{printable(pattern)} expands to more than {_MAX_PATHS:,} paths", hint="Use a glob")
-    try:
-        if any(abs(int(stop) - int(start)) >= _MAX_PATHS for start, stop in _RANGE.findall(pattern)):
-            raise too_many
-        found = list(islice(braceexpand.braceexpand(pattern), _MAX_PATHS + 1))
-    except ValueError as error:
-        raise ShardError(f"{printable(pattern)}: a brace is not closed") from error
-    if len(found) > _MAX_PATHS:
-        raise too_many
-    return found
-
-
 def _tars(pattern: str) -> Iterator[Location]:
     by_folder: dict[str, set[str]] = defaultdict(set)
     base, query = split_query(pattern)
     for path in expand_braces(base):
         folder, slash, name = path.rpartition("/")
-        if _WILDCARD.search(folder):
+        if WILDCARD.search(folder):
             raise ShardError(
                 f"{path}: wildcards * ? [ are allowed in the file name only", hint="List the folders or use braces"
             )
@@ -188,7 +168,7 @@ def _tars(pattern: str) -> Iterator[Location]:
         tars = list(filter(is_tar, sizes))
         names = set()
         for name in sorted(patterns):
-            found = fnmatch.filter(tars, name) if _WILDCARD.search(name) else [tar for tar in tars if tar == name]
+            found = fnmatch.filter(tars, name) if WILDCARD.search(name) else [tar for tar in tars if tar == name]
             if not found:
                 raise ShardError(f"{storage.path(name)} matches no .tar file; expected a corpus, a folder in one, or shards")
             names.update(tar.removesuffix(".tar") for tar in found)

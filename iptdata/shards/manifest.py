@@ -12,19 +12,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata.errors import ShardError, StorageError, one_line, shown, storage_error
+from iptdata.files.parquet import PARQUET_ERRORS, read_footer
 from iptdata.files.storage import Storage
 from iptdata.image.psnr import MAX_DB, PEAK_SQUARED
 from iptdata.recipe import Recipe
 from iptdata.shards.columns import COLUMNS
 from iptdata.shards.fields import IDENTIFIER, Fields, parse_json
 from iptdata.shards.layout import MAX_BYTES, Layout, checked_layout
-from iptdata.shards.parquet import PARQUET_ERRORS, read_footer
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[^/.\0][^/\0]*-\d{6,}")
 _METADATA_KEY = b"iptdata"
 _MAX_MESSAGE = 300
-_MAX_SCHEMA = 2  # adds to 1 that a parameter may be null and `generation` above 0; nothing here writes it yet
+EXTENDED_SCHEMA = 2  # adds to 1 that a parameter may be null and `generation` above 0
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class ShardInfo:
         json_size: Bytes of the json member of a sample.
         stride: Bytes of a sample.
         identity: Everything that the content depends on (recipe in full, seed, source, decoders, options). Two shards of one
-            recipe and split belong together if their identities are equal.
-        unit: Index of the unit.
+            recipe and split belong together if their identities are equal, but for source and limit of other generations, and
+            but for how recipe and source are described.
+        unit: Index of the unit in its generation.
         images: Number of images that the unit read, and of other entries of the source that it lists as rejects.
         damaged_kept: Number of damaged images that were used.
         compared: Number of pairs with a mean squared error above 0.
@@ -90,6 +91,11 @@ class ShardInfo:
     psnr_sum: float | None = None
     generation: int = 0
     rejects: tuple[Reject, ...] = field(default=())
+
+    @property
+    def number(self) -> int:
+        """The number in the name, which is that of the unit among those of all generations."""
+        return shard_number(self.name)
 
     @property
     def dropped(self) -> list[Reject]:
@@ -152,6 +158,11 @@ def is_manifest(path: str) -> bool:
     return re.fullmatch(r"(?:.*/)?[^/.][^/]*-\d{6,}\.parquet", path) is not None
 
 
+def shard_number(path: str) -> int:
+    """The number in the path of a shard or manifest RECIPE-SPLIT-NUMBER."""
+    return int(path.rpartition("-")[2].partition(".")[0])
+
+
 def is_tar(name: str) -> bool:
     """Whether a file has the name of a completely written tar; temporary names start with a dot."""
     return name.endswith(".tar") and not name.startswith(".")
@@ -198,8 +209,8 @@ def _info(content: object, name: str) -> ShardInfo:
     """
     fields = Fields(content)
     schema = fields.whole("schema", low=1)
-    if schema > _MAX_SCHEMA:
-        raise NewerSchema(f"schema: found {schema}, expected at most {_MAX_SCHEMA}")
+    if schema > EXTENDED_SCHEMA:
+        raise NewerSchema(f"schema: found {schema}, expected at most {EXTENDED_SCHEMA}")
     if fields.text("name") != name:
         raise fields.wrong("name", f"{shown(name)}, the name of the file")
     layout = checked_layout(fields.list("clean"), fields.list("corrupted"), fields.whole("json_size"))
@@ -256,9 +267,7 @@ def _identity(fields: Fields) -> dict[str, Any]:
         for name in step.content:
             step.fields(name)
     options = fields.fields("options")
-    for name in options.content:
-        if IDENTIFIER.fullmatch(name) is None:
-            raise options.wrong(name, "a name of letters, digits and _")
+    _check_names(options)
     options.number("holdout", 0, 1)
     options.whole("images_per_shard", low=1)
     if options.content.get("limit") is not None:
@@ -267,7 +276,18 @@ def _identity(fields: Fields) -> dict[str, Any]:
     for name in ("description", "option", "fingerprint"):
         source.text(name)
     source.whole("images")
+    if "settings" in source.content:
+        settings = source.fields("settings")
+        _check_names(settings)
+        for name in settings.content:
+            settings.text(name)
     decoders = fields.fields("decoders")
     for name in decoders.content:
         decoders.text(name)
     return fields.content
+
+
+def _check_names(options: Fields) -> None:
+    for name in options.content:
+        if IDENTIFIER.fullmatch(name) is None:
+            raise options.wrong(name, "a name of letters, digits and _")

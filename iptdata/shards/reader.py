@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iptdata.errors import ShardError, one_line
+from iptdata.files.parquet import PARQUET_ERRORS, read_columns, read_footer
 from iptdata.files.storage import Storage
 from iptdata.shards.columns import TEXTS, check_rows, known_columns
 from iptdata.shards.manifest import ShardInfo, read_info
-from iptdata.shards.parquet import PARQUET_ERRORS, read_columns, read_footer
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from iptdata.files.tar_members import BLOCK, round_up
 from iptdata.recipe import Recipe
 from iptdata.shards.keys import plain_label
-from iptdata.shards.layout import BLOCK, MAX_KEY_BYTES, round_up
+from iptdata.shards.layout import MAX_KEY_BYTES
 
 SCHEMA_VERSION = 1
 _MAX_INTEGER = 10**9

@@ -17,10 +17,10 @@ import numpy as np
 
 from iptdata.errors import ShardError, one_line, printable
 from iptdata.files.storage import Storage
+from iptdata.files.tar_members import TarMember, tar_members
+from iptdata.files.tar_samples import Sample, group_samples, is_npy
 from iptdata.image.decode import Unusable, decode
 from iptdata.image.npy import decode_npy
-from iptdata.shards.tar_members import TarMember, tar_members
-from iptdata.shards.tar_samples import Sample, group_samples, is_npy
 from iptdata.units import format_bytes, pluralize
 
 _REMOTE_BYTES = 16_000_000
@@ -83,7 +83,7 @@ class TarContents(NamedTuple):
 
 @dataclass(frozen=True)
 class Tar:
-    """A tar of samples: adjacent members with the same key, see `iptdata.shards.tar_samples`.
+    """A tar of samples: adjacent members with the same key, see `iptdata.files.tar_samples`.
 
     Attributes:
         storage: The folder of the tar.

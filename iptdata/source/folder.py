@@ -1,14 +1,21 @@
 """A directory of images, such as ImageNet's `train`: the label is the name of the parent folder."""
 
-import unicodedata
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from iptdata.errors import SourceError, StorageError
 from iptdata.files.storage import Storage
-from iptdata.files.walk import EXTENSIONS, WalkReject, walk_images
-from iptdata.source.listing import Listing, SourceImage
+from iptdata.files.walk import EXTENSIONS, walk_images
+from iptdata.nfc import nfc_column
+from iptdata.source.index_cache import IndexCache
+from iptdata.source.listing import Listing, SourceImage, make_table
+from iptdata.source.locate import hint_of_containers, hint_of_missing
+from iptdata.source.rejects import first_of
+from iptdata.source.source import OnIndexed, Source
 
 
-class FolderSource:
+class FolderSource(Source):
     """Every image file below a directory or URL, in sorted order; see `iptdata.files.walk` for what is left out.
 
     Args:
@@ -28,8 +35,8 @@ class FolderSource:
         """Value of the option `source` that rebuilds the corpus, without the path on this machine."""
         return f"./{self.storage.name}"
 
-    def list(self) -> Listing:
-        """Walk the directory.
+    def list(self, cache: IndexCache | None = None, on_indexed: OnIndexed | None = None) -> Listing:
+        """Walk the directory; nothing is kept for the next time.
 
         Raises:
             SourceError: When it is missing, is not a directory, cannot be read, or holds no image.
@@ -37,29 +44,31 @@ class FolderSource:
         root = self.storage.root
         try:
             if not self.storage.exists():
-                hint = "Pass a directory of images, or samples for the photos that ship with iptdata"
-                raise SourceError(f"{root} does not exist", argument="source", hint=hint)
+                raise SourceError(f"{root} does not exist", argument="source", hint=hint_of_missing(root))
             walked = walk_images(self.storage)
         except StorageError as error:
             if isinstance(error.__cause__, NotADirectoryError):
                 raise SourceError(f"{root} is a file, expected a directory of images", argument="source") from error
             raise SourceError(error.message, argument="source", hint=error.hint) from error
-        if not walked.images:
-            message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders{_first(walked.rejects)}"
-            raise SourceError(message, argument="source")
-        return Listing.of_files(((path, self._label(path), size) for path, size in walked.images), walked.rejects)
+        if not len(walked.paths):
+            message = f"{root} holds no image; looked for {' '.join(EXTENSIONS)} in all its folders{first_of(walked.rejects)}"
+            raise SourceError(message, argument="source", hint=hint_of_containers(self.storage))
+        offsets = np.zeros(len(walked.paths), np.int64)
+        table, ambiguous = make_table(self._labels(walked.paths), walked.paths, walked.paths, offsets, walked.sizes.to_numpy())
+        return Listing(table=table, rejects=tuple(walked.rejects), ambiguous=ambiguous)
 
     def read(self, image: SourceImage) -> bytes:
         """The encoded bytes of an image."""
         return self.storage.read(image.container, image.offset, image.length)
 
-    def _label(self, path: str) -> str:
-        parts = path.rsplit("/", 2)
-        return unicodedata.normalize("NFC", parts[-2] if len(parts) > 1 else self.storage.name)
-
-
-def _first(rejects: list[WalkReject]) -> str:
-    """The first of the entries that cannot be used and their number, for a message."""
-    if not rejects:
-        return ""
-    return f"; {len(rejects):,} cannot be used, the first is {rejects[0].path} ({rejects[0].reason}: {rejects[0].detail})"
+    def _labels(self, paths: pa.ChunkedArray) -> pa.ChunkedArray:
+        """The name of the folder of each file, in the Unicode form NFC."""
+        labels = []
+        for chunk in paths.chunks:
+            parts = pc.split_pattern(chunk, "/", max_splits=2, reverse=True)  # pyright: ignore[reportAttributeAccessIssue]
+            ends = parts.offsets.to_numpy()[1:]
+            names = parts.values.take(pa.array(np.maximum(ends - 2, 0)))
+            in_root = pc.less(pc.list_value_length(parts), 2)  # pyright: ignore[reportAttributeAccessIssue]
+            names = pc.if_else(in_root, self.storage.name, names)  # pyright: ignore[reportAttributeAccessIssue]
+            labels.append(nfc_column(names).dictionary_encode())
+        return pa.chunked_array(labels)

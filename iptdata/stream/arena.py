@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from iptdata.errors import ShardError, StreamError, shown
-from iptdata.shards.layout import BLOCK, NPY_HEADER, Layout
+from iptdata.files.tar_members import BLOCK
+from iptdata.shards.layout import NPY_HEADER, Layout
 from iptdata.units import format_bytes
 
 _PROT_NONE, _MAP_FIXED = 0, 0x10

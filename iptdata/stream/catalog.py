@@ -44,7 +44,7 @@ class TaskShards:
         folders: Its shards by folder.
         fraction: Fraction of each folder's pairs to use, 0 < fraction <= 1: the first ones, so that a smaller fraction is
             part of a larger one, is of the same images for every task, and is in the first shards alone. Shards hold
-            images in random order, so this is a random sample of them.
+            images in random order, or those of random windows of the source, so this is a random sample of these.
 
     Raises:
         ShardError: When shapes differ between shards, or no pair is left.

@@ -14,6 +14,7 @@ from iptdata.stream.shuffle import MODES, Shuffle
 _VERSION = 1
 _MAX_COUNT = 1 << 40
 _HINT = "Use another one, or start over"
+_OTHER_HINT = "Use its shards and options, or start over; in a corpus that was extended since, its shards have kept their names"
 
 
 def stream_identity(options: StreamOptions, tasks: list[str], shards: Sequence[TaskShards], epoch_steps: int) -> dict[str, Any]:
@@ -74,9 +75,7 @@ def read_state(state: Any, same: Mapping[str, Any], steps: int) -> tuple[int, in
         if not _equal(state.get(name), value)
     ]
     if changes:
-        raise StreamError(
-            f"the state is of another stream ({'; '.join(changes)})", hint="Use its shards and options, or start over"
-        )
+        raise StreamError(f"the state is of another stream ({'; '.join(changes)})", hint=_OTHER_HINT)
     epoch, step, shuffle = state.get("epoch"), state.get("step"), _shuffle(state.get("shuffle"))
     if shuffle is None or not is_count(epoch) or not is_count(step):
         damaged = {name: state.get(name) for name in ("epoch", "step", "shuffle")}

@@ -33,7 +33,7 @@ _logger = logging.getLogger("iptdata.stream")
 class TarReader:
     """An endless stream of batches of one task.
 
-    A sample needs one member whose name marks it as clean and one marked as corrupted, see `iptdata.shards.tar_samples`,
+    A sample needs one member whose name marks it as clean and one marked as corrupted, see `iptdata.files.tar_samples`,
     followed by the format: `0001.gt.png`, `0001.lq.png`.
 
     Args:

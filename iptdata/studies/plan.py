@@ -9,6 +9,7 @@ from typing import Any
 
 from iptdata.errors import StudyError, TrainError, shown
 from iptdata.files.storage import Storage
+from iptdata.files.urls import check_url
 from iptdata.options import from_arguments
 from iptdata.shards.locations import absolute_path
 from iptdata.studies.options import StudyOptions
@@ -156,6 +157,7 @@ def plan_study(study: Study | str | os.PathLike[str], out: str | os.PathLike[str
     chosen: StudyOptions = from_arguments(StudyOptions, options, StudyError)
     study = study if isinstance(study, Study) else load_study(os.fspath(study))
     folder = os.fspath(out or os.path.join("studies", study.name + ("-smoke" if chosen.smoke else "")))
+    check_url(folder)
     if "://" in folder:
         raise StudyError(f"{folder} is a URL, expected a local folder", argument="out")
     _check_settings(study, chosen.settings)

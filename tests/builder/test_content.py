@@ -36,7 +36,7 @@ def test_holdout_is_the_same_for_every_recipe_and_seed(photos: Path, tmp_path: P
 
 def test_limit_takes_the_first_images_of_the_shuffled_plan(photos: Path) -> None:
     def order(limit: int | None) -> list[int]:
-        return plan_build(open_source(str(photos)), BuildOptions(limit=limit)).splits["train"].tolist()
+        return plan_build(open_source(str(photos)), BuildOptions(limit=limit)).order.tolist()
 
     assert order(5) == order(None)[:5]
     assert order(None) != sorted(order(None))

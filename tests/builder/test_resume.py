@@ -23,6 +23,7 @@ from iptdata.parallel import serial_map
 from iptdata.recipe import load_recipes
 from iptdata.source import open_source
 from tests.conftest import build, corpus_bytes, natural_image, save, start_iptdata
+from tests.source.every_form import tar
 
 NO_REJECTS = RejectLimit(count=0)
 RECIPES = ["noise30", "rain", "sr2"]
@@ -157,16 +158,25 @@ def test_one_build_at_a_time(tmp_path: Path) -> None:
         pass
 
 
+def test_a_second_build_is_refused_before_it_indexes(tmp_path: Path) -> None:
+    """Its index would be written beside that of the first, which removes temporary files at its end."""
+    source, out = tar({"n00/a.jpg": b"no image"}, tmp_path), Storage(str(tmp_path / "out"))
+    out.make_folder()
+    with out.locked(), pytest.raises(StorageError, match="another process is writing to"):
+        build(source, out.root)
+    assert not corpus_bytes(tmp_path / "out")
+
+
 def test_partial_files_of_a_killed_build_are_removed(photos: Path, tmp_path: Path) -> None:
     build(photos, tmp_path / "out")
     whole = corpus_bytes(tmp_path / "out")
-    for folder in ("", "noise30/train"):
+    for folder in ("", "noise30/train", "sources"):
         (tmp_path / "out" / folder / ".rejects.parquet.0123456789ab.partial").write_bytes(b"PAR1")
     build(photos, tmp_path / "out")
     assert corpus_bytes(tmp_path / "out") == whole
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_killed_driver(many: Path, expected: dict[str, bytes], tmp_path: Path, seed: int) -> None:
     """SIGKILL at random times until the build finishes by itself."""
     out, delay = tmp_path / "killed", random.Random(seed)
@@ -199,7 +209,7 @@ def ray_workers(parent: int) -> Iterator[int]:
         ancestor = pid
         while ancestor not in (0, 1, parent):
             ancestor = parents.get(ancestor, 0)
-        if ancestor == parent and name.startswith(b"ray::build_unit"):
+        if ancestor == parent and name.startswith(b"ray::build_job"):
             yield pid
 
 

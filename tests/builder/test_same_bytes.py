@@ -18,7 +18,7 @@ NO_REJECTS = RejectLimit(count=0)
 OPTIONS = {"images_per_shard": 3, "patches_per_image": 5, "holdout": 0.3, "seed": 7}
 
 
-def build_on_ray(source: Path, out: Path, recipes: list[str], workers: int) -> None:
+def build_on_ray(source: Path | str, out: Path | str, recipes: list[str], workers: int) -> None:
     plan = plan_build(open_source(str(source)), BuildOptions(**OPTIONS))  # pyright: ignore[reportArgumentType]
     work = survey_corpus(plan, load_recipes(recipes), Storage(str(out)))
     with RayPool(workers=workers) as pool:

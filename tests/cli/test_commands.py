@@ -163,7 +163,7 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
         (["--recipe", "none.yaml"], "none.yaml: cannot be read: No such file"),
         (
             ["--recipe", "rain", "--source", "nowhere"],
-            "source: nowhere does not exist. Pass a directory of images, or samples",
+            "source: nowhere does not exist. Pass a directory of images, a tar",
         ),
         (["--recipe", "rain", "--source", "."], "holds no image; looked for .jpg"),
         (["--recipe", "rain", "--holdout", "2"], "--holdout: found 2.0, expected a number from 0 to 0.999"),
@@ -172,6 +172,11 @@ def test_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
         (["--recipe", "rain", "--workers", "-1"], "--workers: found -1, expected a whole number from 0 up"),
         (["--recipe", "rain", "--out", "/proc/nowhere"], "cannot use /proc/nowhere"),
         ([], "Missing option '--recipe'"),
+        (
+            ["--recipe", "rain", "--source", "a.tar", "b.tar"],
+            "iptdata: unexpected argument 'b.tar'. Put quotes around a pattern",
+        ),
+        (["--recipe", "rain", "--source", "a.tar", "b.tar", "c.tar"], "unexpected argument 'b.tar' and 1 more. Put quotes"),
     ],
 )
 def test_mistakes(tmp_path: Path, arguments: list[str], message: str) -> None:

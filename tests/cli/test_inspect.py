@@ -249,8 +249,8 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
 
 
 def test_secrets_in_urls_are_not_written(tmp_path: Path) -> None:
-    assert "SECRET" not in refused("s3://KEY:SECRET@/")
-    assert str(ShardError("s3://KEY:SECRET@bucket/a.tar is missing")) == "s3://***@bucket/a.tar is missing"
+    assert "hush" not in refused("s3://KEY:hush@/")
+    assert str(ShardError("s3://KEY:hush@bucket/a.tar is missing")) == "s3://***@bucket/a.tar is missing"
 
 
 def test_paths_that_are_no_utf_8(looked_at: Path, tmp_path: Path) -> None:  # noqa: F811

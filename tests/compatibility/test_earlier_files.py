@@ -78,8 +78,9 @@ def same_decoders(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def content(corpus: Path) -> dict[str, bytes]:
-    """All files but those for readers of a corpus, which may be reworded and get more figures."""
-    return {name: data for name, data in corpus_bytes(corpus).items() if name not in ("README.md", "corpus.json")}
+    """All files but those for readers of a corpus, which may be reworded and get more figures, and the list of the source."""
+    derived = ("README.md", "corpus.json", *(f"sources/{path.name}" for path in corpus.glob("sources/*.parquet")))
+    return {name: data for name, data in corpus_bytes(corpus).items() if name not in derived}
 
 
 def test_recipes_keep_their_hashes() -> None:

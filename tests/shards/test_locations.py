@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from iptdata.errors import ShardError, StorageError
-from iptdata.shards.locations import absolute_path, expand_braces, find_tars, split_task_paths
+from iptdata.errors import StorageError
+from iptdata.files.patterns import expand_braces
+from iptdata.shards.locations import absolute_path, find_tars, split_task_paths
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_tars(here: Path, pattern: str, names: list[str] | None, remote: bool) -
         pytest.skip("wildcards in the file name only")
     prefix = f"file://{here}/" if remote else ""
     if names is None:
-        with pytest.raises(ShardError, match="a brace is not closed"):
+        with pytest.raises(StorageError, match="a brace is not closed"):
             find_tars(prefix + pattern)
     else:
         assert [tar.name for tar in find_tars(prefix + pattern)] == names
@@ -121,5 +122,5 @@ def test_tars(here: Path, pattern: str, names: list[str] | None, remote: bool) -
 
 @pytest.mark.parametrize("pattern", ["{0..1000000000000}", "a{-9000000..1}.tar", "{1..1000}{1..1000}{1..1000}.tar"])
 def test_braces_that_explode(pattern: str) -> None:
-    with pytest.raises(ShardError, match=r"expands to more than 1,000,000 paths\. Use a glob"):
+    with pytest.raises(StorageError, match=r"expands to more than 1,000,000 paths\. Use a glob"):
         expand_braces(pattern)

@@ -13,7 +13,7 @@ import pytest
 
 from iptdata.errors import ShardError
 from iptdata.files.storage import Storage
-from iptdata.shards.tar_samples import split_name
+from iptdata.files.tar_samples import split_name
 from iptdata.shards.tars import EncodedPair, Tar
 from tests.tars import npy, png, sample, write_members, write_tar
 

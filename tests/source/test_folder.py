@@ -7,7 +7,6 @@ import pytest
 from iptdata.errors import SourceError
 from iptdata.source import open_source
 from iptdata.source.folder import FolderSource
-from iptdata.source.listing import unique_keys
 
 
 def touch(root: Path, *names: str) -> None:
@@ -35,14 +34,6 @@ def test_equal_names_get_distinct_keys(tmp_path: Path) -> None:
     assert listing.ambiguous == 2
 
 
-def test_shortest_parent_path() -> None:
-    images = [("c", "x/a/b/c/1.jpg"), ("c", "y/a/b/c/1.jpg"), ("c", "1.jpg"), ("d", "d/1.jpg")]
-    keys, ambiguous = unique_keys(images)
-    assert len(set(keys)) == 4
-    assert keys[3] == "d/1.jpg"
-    assert ambiguous == 3
-
-
 def test_rejects_of_the_walk_are_in_the_listing(tmp_path: Path) -> None:
     touch(tmp_path, "a/good.jpg")
     (tmp_path / "a" / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
@@ -63,21 +54,6 @@ def test_keys_are_of_one_unicode_form(tmp_path: Path, one: str, two: str) -> Non
     for image in listing.images([0, 1]):
         assert image.label == "\u00e9"
         assert source.read(image)
-
-
-@pytest.mark.parametrize(
-    "images",
-    [
-        [("c", "c/1.jpg"), ("c", "c/1.jpg"), ("c", "c/1.jpg")],
-        [("c", "c/\u00e9.jpg"), ("c", "c/e\u0301.jpg")],
-        [("", "1.jpg"), ("", "1.jpg")],
-        [("c", "1.jpg"), ("c", "c/1.jpg"), ("c", "a/c/1.jpg"), ("c", "b/a/c/1.jpg")],
-        [("x.png", "1.jpg"), ("x.png", "x.png/1.jpg"), ("x.png", "x.png/1.jpg@x.png"), ("x.png", "x.png/1.jpg@")],
-    ],
-)
-def test_keys_are_unique_whatever_the_paths_are(images: list[tuple[str, str]]) -> None:
-    keys, _ = unique_keys(images)
-    assert len(set(keys)) == len(images)
 
 
 def test_missing_empty_or_a_file(tmp_path: Path) -> None:

@@ -32,11 +32,11 @@ class _Arguments:
     )
     source: str = option(
         SAMPLES,
-        help="Folder of images.",
+        help="Folder of images, tar, zip, Parquet files, WebDataset shards, or a list; a path, pattern or URL.",
         default_help="six photos that come with iptdata",
         path=True,
         group=_FILES,
-        metavar="DIR",
+        metavar="PATH",
     )
     out: str = option(
         "corpus", help="Corpus to write; recipes and splits can be added later.", path=True, group=_FILES, metavar="DIR"
@@ -52,7 +52,7 @@ class _Arguments:
 def command(
     recipes: tuple[str, ...], source: str | None, out: str | None, dry_run: bool | None, as_json: bool | None, **options: Any
 ) -> None:
-    """Turn a folder of images into shards of corrupted/clean patch pairs.
+    """Turn images into shards of corrupted/clean patch pairs.
 
     After an interruption, run the same command again: finished shards are kept, the rest is built.
 
@@ -60,12 +60,15 @@ def command(
     Examples:
       iptdata build --recipe rain
       iptdata build --recipe ipt --source imagenet/train --holdout 0.01
+      iptdata build --recipe ipt --source ILSVRC2012_img_train.tar
+      iptdata build --recipe ipt --source 'imagenet-1k/data/train-*.parquet'
       iptdata build --recipe noise30,my-blur.yaml --source photos --dry-run
     """
     arguments = _Arguments(**given({"recipes": recipes, "source": source, "out": out}))
     call = (arguments.source, arguments.out, arguments.recipes)
     if dry_run:
-        found = estimate(*call, observer=SurveyPrinter(), **given(options))
+        with SurveyPrinter() as printer:
+            found = estimate(*call, observer=printer, **given(options))
         (print_json if as_json else print_estimate)(found)
         return
     try:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from iptdata.errors import ShardError, printable
+from iptdata.files.tar_members import TarMember
 from iptdata.files.walk import is_image_name
-from iptdata.shards.tar_members import TarMember
 
 CLEAN_NAMES = ("clean", "target", "gt", "hq", "hr", "norain")
 CORRUPTED_NAMES = ("corrupted", "input", "lq", "lr", "noisy", "rain")

@@ -67,7 +67,7 @@ class IndexSource(Source):
 
     def list(self, cache: IndexCache | None = None, on_indexed: OnIndexed | None = None) -> Listing:
         columns = self.entries()
-        take.reorder(columns, listing.sorted_rows(columns["path"]))
+        take.reorder(columns, take.sorted_rows(columns["path"]))
         numbers = (columns.pop(name).to_numpy() for name in ("offset", "length"))
         table, ambiguous = listing.make_table(columns["label"], columns["path"], columns["container"], *numbers)
         return Listing(table=table, ambiguous=ambiguous)
@@ -139,7 +139,7 @@ def dry_run(index: str, holdout: float, write: bool, started: float) -> None:
     stages.line("imports", time.time() - started, time.process_time())
     for owner, name, title in (
         (IndexSource, "entries", "read the index"),
-        (listing, "sorted_rows", "sort by path"),
+        (take, "sorted_rows", "sort by path"),
         (take, "reorder", "reorder"),
         (listing, "unique_keys", "unique keys"),
         (IndexSource, "list", "= list"),

@@ -1,12 +1,11 @@
 """The Unicode form NFC, in which texts are compared: file systems and archives store the same name in different forms."""
 
 import unicodedata
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.compute
 
-pc: Any = pyarrow.compute  # its functions are made at run time
+from iptdata.compute import pc
 
 Texts = TypeVar("Texts", pa.Array, pa.ChunkedArray)
 

@@ -25,7 +25,7 @@ STAGES = [
     {"image"},
     {"files"},
     {"rng", "clock", "machine", "process", "take", "nfc", "units", "markdown", "yaml_file", "options"},
-    {"errors", "lazy", "regular_file", "values"},
+    {"compute", "errors", "lazy", "regular_file", "values"},
 ]
 LEVELS = {name: level for level, names in enumerate(STAGES) for name in names}
 ONLY_IN = {

@@ -226,8 +226,8 @@ def _finished_stems(plan: BuildPlan, recipe: Recipe, out: Storage, *, overwrite:
 
     Where one is removed, so are the extensions in every split: they continue what is replaced.
     """
-    expected = joined_content(identity_of(plan, recipe), plan.generation)
-    common = common_content(identity_of(plan, recipe))
+    identity = identity_of(plan, recipe)
+    expected, common = joined_content(identity, plan.generation), common_content(identity)
     stems, stale, later = set(), [], []
     for split in plan.splits:
         numbers = plan.numbers(split)

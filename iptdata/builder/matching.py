@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from iptdata.compute import pc
 from iptdata.nfc import nfc
 from iptdata.source import Listing
 from iptdata.source.listing import sparse_texts
-
-# pyright: reportAttributeAccessIssue=false
+from iptdata.take import replace_rows, take_rows
 
 
 class _Image(NamedTuple):
@@ -58,7 +57,7 @@ def new_rows(listing: Listing, earlier: Listing) -> np.ndarray:
 def _by_place(listing: Listing, place: np.ndarray, rows: np.ndarray) -> dict[int, list[_Image]]:
     """The images of some rows by their place."""
     groups: dict[int, list[_Image]] = defaultdict(list)
-    chosen = listing.table.select(["key", "length"]).take(pa.array(rows)).to_pydict()
+    chosen = take_rows(listing.table.select(["key", "length"]), rows).to_pydict()
     for row, number, key, length in zip(rows.tolist(), place[rows].tolist(), chosen["key"], chosen["length"], strict=True):
         groups[number].append(_Image(row, key, length))
     return groups
@@ -138,6 +137,6 @@ def _with_keys(listing: Listing, rows: np.ndarray, keys: Sequence[str]) -> Listi
     if "raw" in table.column_names:
         raw = pc.coalesce(raw, table["raw"].cast(pa.string()))
         table = table.drop_columns(["raw"])
-    replaced = pc.coalesce(sparse_texts(len(table), rows, keys).cast(pa.string()), table["key"])
+    replaced = replace_rows(table["key"], rows, pa.array(keys, pa.string()))
     table = table.set_column(table.column_names.index("key"), "key", replaced)
     return dataclasses.replace(listing, table=table.append_column("raw", raw))

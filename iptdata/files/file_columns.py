@@ -4,10 +4,10 @@ import unicodedata
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from iptdata.compute import pc
 from iptdata.nfc import nfc_column
-from iptdata.take import take_rows
+from iptdata.take import sorted_rows, take_rows
 
 _SCHEMA = pa.schema([("path", pa.string()), ("size", pa.int64())])
 _BUFFERED = 1 << 14  # files that are kept in lists
@@ -40,7 +40,7 @@ class FileColumns:
         self._flush()
         files = pa.concat_tables(self._parts)
         self._parts = [_SCHEMA.empty_table()]
-        files = take_rows(files, _order(files["path"]))
+        files = take_rows(files, sorted_rows(files["path"]))
         return (files, []) if self._composed else _without_other_forms(files)
 
     def _flush(self) -> None:
@@ -52,17 +52,12 @@ class FileColumns:
 def _without_other_forms(files: pa.Table) -> tuple[pa.Table, list[tuple[str, str]]]:
     """Sort files by the composed form of their paths, and keep the first of those that differ only in their form."""
     composed = nfc_column(files["path"])
-    order = _order(composed)
+    order = sorted_rows(composed)
     files = take_rows(files, order)
     composed = take_rows(pa.table([composed], names=["path"]), order)["path"]
-    equal = pc.equal(composed[1:], composed[:-1]).to_numpy()  # pyright: ignore[reportAttributeAccessIssue]
+    equal = pc.equal(composed[1:], composed[:-1]).to_numpy()
     rows = np.arange(len(files))
     first = np.maximum.accumulate(np.where(np.append(False, equal), 0, rows))
     others = np.flatnonzero(first != rows)
     paths, kept = (take_rows(files, found)["path"].to_pylist() for found in (others, first[others]))
     return take_rows(files, np.delete(rows, others)), list(zip(paths, kept, strict=True))
-
-
-def _order(texts: pa.ChunkedArray) -> np.ndarray:
-    """The rows in the order of their texts, equal ones in their present order: int64."""
-    return pc.sort_indices(texts).to_numpy().view(np.int64)  # pyright: ignore[reportAttributeAccessIssue]

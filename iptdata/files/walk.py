@@ -4,7 +4,7 @@ import errno
 import heapq
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,6 +67,11 @@ class WalkReject:
 def make_reject(path: str, reason: str, detail: str = "") -> WalkReject:
     """A reject with text of any length and kind."""
     return WalkReject(printable(path, _MAX_TEXT), reason, printable(detail or reason, _MAX_TEXT))
+
+
+def sorted_rejects(rejects: Iterable[WalkReject]) -> list[WalkReject]:
+    """Rejects in the order of their paths, then of their reasons."""
+    return sorted(rejects, key=lambda reject: (reject.path, reject.reason))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +164,7 @@ class _Walk:
         files, others = self._files.sorted()
         for path, kept in others:
             self.reject(path, "same name in another Unicode form", f"equal to {kept!a}")
-        self.rejects.sort(key=lambda reject: (reject.path, reject.reason))
+        self.rejects = sorted_rejects(self.rejects)
         return Walked(paths=files["path"], sizes=files["size"], rejects=self.rejects)
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from iptdata.compute import pc
 from iptdata.errors import ShardError, one_line, shown
 from iptdata.files.parquet import PARQUET_ERRORS, read_columns, read_footer, writing_parquet
 from iptdata.files.storage import Storage
@@ -116,7 +116,7 @@ def _checked(table: pa.Table, description: Fields) -> Listing:
         raise ValueError(f"found columns of types {shown(table.schema.types)}")
     if any(table[name].null_count for name in ("key", "label", "length")):
         raise ValueError("found an image without key, label or length")
-    if not len(table) or pc.min(table["length"]).as_py() < 0:  # pyright: ignore[reportAttributeAccessIssue]
+    if not len(table) or pc.min(table["length"]).as_py() < 0:
         raise ValueError("found no image, or a negative length")
     blocks = None
     if "blocks" in description.content:

@@ -16,7 +16,8 @@ COMPRESSED = "compressed"
 _ZIPS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _PARQUET = b"PAR1"
 _PROBED_MEMBERS = 6
-_SAMPLE_IMAGES, _SAMPLE_TEXTS = ("jpg", "jpeg", "png", "webp"), ("cls", "json", "txt")
+SAMPLE_IMAGES = ("jpg", "jpeg", "png", "webp")
+_SAMPLE_TEXTS = ("cls", "json", "txt")
 _OWN_PAIRS = ".clean.npy"
 
 
@@ -104,7 +105,7 @@ def kind_of_tar(storage: Storage, name: str) -> str:
                 stem, _, extension = base.partition(".")
                 key = f"{folder}{slash}{stem}"
                 seen = {key: seen.get(key, set()) | {extension.lower()}}
-                if seen[key].intersection(_SAMPLE_IMAGES) and seen[key].intersection(_SAMPLE_TEXTS):
+                if seen[key].intersection(SAMPLE_IMAGES) and seen[key].intersection(_SAMPLE_TEXTS):
                     return "webdataset"
                 if number >= _PROBED_MEMBERS:
                     break

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from iptdata.compute import pc
 from iptdata.errors import SourceError, StorageError
 from iptdata.files.storage import Storage
 from iptdata.files.walk import EXTENSIONS, walk_images
@@ -65,10 +65,10 @@ class FolderSource(Source):
         """The name of the folder of each file, in the Unicode form NFC."""
         labels = []
         for chunk in paths.chunks:
-            parts = pc.split_pattern(chunk, "/", max_splits=2, reverse=True)  # pyright: ignore[reportAttributeAccessIssue]
+            parts = pc.split_pattern(chunk, "/", max_splits=2, reverse=True)
             ends = parts.offsets.to_numpy()[1:]
             names = parts.values.take(pa.array(np.maximum(ends - 2, 0)))
-            in_root = pc.less(pc.list_value_length(parts), 2)  # pyright: ignore[reportAttributeAccessIssue]
-            names = pc.if_else(in_root, self.storage.name, names)  # pyright: ignore[reportAttributeAccessIssue]
+            in_root = pc.less(pc.list_value_length(parts), 2)
+            names = pc.if_else(in_root, self.storage.name, names)
             labels.append(nfc_column(names).dictionary_encode())
         return pa.chunked_array(labels)

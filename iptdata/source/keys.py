@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from iptdata.compute import pc
 from iptdata.nfc import nfc, nfc_column
 from iptdata.source.duplicates import duplicate_rows
 from iptdata.take import replace_rows, take_rows
@@ -35,24 +35,22 @@ def unique_keys(labels: pa.Array | pa.ChunkedArray, paths: pa.Array | pa.Chunked
 
 def _joined(labels: pa.Array | pa.ChunkedArray, paths: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
     """Label and file name, in the Unicode form NFC."""
-    keys = pc.binary_join_element_wise(labels.cast(pa.string()), _names(paths), "/")  # pyright: ignore[reportAttributeAccessIssue]
+    chunks = [paths] if isinstance(paths, pa.Array) else paths.chunks
+    names = pa.chunked_array([base_names(chunk) for chunk in chunks], pa.string())
+    keys = pc.binary_join_element_wise(labels.cast(pa.string()), names, "/")
     keys = nfc_column(keys)
     return pa.chunked_array([keys]) if isinstance(keys, pa.Array) else keys
 
 
-def _names(paths: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
-    """The last part of each path."""
-    names = []
-    for chunk in [paths] if isinstance(paths, pa.Array) else paths.chunks:
-        parts = pc.split_pattern(chunk, "/", max_splits=1, reverse=True)  # pyright: ignore[reportAttributeAccessIssue]
-        ends = parts.offsets.to_numpy()[1:]
-        names.append(parts.values.take(pa.array(ends - 1)))
-    return pa.chunked_array(names, pa.string())
+def base_names(paths: pa.Array) -> pa.Array:
+    """The last part of each path; text without nulls."""
+    parts = pc.split_pattern(paths, "/", max_splits=1, reverse=True)
+    return parts.values.take(pa.array(parts.offsets.to_numpy()[1:] - 1))
 
 
 def _qualified(keys: pa.ChunkedArray, shared: np.ndarray, paths: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
     """The keys with `@` and a part of the path after those that are shared."""
-    taken = set(keys.filter(pc.match_substring(keys, "@")).to_pylist())  # pyright: ignore[reportAttributeAccessIssue]
+    taken = set(keys.filter(pc.match_substring(keys, "@")).to_pylist())
     chosen = take_rows(pa.table({"key": keys, "path": paths}), shared).to_pydict()
     groups: dict[str, list[tuple[int, list[str]]]] = defaultdict(list)
     for row, key, path in zip(shared.tolist(), chosen["key"], chosen["path"], strict=True):

@@ -5,11 +5,9 @@ import re
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute
 
+from iptdata.compute import pc
 from iptdata.errors import SourceError, shown
-
-pc: Any = pyarrow.compute  # its functions are made at run time
 
 MAX_TEXT_BYTES = 4096
 _TEXT_TYPES = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view")

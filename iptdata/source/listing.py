@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from iptdata import rng
+from iptdata.compute import pc
 from iptdata.files.walk import WalkReject
 from iptdata.nfc import nfc
 from iptdata.source.keys import unique_keys
@@ -106,7 +106,7 @@ class Listing:
         keys = self.table.column("key")
         if "raw" not in self.table.column_names:
             return keys
-        return pc.coalesce(self.table.column("raw").cast(pa.string()), keys)  # pyright: ignore[reportAttributeAccessIssue]
+        return pc.coalesce(self.table.column("raw").cast(pa.string()), keys)
 
     def images(self, rows: Sequence[int] | np.ndarray) -> list[SourceImage]:
         """The images of these rows, in their order."""
@@ -161,7 +161,7 @@ def make_table(
 
 def _with_raw_keys(table: pa.Table, paths: pa.Array | pa.ChunkedArray) -> pa.Table:
     """The table with the column `raw`."""
-    rows = np.flatnonzero(pc.match_substring(table["key"], "@").to_numpy())  # pyright: ignore[reportAttributeAccessIssue]
+    rows = np.flatnonzero(pc.match_substring(table["key"], "@").to_numpy())
     chosen = take_rows(pa.table({"key": table["key"], "label": table["label"], "path": paths}), rows).to_pylist()
     qualified, texts = [], []
     for row, image in zip(rows.tolist(), chosen, strict=True):
@@ -181,11 +181,6 @@ def sparse_texts(count: int, rows: Sequence[int] | np.ndarray, texts: Sequence[s
     return pa.DictionaryArray.from_arrays(pa.array(indices, mask=empty), pa.array(texts, pa.string()))
 
 
-def sorted_rows(paths: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Rows in the order of their paths, which is that of a folder with these files: int64."""
-    return pc.sort_indices(paths).to_numpy().view(np.int64)  # pyright: ignore[reportAttributeAccessIssue]
-
-
 def _digest_of_lines(table: pa.Table) -> str:
     """The `rng.digest` of the lines `key TAB length`, joined by line feeds, computed without joining them."""
     lines = table.select(["key", "length"])
@@ -203,7 +198,7 @@ def _digest_of_lines(table: pa.Table) -> str:
 
 
 def _contains(column: pa.ChunkedArray, text: str) -> bool:
-    return bool(pc.any(pc.match_substring(column, text)).as_py())  # pyright: ignore[reportAttributeAccessIssue]
+    return bool(pc.any(pc.match_substring(column, text)).as_py())
 
 
 def _escaped_lines(lines: pa.Table) -> bytes:
@@ -212,7 +207,7 @@ def _escaped_lines(lines: pa.Table) -> bytes:
     if _contains_special(keys):
         text = "".join(f"\n{key}\t{length}" for key, length in zip(keys.to_pylist(), lengths.to_pylist(), strict=True))
         return ascii(text + "'\"").encode()[1:-4]  # with both quotes in it, `ascii` always escapes the single one
-    join = pc.binary_join_element_wise  # pyright: ignore[reportAttributeAccessIssue]
+    join = pc.binary_join_element_wise
     joined = pa.concat_arrays(join("\\n", keys, "\\t", lengths, "").chunks)
     first, last = joined.offset, joined.offset + len(joined)
     offsets = np.frombuffer(joined.buffers()[1], np.int32)
@@ -221,4 +216,4 @@ def _escaped_lines(lines: pa.Table) -> bytes:
 
 def _contains_special(column: pa.ChunkedArray) -> bool:
     """Whether a text has a character that `ascii` would escape."""
-    return bool(pc.any(pc.match_substring_regex(column, r"[^ -~]|[\\']")).as_py())  # pyright: ignore[reportAttributeAccessIssue]
+    return bool(pc.any(pc.match_substring_regex(column, r"[^ -~]|[\\']")).as_py())

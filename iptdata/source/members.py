@@ -2,25 +2,23 @@
 
 from collections import defaultdict
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
+from iptdata.compute import pc
 from iptdata.errors import SourceError, printable
 from iptdata.files.urls import is_utf8
-from iptdata.files.walk import EXTENSIONS, WalkReject, is_hidden, is_image_name, make_reject
+from iptdata.files.walk import EXTENSIONS, WalkReject, is_hidden, is_image_name, make_reject, sorted_rejects
 from iptdata.nfc import nfc_column
 from iptdata.source.containers import Containers
 from iptdata.source.duplicates import duplicate_rows
 from iptdata.source.index import Index
-from iptdata.source.listing import Listing, make_table, sorted_rows
+from iptdata.source.listing import Listing, make_table
 from iptdata.source.names import STORED, hub_names, one_array
 from iptdata.source.rejects import first_of
-from iptdata.take import reorder, replace_rows, take_rows
-
-pc: Any = pyarrow.compute  # its functions are made at run time
+from iptdata.take import reorder, replace_rows, sorted_rows, take_rows
 
 _ROWS = 1 << 17  # bounds what is in memory beside the columns, and an array of text to 2 GiB
 _MAX_NAME_BYTES = 4096  # no folder could hold a file with a longer path
@@ -105,7 +103,7 @@ def list_members(files: Containers, index: Index, suffix: str) -> Listing:
     table, ambiguous = make_table(**columns)
     return Listing(
         table=table,
-        rejects=tuple(sorted((*index.rejects, *rejects), key=lambda reject: (reject.path, reject.reason))),
+        rejects=tuple(sorted_rejects((*index.rejects, *rejects))),
         ambiguous=ambiguous,
         named=named,
     )

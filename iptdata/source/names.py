@@ -15,17 +15,16 @@ named by WordNet identifiers (wnids), `n01440764`. The label is, in this order:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
+from iptdata.compute import pc
 from iptdata.nfc import nfc_column
 from iptdata.source.duplicates import duplicate_rows
+from iptdata.source.keys import base_names
 from iptdata.take import release_memory, replace_rows, take_rows
-
-pc: Any = pyarrow.compute  # its functions are made at run time
 
 _WNID = "n[0-9]{8}"
 _AT_END = rf"(?P<stem>[^/]+)_(?P<wnid>{_WNID})(?P<extension>\.[^./]+)$"
@@ -142,11 +141,6 @@ def hub_names(columns: dict[str, pa.ChunkedArray]) -> pa.ChunkedArray | None:
     columns["labels"] = pa.chunked_array(labels, _LABELS).unify_dictionaries()
     columns["paths"] = pa.chunked_array(stored, pa.string())
     return pa.chunked_array(paths, pa.string())
-
-
-def base_names(paths: pa.Array) -> pa.Array:
-    """The last part of each path."""
-    return pc.replace_substring_regex(paths, r"^(?s:.*)/", "")
 
 
 def one_array(text: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -12,14 +12,13 @@ own.
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
 
 from iptdata import rng
+from iptdata.compute import pc
 from iptdata.errors import SourceError, one_line, printable, shown
 from iptdata.files.parquet import PARQUET_ERRORS
 from iptdata.files.random_access import RandomFile
@@ -28,14 +27,12 @@ from iptdata.source.index import indexed
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.index_part import SCHEMA, Part, PartIndex
 from iptdata.source.labels import class_names, text_of_labels, text_of_names
-from iptdata.source.listing import Blocks, Listing, make_table, sorted_rows
+from iptdata.source.listing import Blocks, Listing, make_table
 from iptdata.source.names import STORED, stored_names
-from iptdata.source.parquet_groups import RowGroups, SeekableFile
+from iptdata.source.parquet_groups import RowGroups, SeekableFile, images_in
 from iptdata.source.parquet_layout import ImageLayout, read_layout
 from iptdata.source.source import OnIndexed, ReadImage
-from iptdata.take import reorder
-
-pc: Any = pyarrow.compute  # its functions are made at run time
+from iptdata.take import reorder, sorted_rows
 
 _BATCH_ROWS = 1 << 13
 _FEW_BYTES = 1000  # of a row with name and label, but without an image
@@ -150,8 +147,7 @@ def _check_bytes(file: SeekableFile, layout: ImageLayout, image_column: str) -> 
     wrapped = pa.PythonFile(file, mode="r")
     parquet = pq.ParquetFile(wrapped, metadata=layout.footer, buffer_size=1 << 20, pre_buffer=False)
     for batch in parquet.iter_batches(16, columns=[layout.image], use_threads=False):
-        column = batch.column(0)
-        images = column.flatten()[0] if isinstance(column, pa.StructArray) else column
+        images = images_in(batch)
         if images.null_count < len(images):
             return
     hint = "Store the bytes in the files, for example with `embed_external_files` of the library datasets"

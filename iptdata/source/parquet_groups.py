@@ -166,8 +166,7 @@ class _OpenFile:
                 _BATCH_ROWS, row_groups=[number], columns=[self.layout.image], use_threads=False
             )
             for batch in batches:
-                column = batch.column(0)
-                chunks.append(column.flatten()[0] if isinstance(column, pa.StructArray) else column)
+                chunks.append(images_in(batch))
                 limit -= chunks[-1].nbytes
                 if limit < 0:
                     raise ValueError("it has more bytes than its metadata says")
@@ -204,6 +203,12 @@ class _Group:
         if data is None:
             raise Unusable("no bytes", "the row has no image")
         return data
+
+
+def images_in(batch: pa.RecordBatch) -> pa.Array:
+    """The encoded images of a batch with the column of images alone: of a struct, whose one field is `bytes`, that field."""
+    column = batch.column(0)
+    return column.flatten()[0] if isinstance(column, pa.StructArray) else column
 
 
 def _damaged(error: Exception) -> Unusable:

@@ -16,15 +16,15 @@ from iptdata.errors import SourceError, StorageError
 from iptdata.files.concurrent import each_read
 from iptdata.files.storage import Storage
 from iptdata.files.urls import split_query
-from iptdata.files.walk import WalkReject
+from iptdata.files.walk import WalkReject, sorted_rejects
 from iptdata.nfc import nfc, nfc_column
 from iptdata.source.duplicates import duplicate_rows
 from iptdata.source.index_cache import IndexCache
-from iptdata.source.listing import Listing, SourceImage, make_table, sorted_rows
+from iptdata.source.listing import Listing, SourceImage, make_table
 from iptdata.source.path_lines import MAX_LINE_BYTES, BadLine, LineParser
 from iptdata.source.rejects import add_reject, first_of
 from iptdata.source.source import OnIndexed, Source
-from iptdata.take import reorder, take_rows
+from iptdata.take import reorder, sorted_rows, take_rows
 
 A = TypeVar("A")
 Rejects = list[WalkReject]
@@ -88,7 +88,7 @@ class ListSource(Source):
             sizes = _sizes(self.root, columns["path"], rejects)
         except StorageError as error:
             raise SourceError(error.message, argument="source", hint=error.hint) from error
-        rejects.sort(key=lambda reject: (reject.path, reject.reason))
+        rejects = sorted_rejects(rejects)
         rows = np.flatnonzero(sizes >= 0)
         if not len(rows):
             raise SourceError(

@@ -2,8 +2,7 @@
 
 import re
 
-import pyarrow.compute as pc
-
+from iptdata.compute import pc
 from iptdata.source.listing import Listing
 
 IMAGENET = "imagenet"
@@ -22,7 +21,7 @@ def terms_of(listing: Listing, description: str) -> str:
     """
     if _NAME_OF_SOURCE.search(description):
         return IMAGENET
-    labels = pc.unique(listing.table["label"].unify_dictionaries()).to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
+    labels = pc.unique(listing.table["label"].unify_dictionaries()).to_pylist()
     keys = listing.table["key"].slice(0, _CHECKED_NAMES).to_pylist()
     names = (key.rsplit("/", 1)[-1] for key in keys)
     if all(map(_WNID.fullmatch, labels)) or all(map(_FILE_NAME.fullmatch, names)):

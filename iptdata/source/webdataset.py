@@ -9,26 +9,24 @@ import json
 from functools import partial
 from typing import Any, NamedTuple
 
-import pyarrow.compute
-
+from iptdata.compute import pc
 from iptdata.errors import ShardError, SourceError, printable, shown
 from iptdata.files.random_access import RandomFile, ReadAhead
 from iptdata.files.tar_members import TarMember, check_rest, tar_members
 from iptdata.files.tar_samples import Sample, group_samples
+from iptdata.files.walk import sorted_rejects
 from iptdata.source.containers import ContainerSource
+from iptdata.source.content import SAMPLE_IMAGES
 from iptdata.source.index import indexed
 from iptdata.source.index_cache import IndexCache
 from iptdata.source.index_part import ImageRows, Part, PartIndex
 from iptdata.source.labels import MAX_TEXT_BYTES, is_wnid
-from iptdata.source.listing import Listing, make_table, sorted_rows
+from iptdata.source.listing import Listing, make_table
 from iptdata.source.names import STORED, stored_names
 from iptdata.source.rejects import first_of
 from iptdata.source.source import OnIndexed
-from iptdata.take import reorder
+from iptdata.take import reorder, sorted_rows
 
-pc: Any = pyarrow.compute  # its functions are made at run time
-
-_IMAGES = ("jpg", "jpeg", "png", "webp")
 _READ = ("cls", "json")
 _LABELS = ("label", "cls", "class", "class_id")
 _MAX_READ_BYTES = 1 << 16
@@ -54,7 +52,7 @@ class WebDatasetSource(ContainerSource):
         """
         index = indexed(self.files, "webdataset", index_shard, cache, on_indexed)
         if not len(index.images):
-            expected = f"expected samples with a member {' or '.join(_IMAGES)}"
+            expected = f"expected samples with a member {' or '.join(SAMPLE_IMAGES)}"
             message = f"{printable(self.files.name)} holds no image, {expected}{first_of(index.rejects)}"
             raise SourceError(message, argument="source")
         named = bool(pc.all(index.images["named"]).as_py())
@@ -68,7 +66,7 @@ class WebDatasetSource(ContainerSource):
         table, ambiguous = make_table(**columns)
         return Listing(
             table=table,
-            rejects=tuple(sorted(index.rejects, key=lambda reject: (reject.path, reject.reason))),
+            rejects=tuple(sorted_rejects(index.rejects)),
             ambiguous=ambiguous,
             named=named,
         )
@@ -132,7 +130,7 @@ def _add_sample(rows: ImageRows, sample: Sample[_Member], part: Part) -> None:
     if members.keys() >= _OWN:
         raise _OwnShard
     name = f"{part.container}/{sample.key}"
-    images = [extension for extension in members if extension.lower() in _IMAGES]
+    images = [extension for extension in members if extension.lower() in SAMPLE_IMAGES]
     if sample.problem or len(images) != 1:
         reason = "several images in the sample" if len(images) > 1 or sample.problem else "no image in the sample"
         rows.reject(name, reason, sample.problem or f"its members are {', '.join(members)}")

@@ -11,8 +11,8 @@ from iptdata.builder.options import PlanOptions
 from iptdata.builder.plan import plan_build
 from iptdata.files import Storage
 from iptdata.source import IndexCache, Listing, OnIndexed, Source, SourceImage
-from iptdata.source.listing import make_table, sorted_rows
-from iptdata.take import reorder
+from iptdata.source.listing import make_table
+from iptdata.take import reorder, sorted_rows
 
 IMAGES = 200_000
 _BYTES_PER_IMAGE = 90  # numpy arrays of 8 bytes; the text of one key takes 70 bytes as a Python object, an image 300

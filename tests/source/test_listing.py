@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iptdata import rng
-from iptdata.source.listing import Listing, make_table, sorted_rows
+from iptdata.source.listing import Listing, make_table
+from iptdata.take import sorted_rows
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/"), max_size=8) | st.text(
     "ab'\"\\\n\t\x7f\u00e9\u2028", max_size=8
